@@ -1,0 +1,294 @@
+//! The files of the machine: `/proc`, `/sys`, `/dev`, debugfs.
+//!
+//! Two kinds of content live in one tree. Static nodes are added and removed one by one (what a module creates under `/proc` or
+//! debugfs). Providers answer for a whole directory from live data (`/sys/module`), so that a load costs nothing for files
+//! nobody reads.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::Kernel;
+use crate::lock::Lock;
+use crate::text::Errno;
+
+mod standard;
+
+pub(crate) use standard::mount as mount_standard;
+
+/// What can be done with a file.
+pub trait FileOperations: Send + Sync {
+    /// The whole content.
+    ///
+    /// # Errors
+    /// What reading answers; `EIO` when it cannot be read at all.
+    fn read(&self) -> Result<Vec<u8>, Errno>;
+
+    /// Writes; how many bytes were taken.
+    ///
+    /// # Errors
+    /// What writing answers.
+    fn write(&self, bytes: &[u8]) -> Result<usize, Errno>;
+}
+
+/// What a path leads to.
+#[derive(Clone)]
+pub enum Node {
+    /// A directory.
+    Directory,
+    /// A file with its permission bits.
+    File(u16, Arc<dyn FileOperations>),
+    /// A symbolic link.
+    Link(String),
+}
+
+impl core::fmt::Debug for Node {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Node::Directory => f.write_str("Directory"),
+            Node::File(mode, _) => write!(f, "File({mode:o})"),
+            Node::Link(target) => write!(f, "Link({target})"),
+        }
+    }
+}
+
+/// Answers for everything below one directory.
+pub trait Provider: Send + Sync {
+    /// The node at `path`, relative to the directory, without slashes at its ends; empty for the directory itself.
+    fn node(&self, path: &str) -> Option<Node>;
+
+    /// The names in the directory `path`.
+    fn list(&self, path: &str) -> Option<Vec<String>>;
+}
+
+#[derive(Default)]
+struct Tree {
+    nodes: BTreeMap<String, Node>,
+    providers: BTreeMap<String, Arc<dyn Provider>>,
+}
+
+/// The tree of files. Paths are absolute, with single slashes.
+#[derive(Default)]
+pub struct Files(Lock<Tree>);
+
+impl core::fmt::Debug for Files {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_list().entries(self.0.lock().nodes.keys()).finish()
+    }
+}
+
+fn parent_of(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(parent, _)| parent)
+}
+
+fn normal(path: &str) -> String {
+    let mut out = String::new();
+    for part in path.split('/').filter(|part| !part.is_empty() && *part != ".") {
+        out.push('/');
+        out.push_str(part);
+    }
+    out
+}
+
+impl Files {
+    /// Adds a node. Missing directories above it are not made.
+    ///
+    /// # Errors
+    /// `EEXIST` when the path is taken, `ENOENT` when the directory above is missing.
+    pub fn add(&self, path: &str, node: Node) -> Result<(), Errno> {
+        let path = normal(path);
+        let mut tree = self.0.lock();
+        if tree.nodes.contains_key(&path) || path.is_empty() {
+            return Err(Errno::EEXIST);
+        }
+        let parent = parent_of(&path);
+        if !parent.is_empty() && !matches!(tree.nodes.get(parent), Some(Node::Directory)) {
+            return Err(Errno::ENOENT);
+        }
+        tree.nodes.insert(path, node);
+        Ok(())
+    }
+
+    /// Makes a directory and those above it.
+    pub fn make_directories(&self, path: &str) {
+        let path = normal(path);
+        let mut tree = self.0.lock();
+        let ends = path.match_indices('/').skip(1).map(|(end, _)| end).chain([path.len()]);
+        for end in ends.filter(|&end| end > 0) {
+            tree.nodes.entry(path[..end].into()).or_insert(Node::Directory);
+        }
+    }
+
+    /// Removes a node and all below it; whether it was there.
+    pub fn remove(&self, path: &str) -> bool {
+        let path = normal(path);
+        let mut tree = self.0.lock();
+        let below: Vec<String> = tree
+            .nodes
+            .range(path.clone()..)
+            .take_while(|(other, _)| other.starts_with(&path))
+            .filter(|(other, _)| other.len() == path.len() || other.as_bytes()[path.len()] == b'/')
+            .map(|(other, _)| other.clone())
+            .collect();
+        for other in &below {
+            tree.nodes.remove(other);
+        }
+        !below.is_empty()
+    }
+
+    /// Lets `provider` answer for everything below `path`.
+    pub fn mount(&self, path: &str, provider: Arc<dyn Provider>) {
+        self.make_directories(path);
+        self.0.lock().providers.insert(normal(path), provider);
+    }
+
+    fn provider(&self, path: &str) -> Option<(Arc<dyn Provider>, String)> {
+        let tree = self.0.lock();
+        tree.providers.iter().find_map(|(root, provider)| {
+            let rest = path.strip_prefix(root.as_str())?;
+            (rest.is_empty() || rest.starts_with('/'))
+                .then(|| (Arc::clone(provider), rest.trim_start_matches('/').into()))
+        })
+    }
+
+    /// The node at `path`; links are not followed.
+    pub fn node(&self, path: &str) -> Option<Node> {
+        let path = normal(path);
+        if path.is_empty() {
+            return Some(Node::Directory);
+        }
+        if let Some((provider, rest)) = self.provider(&path) {
+            return provider.node(&rest);
+        }
+        self.0.lock().nodes.get(&path).cloned()
+    }
+
+    /// The names in a directory, sorted.
+    ///
+    /// # Errors
+    /// `ENOENT` without such a path, `ENOTDIR` when it is not a directory.
+    pub fn list(&self, path: &str) -> Result<Vec<String>, Errno> {
+        let path = normal(path);
+        if let Some((provider, rest)) = self.provider(&path) {
+            return provider.list(&rest).ok_or(Errno::ENOENT);
+        }
+        match self.node(&path) {
+            None => return Err(Errno::ENOENT),
+            Some(Node::Directory) => (),
+            Some(_) => return Err(Errno::ENOTDIR),
+        }
+        let tree = self.0.lock();
+        let mut names: Vec<String> = tree
+            .nodes
+            .keys()
+            .filter(|other| parent_of(other) == path)
+            .map(|other| other[path.len() + 1..].into())
+            .collect();
+        names.sort();
+        Ok(names)
+    }
+
+    fn file(&self, path: &str) -> Result<(u16, Arc<dyn FileOperations>), Errno> {
+        match self.node(path).ok_or(Errno::ENOENT)? {
+            Node::File(mode, operations) => Ok((mode, operations)),
+            Node::Directory => Err(Errno::EISDIR),
+            Node::Link(_) => Err(Errno::ELOOP),
+        }
+    }
+
+    /// Reads a whole file.
+    ///
+    /// # Errors
+    /// `ENOENT`, `EISDIR`, `EACCES` when nobody may read it, or what the file answers.
+    pub fn read(&self, path: &str) -> Result<Vec<u8>, Errno> {
+        let (mode, file) = self.file(path)?;
+        if mode & 0o444 == 0 {
+            return Err(Errno::EACCES);
+        }
+        file.read()
+    }
+
+    /// Writes to a file.
+    ///
+    /// # Errors
+    /// `ENOENT`, `EISDIR`, `EACCES` when nobody may write it, or what the file answers.
+    pub fn write(&self, path: &str, bytes: &[u8]) -> Result<usize, Errno> {
+        let (mode, file) = self.file(path)?;
+        if mode & 0o222 == 0 {
+            return Err(Errno::EACCES);
+        }
+        file.write(bytes)
+    }
+}
+
+/// A file made of two closures.
+pub struct Closures<R, W> {
+    /// Gives the content.
+    pub read: R,
+    /// Takes bytes.
+    pub write: W,
+}
+
+impl<R, W> FileOperations for Closures<R, W>
+where
+    R: Fn() -> Result<Vec<u8>, Errno> + Send + Sync,
+    W: Fn(&[u8]) -> Result<usize, Errno> + Send + Sync,
+{
+    fn read(&self) -> Result<Vec<u8>, Errno> {
+        (self.read)()
+    }
+
+    fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
+        (self.write)(bytes)
+    }
+}
+
+/// A read-only file whose content `read` gives.
+pub fn read_only(mode: u16, read: impl Fn() -> Vec<u8> + Send + Sync + 'static) -> Node {
+    Node::File(mode, Arc::new(Closures { read: move || Ok(read()), write: |_: &[u8]| Err(Errno::EACCES) }))
+}
+
+/// A file with both.
+pub fn read_write(
+    mode: u16,
+    read: impl Fn() -> Result<Vec<u8>, Errno> + Send + Sync + 'static,
+    write: impl Fn(&[u8]) -> Result<usize, Errno> + Send + Sync + 'static,
+) -> Node {
+    Node::File(mode, Arc::new(Closures { read, write }))
+}
+
+impl Kernel {
+    /// Adds `/proc/NAME` or another static read-only file whose content is made on each read.
+    pub(crate) fn provide(
+        &'static self,
+        path: &str,
+        mode: u16,
+        read: fn(&'static Kernel) -> Vec<u8>,
+    ) -> Result<(), Errno> {
+        self.files.add(path, read_only(mode, Box::new(move || read(self))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_come_and_go() {
+        let files = Files::default();
+        files.make_directories("/proc/sys//kernel");
+        files.add("/proc/version", read_only(0o444, || b"x\n".to_vec())).unwrap();
+        assert_eq!(files.add("/proc/version", Node::Directory), Err(Errno::EEXIST));
+        assert_eq!(files.add("/none/version", Node::Directory), Err(Errno::ENOENT));
+        assert_eq!(files.list("/proc").unwrap(), ["sys", "version"]);
+        assert_eq!(files.list("/").unwrap(), ["proc"]);
+        assert_eq!(files.read("/proc/version").unwrap(), b"x\n");
+        assert_eq!(files.write("/proc/version", b"y"), Err(Errno::EACCES));
+        assert_eq!(files.read("/proc"), Err(Errno::EISDIR));
+        files.add("/proc/sysx", Node::Directory).unwrap();
+        assert!(files.remove("/proc/sys"));
+        assert_eq!(files.list("/proc").unwrap(), ["sysx", "version"], "a name that only begins alike stays");
+    }
+}
