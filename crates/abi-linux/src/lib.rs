@@ -1,0 +1,51 @@
+//! The kernel as a Linux module sees it: C functions over the one kernel model.
+//!
+//! A Linux module calls functions by name and reaches into structs by offset. This room holds both sides of that: tables of
+//! `extern "C"` functions ([`export::Export`]) that translate to and from the safe values of `ferrmod-kernel`, and struct
+//! layouts read at run time from the BTF of the kernel the module was built for ([`field`]), so that 6.1, 6.12 and others
+//! are data and not code.
+//!
+//! A module never calls a Rust function directly: every export has a bridge (`ferrmod_linker::bridge`) that aligns the stack
+//! and notes the caller. A symbol that its kernel exports and nobody here provides is bound to a stub that names itself when
+//! called, or to memory that faults when touched.
+//!
+//! # How an export is written
+//! A function takes and returns C's integers; pointers into module memory are `u64`. It is named like the symbol and listed in
+//! its file's `EXPORTS`, which `EXPORTS` of this file lists in turn. It never keeps a kernel lock while it touches module
+//! memory or calls back, because either may fault, and a fault with a lock held ends the kernel.
+//!
+//! # What this crate does not do
+//! It decides nothing about loading, and it never names the process or the hardware it runs on.
+#![no_std]
+
+extern crate alloc;
+
+mod boot;
+mod data;
+mod export;
+mod field;
+mod module;
+mod parameters;
+mod ram;
+mod slab;
+mod symbols;
+mod tasks;
+mod thunks;
+mod world;
+
+pub use boot::{BootError, boot, tick};
+pub use export::{Export, Kind};
+
+use data::Datum;
+
+/// Every function, file by file.
+pub(crate) static EXPORTS: &[&[Export]] = &[module::EXPORTS, parameters::EXPORTS, slab::EXPORTS, thunks::EXPORTS];
+
+/// Every datum, file by file.
+pub(crate) static DATA: &[&[&Datum]] = &[boot::VARIABLES, parameters::VARIABLES];
+
+/// The names of everything provided, with its kind, for the table of the kernel API.
+pub fn provided() -> impl Iterator<Item = (&'static str, Kind)> {
+    let functions = EXPORTS.iter().flat_map(|file| file.iter()).map(|export| (export.name, export.kind));
+    functions.chain(DATA.iter().flat_map(|file| file.iter()).map(|datum| (datum.name, Kind::Data)))
+}

@@ -1,0 +1,160 @@
+//! Memory as C sees it: raw reads and writes at addresses, strings, and argument lists.
+//!
+//! Nothing here is checked. A bad address faults, and the platform turns the fault into an oops of the running task; that is
+//! what would happen on Linux, and why no kernel lock may be held around these.
+
+use alloc::vec::Vec;
+use core::arch::asm;
+
+use ferrmod_kernel::percpu::CALLER_SLOT;
+
+/// Reads a value.
+///
+/// # Safety
+/// `address` holds a `T`, or faults.
+#[inline]
+pub(crate) unsafe fn get<T: Copy>(address: u64) -> T {
+    // SAFETY: the caller vouches for the address.
+    unsafe { (address as *const T).read_unaligned() }
+}
+
+/// Writes a value.
+///
+/// # Safety
+/// `address` has room for a `T` that may be overwritten, or faults.
+#[inline]
+pub(crate) unsafe fn put<T: Copy>(address: u64, value: T) {
+    // SAFETY: the caller vouches for the address.
+    unsafe { (address as *mut T).write_unaligned(value) }
+}
+
+/// The bytes at an address.
+///
+/// # Safety
+/// They are there, and nobody writes to them while the slice lives.
+#[inline]
+pub(crate) unsafe fn bytes<'a>(address: u64, length: u64) -> &'a [u8] {
+    if length == 0 {
+        return &[];
+    }
+    // SAFETY: the caller vouches for the range; a zero length is handled above, so the address may be anything.
+    unsafe { core::slice::from_raw_parts(address as *const u8, length as usize) }
+}
+
+/// The bytes at an address, to be written.
+///
+/// # Safety
+/// They are there, and nobody else uses them while the slice lives.
+#[inline]
+pub(crate) unsafe fn bytes_mut<'a>(address: u64, length: u64) -> &'a mut [u8] {
+    if length == 0 {
+        return &mut [];
+    }
+    // SAFETY: as for `bytes`.
+    unsafe { core::slice::from_raw_parts_mut(address as *mut u8, length as usize) }
+}
+
+/// Copies bytes between addresses that may overlap.
+///
+/// # Safety
+/// Both ranges are there, and the target may be overwritten.
+#[inline]
+pub(crate) unsafe fn copy(to: u64, from: u64, length: u64) {
+    // SAFETY: the caller vouches for both ranges.
+    unsafe { core::ptr::copy(from as *const u8, to as *mut u8, length as usize) }
+}
+
+/// Fills bytes.
+///
+/// # Safety
+/// The range is there and may be overwritten.
+#[inline]
+pub(crate) unsafe fn fill(to: u64, byte: u8, length: u64) {
+    // SAFETY: the caller vouches for the range.
+    unsafe { core::ptr::write_bytes(to as *mut u8, byte, length as usize) }
+}
+
+/// The bytes of a C string, without the NUL.
+///
+/// # Safety
+/// A NUL-terminated string is there and stays as it is while the slice lives.
+pub(crate) unsafe fn c_string<'a>(address: u64) -> &'a [u8] {
+    // SAFETY: the caller vouches for the string.
+    unsafe {
+        let mut length = 0;
+        while get::<u8>(address + length) != 0 {
+            length += 1;
+        }
+        bytes(address, length)
+    }
+}
+
+/// A copy of a C string that may be null.
+///
+/// # Safety
+/// As [`c_string`], unless `address` is 0.
+pub(crate) unsafe fn c_string_or_empty(address: u64) -> Vec<u8> {
+    if address == 0 {
+        return Vec::new();
+    }
+    // SAFETY: the caller vouches for the string.
+    unsafe { c_string(address) }.to_vec()
+}
+
+/// The return address of the module code that called the running function. To be read first, because every call through a
+/// bridge overwrites it.
+#[inline]
+pub(crate) fn caller() -> u64 {
+    let caller: u64;
+    // SAFETY: while a kernel runs, GS is the start of its per-CPU area, and the slot lies in it.
+    unsafe {
+        asm!("mov {}, gs:[{slot}]", out(reg) caller, slot = const CALLER_SLOT, options(nostack, readonly, preserves_flags));
+    }
+    caller
+}
+
+/// Calls C code at `address`.
+///
+/// # Safety
+/// A C function of these arguments is there.
+#[inline]
+pub(crate) unsafe fn call<const N: usize>(address: u64, arguments: [u64; N]) -> u64 {
+    let mut six = [0; 6];
+    six[..N].copy_from_slice(&arguments);
+    // SAFETY: the caller vouches for the function; integer arguments beyond those it takes are ignored in the SysV ABI.
+    unsafe {
+        let function: unsafe extern "C" fn(u64, u64, u64, u64, u64, u64) -> u64 = core::mem::transmute(address);
+        function(six[0], six[1], six[2], six[3], six[4], six[5])
+    }
+}
+
+/// A SysV `va_list`, as a bridge for a variadic function makes it and as C code passes it on.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct VaList {
+    gp_offset: u32,
+    fp_offset: u32,
+    overflow_arg_area: u64,
+    reg_save_area: u64,
+}
+
+impl VaList {
+    /// The next integer argument.
+    ///
+    /// # Safety
+    /// The list is one that a C caller or a bridge made, and has another argument.
+    pub(crate) unsafe fn next(&mut self) -> u64 {
+        // SAFETY: the caller vouches for the list; the first 48 bytes of the save area are the six registers.
+        unsafe {
+            if self.gp_offset < 48 {
+                let value = get(self.reg_save_area + u64::from(self.gp_offset));
+                self.gp_offset += 8;
+                value
+            } else {
+                let value = get(self.overflow_arg_area);
+                self.overflow_arg_area += 8;
+                value
+            }
+        }
+    }
+}

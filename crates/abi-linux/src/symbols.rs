@@ -1,0 +1,203 @@
+//! From a symbol's name to the address a module gets.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bstr::{BStr, ByteSlice};
+use ferrmod_image::facts::ExportKind;
+use ferrmod_kernel::lock::Lock;
+use ferrmod_kernel::percpu::{CALLER_SLOT, CANARY};
+use ferrmod_kernel::world::WorldSymbol;
+use ferrmod_kernel::{Errno, Kernel, kernel};
+use ferrmod_image::linux::ExportClass;
+use ferrmod_linker::bridge::{self, SLOT};
+use hashbrown::HashMap;
+
+use crate::boot::facts;
+use crate::data::Datum;
+use crate::EXPORTS;
+use crate::export::Export;
+
+/// Stubs are made a page at a time.
+const STUB_PAGE: u64 = 4096;
+/// Every absent datum gets a page of its own, so that the address names it.
+const ABSENT_STEP: u64 = 4096;
+
+/// The tables, made once at boot.
+pub(crate) struct Symbols {
+    /// By the number of the export in the facts: its address, 0 when nobody provides it.
+    slots: Lock<Vec<u64>>,
+    /// Every function and datum by name, exported by the target kernel or not.
+    by_name: Lock<HashMap<&'static str, u64>>,
+    bridges: u64,
+    functions: Vec<&'static Export>,
+    absent: Lock<Absent>,
+}
+
+#[derive(Default)]
+struct Absent {
+    names: Vec<String>,
+    addresses: Vec<u64>,
+    by_name: HashMap<String, u64>,
+    stubs: core::ops::Range<u64>,
+    data: u64,
+}
+
+static SYMBOLS: spin::Once<Symbols> = spin::Once::new();
+
+fn symbols() -> &'static Symbols {
+    SYMBOLS.get().expect("the Linux world is up")
+}
+
+/// Makes a bridge for every function.
+///
+/// # Errors
+/// `ENOMEM` when the text region is too small.
+pub(crate) fn begin(kernel: &Kernel) -> Result<(), Errno> {
+    let functions: Vec<&'static Export> = EXPORTS.iter().flat_map(|file| file.iter()).collect();
+    let bridges = kernel.text.take((functions.len() * SLOT) as u64, 4096)?;
+    let mut code = Vec::with_capacity(functions.len() * SLOT);
+    let mut slots = alloc::vec![0; facts().exports_len() as usize];
+    let mut by_name = HashMap::with_capacity(functions.len());
+    for (number, export) in functions.iter().enumerate() {
+        code.extend_from_slice(&bridge::emit(export.bridge(), export.address(), CALLER_SLOT as i32));
+        let address = bridges + (number * SLOT) as u64;
+        by_name.insert(export.name, address);
+        if let Some(index) = facts().find_export(export.name.as_bytes()) {
+            slots[index as usize] = address;
+        }
+    }
+    kernel.platform.write(bridges, &code).map_err(|_| Errno::ENOMEM)?;
+    let absent = Absent { data: kernel.platform.regions().absent.start, ..Absent::default() };
+    SYMBOLS.call_once(|| Symbols {
+        slots: Lock::new(slots),
+        by_name: Lock::new(by_name),
+        bridges,
+        functions,
+        absent: Lock::new(absent),
+    });
+    Ok(())
+}
+
+/// Gives the exported per-CPU variables their first values.
+///
+/// # Errors
+/// A fault when the area is too small for this kernel's variables.
+pub(crate) fn begin_percpu(kernel: &Kernel) -> Result<(), ferrmod_kernel::platform::Fault> {
+    let area = kernel.platform.regions().percpu.start;
+    let (start, image) = facts().percpu_image();
+    kernel.platform.write(area + start, image)?;
+    let set = |name: &str, value: &[u8]| match facts().find_export(name.as_bytes()) {
+        Some(index) => kernel.platform.write(area + facts().export(index).address, value),
+        None => Ok(()),
+    };
+    let mut canary = [0; 8];
+    kernel.platform.random(&mut canary);
+    // A zero byte ends string overflows before they reach the rest.
+    canary[0] = 0;
+    kernel.platform.write(area + CANARY, &canary)?;
+    set("this_cpu_off", &area.to_le_bytes())?;
+    set("cpu_number", &0u32.to_le_bytes())?;
+    // The top bit set means that no rescheduling is due.
+    set("__preempt_count", &0x8000_0000u32.to_le_bytes())
+}
+
+/// The address of the per-CPU variable `name` on the one CPU.
+pub(crate) fn percpu(name: &str) -> Option<u64> {
+    let export = facts().export(facts().find_export(name.as_bytes())?);
+    (export.kind == ExportKind::PerCpu).then(|| kernel().platform.regions().percpu.start + export.address)
+}
+
+/// The address that module code calls the function or finds the datum `name` at.
+pub(crate) fn address(name: &str) -> Option<u64> {
+    symbols().by_name.lock().get(name).copied()
+}
+
+impl Symbols {
+    /// Makes the data known by name.
+    pub(crate) fn bind_data(all: &[&[&'static Datum]]) {
+        for datum in all.iter().flat_map(|file| file.iter()) {
+            symbols().by_name.lock().insert(datum.name, datum.address());
+            if let Some(index) = facts().find_export(datum.name.as_bytes()) {
+                symbols().slots.lock()[index as usize] = datum.address();
+            }
+        }
+    }
+}
+
+/// What the target kernel exports as `name`, and where we have it.
+pub(crate) fn find(name: &BStr) -> Option<WorldSymbol> {
+    let index = facts().find_export(name)?;
+    let export = facts().export(index);
+    let address = match export.kind {
+        ExportKind::PerCpu => Some(export.address),
+        _ => Some(symbols().slots.lock()[index as usize]).filter(|&address| address != 0),
+    };
+    Some(WorldSymbol {
+        address,
+        crc: export.crc,
+        gpl_only: export.class == ExportClass::GplOnly,
+        namespace: export.namespace,
+    })
+}
+
+/// A stub for a function nobody provides, or a page nobody may touch for a datum.
+///
+/// # Errors
+/// `ENOMEM` when there is no room.
+pub(crate) fn absent(name: &BStr) -> Result<u64, Errno> {
+    let index = facts().find_export(name).ok_or(Errno::ENOENT)?;
+    let is_function = facts().export(index).kind == ExportKind::Function;
+    let name = name.to_str_lossy().into_owned();
+    let mut absent = symbols().absent.lock();
+    if let Some(&address) = absent.by_name.get(&name) {
+        return Ok(address);
+    }
+    let address = if is_function {
+        let kernel = kernel();
+        if absent.stubs.is_empty() {
+            let start = kernel.text.take(STUB_PAGE, STUB_PAGE)?;
+            absent.stubs = start..start + STUB_PAGE;
+        }
+        let id = absent.names.len() as u32;
+        let code = bridge::emit(bridge::Kind::Absent { id }, absent_called as *const () as u64, CALLER_SLOT as i32);
+        let at = absent.stubs.start;
+        kernel.platform.write(at, &code).map_err(|_| Errno::ENOMEM)?;
+        absent.stubs.start += SLOT as u64;
+        at
+    } else {
+        let at = absent.data;
+        if at + ABSENT_STEP > kernel().platform.regions().absent.end {
+            return Err(Errno::ENOMEM);
+        }
+        absent.data += ABSENT_STEP;
+        at
+    };
+    absent.names.push(name.clone());
+    absent.addresses.push(address);
+    absent.by_name.insert(name, address);
+    Ok(address)
+}
+
+extern "C" fn absent_called(id: u64, caller: u64) -> u64 {
+    let name = symbols().absent.lock().names.get(id as usize).cloned().unwrap_or_default();
+    let from = kernel().symbolise(caller);
+    kernel().bug(&format!("unimplemented kernel symbol {name} called from {from}"), caller)
+}
+
+/// The absent datum whose page `address` lies in.
+pub(crate) fn absent_at(address: u64) -> Option<Vec<u8>> {
+    let absent = symbols().absent.lock();
+    let page = address & !(ABSENT_STEP - 1);
+    let index = absent.addresses.iter().position(|&other| other == page)?;
+    Some(absent.names[index].clone().into_bytes())
+}
+
+/// The function whose bridge `address` lies in.
+pub(crate) fn name_of(address: u64) -> Option<(&'static str, u64)> {
+    let symbols = SYMBOLS.get()?;
+    let distance = address.checked_sub(symbols.bridges)?;
+    let export = symbols.functions.get((distance / SLOT as u64) as usize)?;
+    Some((export.name, distance % SLOT as u64))
+}
