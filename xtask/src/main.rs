@@ -1,0 +1,55 @@
+//! The project's own chores, run as `cargo xtask CHORE`.
+//!
+//! Real input is fetched (`corpus`), modules in C are built with the stock kbuild (`modules`), and
+//! the whole of CI is one list of named steps (`ci`), so that what the CI machine does is what a
+//! developer can do.
+//!
+//! # What this crate does not do
+//!
+//! It knows nothing about modules: everything about them is in the other crates.
+
+#![forbid(unsafe_code)]
+
+mod apt;
+mod apt_sources;
+mod ci;
+mod command;
+mod corpus;
+mod modules;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The project's own chores
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Fetch Debian's 6.1 and 6.12 kernel packages with apt and unpack them into the cache folder
+    Corpus,
+    /// Build the C modules of tests/modules with kbuild against the fetched 6.1 headers
+    Modules,
+    /// Run every step of CI
+    Ci(ci::Options),
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().chore {
+        Chore::Corpus => corpus::fetch(),
+        Chore::Modules => modules::build(),
+        Chore::Ci(options) => ci::run(&options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
