@@ -71,6 +71,11 @@ pub fn boot(kernel: &'static Kernel, facts: &'static [u8]) -> Result<(), BootErr
     Ok(())
 }
 
+/// The tick counter.
+pub(crate) fn jiffies() -> u64 {
+    JIFFIES.load()
+}
+
 /// One tick of the 250 Hz clock. Uses one atomic and one store, so that an interrupt or signal handler may call it.
 pub fn tick() {
     let at = JIFFIES_AT.load(Ordering::Relaxed);

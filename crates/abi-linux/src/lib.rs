@@ -24,6 +24,12 @@ mod boot;
 mod data;
 mod export;
 mod field;
+mod kthread;
+mod locks;
+mod printf;
+mod time;
+mod waiting;
+mod workqueue;
 mod module;
 mod parameters;
 mod ram;
@@ -39,10 +45,19 @@ pub use export::{Export, Kind};
 use data::Datum;
 
 /// Every function, file by file.
-pub(crate) static EXPORTS: &[&[Export]] = &[module::EXPORTS, parameters::EXPORTS, slab::EXPORTS, thunks::EXPORTS];
+pub(crate) static EXPORTS: &[&[Export]] = &[
+    module::EXPORTS, parameters::EXPORTS, slab::EXPORTS, thunks::EXPORTS,
+    kthread::EXPORTS,
+    locks::EXPORTS,
+    printf::EXPORTS,
+    time::EXPORTS,
+    waiting::EXPORTS,
+    workqueue::EXPORTS,
+    tasks::EXPORTS,
+];
 
 /// Every datum, file by file.
-pub(crate) static DATA: &[&[&Datum]] = &[boot::VARIABLES, parameters::VARIABLES];
+pub(crate) static DATA: &[&[&Datum]] = &[boot::VARIABLES, parameters::VARIABLES, workqueue::VARIABLES];
 
 /// The names of everything provided, with its kind, for the table of the kernel API.
 pub fn provided() -> impl Iterator<Item = (&'static str, Kind)> {

@@ -3,26 +3,34 @@
 use hashbrown::HashMap;
 
 use ferrmod_kernel::lock::Lock;
-use ferrmod_kernel::{Errno, Kernel, Owner, TaskId, kernel};
+use ferrmod_kernel::{Errno, Kernel, Owner, TaskId, Wake, kernel};
 
+use crate::export::{Export, exports};
 use crate::field::layout;
-use crate::{ram, symbols};
+use crate::{ram, symbols, time};
 
 layout! {
-    mod task_struct = "task_struct" { comm, pid, tgid, usage, flags, cpu_time_max = "nr_cpus_allowed" }
+    mod task_struct = "task_struct" { comm, pid, tgid, usage, state = "__state" }
 }
 
-#[derive(Default)]
 struct Shadows {
     by_id: HashMap<TaskId, u64>,
     by_address: HashMap<u64, TaskId>,
+    /// `__preempt_count` of tasks that do not run.
+    preempt: HashMap<TaskId, u32>,
+    running: TaskId,
 }
 
 static SHADOWS: Lock<Option<Shadows>> = Lock::new(None);
 
 /// Gives the scheduler its own shadow.
 pub(crate) fn begin(_kernel: &Kernel) {
-    *SHADOWS.lock() = Some(Shadows::default());
+    *SHADOWS.lock() = Some(Shadows {
+        by_id: HashMap::new(),
+        by_address: HashMap::new(),
+        preempt: HashMap::new(),
+        running: TaskId(0),
+    });
     // Without memory for it `current` is null on the scheduler, where no module code runs.
     let _ = created(TaskId(0), "swapper/0");
     running(TaskId(0));
@@ -41,7 +49,7 @@ pub(crate) fn created(id: TaskId, name: &str) -> Result<(), Errno> {
         ram::fill(address, 0, size);
         task_struct::pid.set(address, id.0);
         task_struct::tgid.set(address, id.0);
-        task_struct::usage.set(address, 2u32);
+        task_struct::usage.set(address, 1u32);
         let comm = task_struct::comm.at(address);
         let length = name.len().min(15);
         ram::bytes_mut(comm, length as u64).copy_from_slice(&name.as_bytes()[..length]);
@@ -56,6 +64,14 @@ pub(crate) fn created(id: TaskId, name: &str) -> Result<(), Errno> {
 /// Makes `current` the task's.
 pub(crate) fn running(id: TaskId) {
     let address = shadow(id).unwrap_or(0);
+    if let (Some(count), Some(shadows)) = (symbols::percpu("__preempt_count"), SHADOWS.lock().as_mut()) {
+        // SAFETY: the per-CPU variable lies in the mapped area.
+        unsafe {
+            shadows.preempt.insert(shadows.running, ram::get(count));
+            ram::put(count, shadows.preempt.remove(&id).unwrap_or(NO_RESCHEDULE));
+        }
+        shadows.running = id;
+    }
     if let Some(current) = symbols::percpu("current_task") {
         // SAFETY: the per-CPU variable lies in the mapped area.
         unsafe { ram::put(current, address) };
@@ -67,13 +83,160 @@ pub(crate) fn gone(id: TaskId) {
     let address = SHADOWS.lock().as_mut().and_then(|shadows| {
         let address = shadows.by_id.remove(&id)?;
         shadows.by_address.remove(&address);
+        shadows.preempt.remove(&id);
         Some(address)
     });
     if let Some(address) = address {
-        // It came from the heap.
-        let _ = kernel().heap.free(address);
+        drop_reference(address);
     }
 }
+
+/// Gives back one of the references that keep a `task_struct`.
+fn drop_reference(address: u64) {
+    // SAFETY: a `task_struct` of ours that is still referenced.
+    unsafe {
+        let usage = task_struct::usage.get::<u32>(address).saturating_sub(1);
+        task_struct::usage.set(address, usage);
+        if usage == 0 {
+            // It came from the heap.
+            let _ = kernel().heap.free(address);
+        }
+    }
+}
+
+/// Bit 31 of `__preempt_count`, set: no rescheduling is due.
+const NO_RESCHEDULE: u32 = 0x8000_0000;
+
+/// Adds to `__preempt_count`.
+pub(crate) fn add_preempt(count: i32) {
+    if let Some(at) = symbols::percpu("__preempt_count") {
+        // SAFETY: the per-CPU variable lies in the mapped area.
+        unsafe { ram::put(at, ram::get::<u32>(at).wrapping_add_signed(count)) };
+    }
+}
+
+/// `__preempt_count` without the rescheduling bit.
+pub(crate) fn preempt_count() -> u32 {
+    // SAFETY: as above.
+    symbols::percpu("__preempt_count").map_or(0, |at| unsafe { ram::get::<u32>(at) } & !NO_RESCHEDULE)
+}
+
+/// Called before a task blocks: one that must not is reported, as `schedule()` does on Linux.
+pub(crate) fn might_block(caller: u64) {
+    let count = preempt_count();
+    if count != 0 {
+        let text = alloc::format!("BUG: scheduling while atomic: preempt_count {count:#010x}");
+        kernel().warn(&text, caller);
+    }
+}
+
+/// Runs `body` as a soft interrupt (`in_softirq()` is true).
+pub(crate) fn in_softirq(body: impl FnOnce()) {
+    /// `SOFTIRQ_OFFSET`
+    const SERVING: i32 = 0x100;
+    add_preempt(SERVING);
+    body();
+    add_preempt(-SERVING);
+}
+
+/// The running task's `task_struct`.
+pub(crate) fn current() -> u64 {
+    shadow(kernel().tasks.current()).unwrap_or(0)
+}
+
+/// `TASK_RUNNING`
+const RUNNING: u32 = 0;
+
+/// Makes the task at `task` ready; whether it was not.
+pub(crate) fn wake(task: u64) -> bool {
+    let Some(id) = at(task) else { return false };
+    // SAFETY: a `task_struct` of ours.
+    let asleep = unsafe {
+        let asleep = task_struct::state.get::<u32>(task) != RUNNING;
+        task_struct::state.set(task, RUNNING);
+        asleep
+    };
+    kernel().tasks.wake(id) || asleep
+}
+
+/// Gives up the processor: until somebody wakes the task when its `__state` says that it sleeps, else for a moment.
+pub(crate) fn schedule_until(until: Option<u64>, caller: u64) -> Wake {
+    let task = current();
+    might_block(caller);
+    // SAFETY: our own `task_struct`.
+    let state: u32 = unsafe { task_struct::state.get(task) };
+    if state == RUNNING {
+        kernel().tasks.yield_now();
+        return Wake::Woken;
+    }
+    let wake = kernel().tasks.block(until, None);
+    // SAFETY: as above.
+    unsafe { task_struct::state.set(task, RUNNING) };
+    wake
+}
+
+/// Sets the running task's `__state`.
+pub(crate) fn set_state(state: u32) {
+    // SAFETY: our own `task_struct`.
+    unsafe { task_struct::state.set(current(), state) };
+}
+
+extern "C" fn schedule() {
+    schedule_until(None, ram::caller());
+}
+
+extern "C" fn schedule_timeout(jiffies: i64) -> i64 {
+    let caller = ram::caller();
+    let until = time::after_jiffies(jiffies);
+    schedule_until(until, caller);
+    time::jiffies_left(until) as i64
+}
+
+extern "C" fn schedule_timeout_interruptible(jiffies: i64) -> i64 {
+    set_state(1);
+    schedule_timeout(jiffies)
+}
+
+extern "C" fn schedule_timeout_uninterruptible(jiffies: i64) -> i64 {
+    set_state(2);
+    schedule_timeout(jiffies)
+}
+
+extern "C" fn wake_up_process(task: u64) -> i32 {
+    wake(task).into()
+}
+
+extern "C" fn __cond_resched() -> i32 {
+    if preempt_count() == 0 {
+        kernel().tasks.yield_now();
+    }
+    0
+}
+
+extern "C" fn yield_() {
+    kernel().tasks.yield_now();
+}
+
+extern "C" fn __put_task_struct(task: u64) {
+    // Its last reference was given back inline.
+    let _ = kernel().heap.free(task);
+}
+
+/// There are no priorities: a task runs when it is its turn.
+extern "C" fn set_priority() -> i32 {
+    0
+}
+
+/// The functions of this file.
+pub(crate) static EXPORTS: &[Export] = exports![
+    c schedule, c schedule_timeout, c schedule_timeout_interruptible, c schedule_timeout_uninterruptible,
+    c schedule_timeout_killable = schedule_timeout_uninterruptible, c wake_up_process,
+    c __cond_resched, c __SCT__cond_resched = __cond_resched, c __SCT__might_resched = __cond_resched,
+    c dynamic_cond_resched = __cond_resched, c dynamic_might_resched = __cond_resched,
+    c yield = yield_, c __put_task_struct,
+    k sched_set_fifo = set_priority, k sched_set_fifo_low = set_priority, k sched_set_normal = set_priority,
+    k set_user_nice = set_priority,
+];
 
 /// The `task_struct` of a task.
 pub(crate) fn shadow(id: TaskId) -> Option<u64> {

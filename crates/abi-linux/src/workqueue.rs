@@ -1,0 +1,198 @@
+//! Work queues and delayed work.
+
+use bstr::ByteSlice;
+use ferrmod_kernel::work::QueueId;
+use ferrmod_kernel::{Kernel, kernel};
+
+use crate::data::{Begin, Datum};
+use crate::export::{Export, exports};
+use crate::field::layout;
+use crate::{printf, ram, slab, tasks, time};
+
+layout! {
+    mod work_struct = "work_struct" { data, entry, func }
+    mod delayed_work = "delayed_work" { work, timer, wq, cpu }
+    mod timer_list = "timer_list" { entry, expires, function, flags }
+}
+
+/// `WORK_STRUCT_PENDING`
+const PENDING: u64 = 1;
+/// `WQ_UNBOUND`, `__WQ_ORDERED` of 6.1.
+const ORDERED: u32 = 1 << 17;
+
+macro_rules! system_queues {
+    ($($ident:ident $name:literal),* $(,)?) => {
+        $(static $ident: Datum = Datum::new($name, 8, Begin::With(begin_system_queue));)*
+        /// The variables of this file: pointers to the queues everybody may use.
+        pub(crate) static VARIABLES: &[&Datum] = &[$(&$ident),*];
+    };
+}
+
+system_queues! {
+    SYSTEM "system_wq", HIGHPRI "system_highpri_wq", LONG "system_long_wq", UNBOUND "system_unbound_wq",
+    FREEZABLE "system_freezable_wq", POWER "system_power_efficient_wq", FREEZABLE_POWER "system_freezable_power_efficient_wq",
+    PERCPU "system_percpu_wq",
+}
+
+fn begin_system_queue(at: u64) {
+    // A queue is known by an address; that of the variable itself is as good as any.
+    kernel().work.add_queue(QueueId(at), "events", 0);
+    // SAFETY: `data::place` gives 8 writable bytes.
+    unsafe { ram::put(at, at) };
+}
+
+fn set_pending(work: u64, pending: bool) {
+    // SAFETY: the module's work item.
+    unsafe {
+        let data: u64 = work_struct::data.get(work);
+        work_struct::data.set(work, if pending { data | PENDING } else { data & !PENDING });
+    }
+}
+
+fn is_pending(work: u64) -> bool {
+    // SAFETY: the module's work item.
+    unsafe { work_struct::data.get::<u64>(work) & PENDING != 0 }
+}
+
+fn run(work: u64) {
+    set_pending(work, false);
+    // SAFETY: the item was queued with its function set; it may free itself in there.
+    unsafe { ram::call(work_struct::func.get(work), [work]) };
+}
+
+fn queue(queue: u64, work: u64) -> bool {
+    set_pending(work, true);
+    kernel().work.enqueue(QueueId(queue), work, run).unwrap_or_else(|errno| {
+        set_pending(work, false);
+        kernel().warn(&alloc::format!("work item not queued: {errno:?}"), 0);
+        false
+    })
+}
+
+/// `bool queue_work_on(int cpu, struct workqueue_struct *, struct work_struct *)`
+extern "C" fn queue_work_on(_cpu: i32, wq: u64, work: u64) -> bool {
+    !is_pending(work) && queue(wq, work)
+}
+
+/// `void delayed_work_timer_fn(struct timer_list *)`
+extern "C" fn delayed_work_timer_fn(timer: u64) {
+    let delayed = delayed_work::timer.container(timer);
+    // SAFETY: the timer of a delayed work item.
+    let wq = unsafe { delayed_work::wq.get(delayed) };
+    queue(wq, delayed_work::work.at(delayed));
+}
+
+fn delay(wq: u64, delayed: u64, jiffies: u64) {
+    let work = delayed_work::work.at(delayed);
+    if jiffies == 0 {
+        queue(wq, work);
+        return;
+    }
+    set_pending(work, true);
+    // SAFETY: the module's item.
+    unsafe { delayed_work::wq.set(delayed, wq) };
+    time::start_timer(delayed_work::timer.at(delayed), jiffies);
+}
+
+/// `bool queue_delayed_work_on(int cpu, struct workqueue_struct *, struct delayed_work *, unsigned long delay)`
+extern "C" fn queue_delayed_work_on(_cpu: i32, wq: u64, delayed: u64, jiffies: u64) -> bool {
+    if is_pending(delayed_work::work.at(delayed)) {
+        return false;
+    }
+    delay(wq, delayed, jiffies);
+    true
+}
+extern "C" fn mod_delayed_work_on(_cpu: i32, wq: u64, delayed: u64, jiffies: u64) -> bool {
+    let pending = take_back(delayed);
+    delay(wq, delayed, jiffies);
+    pending
+}
+
+fn take_back(delayed: u64) -> bool {
+    let work = delayed_work::work.at(delayed);
+    let pending = time::cancel_timer(delayed_work::timer.at(delayed), true) | kernel().work.cancel(work);
+    set_pending(work, false);
+    pending
+}
+
+extern "C" fn cancel_work(work: u64) -> bool {
+    let pending = kernel().work.cancel(work);
+    set_pending(work, false);
+    pending
+}
+extern "C" fn cancel_work_sync(work: u64) -> bool {
+    tasks::might_block(ram::caller());
+    let pending = cancel_work(work);
+    kernel().work.flush(work);
+    pending
+}
+extern "C" fn cancel_delayed_work(delayed: u64) -> bool {
+    take_back(delayed)
+}
+extern "C" fn cancel_delayed_work_sync(delayed: u64) -> bool {
+    tasks::might_block(ram::caller());
+    let pending = take_back(delayed);
+    kernel().work.flush(delayed_work::work.at(delayed));
+    pending
+}
+extern "C" fn flush_work(work: u64) -> bool {
+    tasks::might_block(ram::caller());
+    kernel().work.flush(work)
+}
+extern "C" fn flush_delayed_work(delayed: u64) -> bool {
+    let work = delayed_work::work.at(delayed);
+    if time::cancel_timer(delayed_work::timer.at(delayed), true) {
+        // SAFETY: the module's item, which was waiting for its time.
+        let wq = unsafe { delayed_work::wq.get(delayed) };
+        queue(wq, work);
+    }
+    flush_work(work)
+}
+extern "C" fn __flush_workqueue(wq: u64) {
+    tasks::might_block(ram::caller());
+    kernel().work.flush_queue(QueueId(wq));
+}
+
+/// The size of what stands for a `struct workqueue_struct`, which no module looks into.
+const QUEUE_SIZE: u64 = 64;
+
+/// `struct workqueue_struct *alloc_workqueue(const char *fmt, unsigned int flags, int max_active, ...)`
+extern "C" fn alloc_workqueue(format: u64, flags: u32, most: i32, list: u64) -> u64 {
+    let caller = ram::caller();
+    let name = printf::text_of(format, list);
+    let wq = slab::allocate(QUEUE_SIZE, 8, slab::ZERO, caller);
+    if wq == 0 {
+        return 0;
+    }
+    let kernel: &Kernel = kernel();
+    let limit = if flags & ORDERED != 0 { 1 } else { most.max(0) as usize };
+    kernel.work.add_queue(QueueId(wq), &name.to_str_lossy(), limit);
+    // The address is new, so nothing is registered under it.
+    let _ = kernel.registrations.add("workqueue", wq, name, kernel.owner_of(caller));
+    wq
+}
+extern "C" fn destroy_workqueue(wq: u64) {
+    let caller = ram::caller();
+    kernel().work.flush_queue(QueueId(wq));
+    kernel().work.remove_queue(QueueId(wq));
+    kernel().registrations.remove("workqueue", wq);
+    slab::release(wq, caller);
+}
+
+/// `bool schedule_work(...)` is inline; this is `int schedule_on_each_cpu(work_func_t)`.
+extern "C" fn schedule_on_each_cpu(function: u64) -> i32 {
+    // SAFETY: a work function; there is one CPU and the caller waits for it anyway.
+    unsafe { ram::call(function, [0]) };
+    0
+}
+
+/// `void __init_work(struct work_struct *, int onstack)`: only for object debugging.
+extern "C" fn __init_work() {}
+
+/// The functions of this file.
+pub(crate) static EXPORTS: &[Export] = exports![
+    c queue_work_on, c queue_work_node = queue_work_on, c delayed_work_timer_fn, c queue_delayed_work_on,
+    c mod_delayed_work_on, c cancel_work, c cancel_work_sync, c cancel_delayed_work, c cancel_delayed_work_sync, c flush_work,
+    c flush_delayed_work, c __flush_workqueue, c drain_workqueue = __flush_workqueue, v3 alloc_workqueue,
+    c destroy_workqueue, c schedule_on_each_cpu, k __init_work,
+];
