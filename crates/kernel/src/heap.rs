@@ -197,6 +197,14 @@ impl Heap {
         self.state.lock().bytes.values().sum()
     }
 
+    /// Everybody who holds memory.
+    pub fn owners(&self) -> Vec<Owner> {
+        let state = self.state.lock();
+        let mut owners: Vec<Owner> = state.bytes.iter().filter(|(_, bytes)| **bytes > 0).map(|(&owner, _)| owner).collect();
+        owners.sort_unstable();
+        owners
+    }
+
     /// All live allocations of `owner`, by address.
     pub fn allocations_of(&self, owner: Owner) -> Vec<Allocation> {
         let state = self.state.lock();

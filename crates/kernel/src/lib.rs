@@ -16,6 +16,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod area;
+pub mod bits;
 pub mod files;
 pub mod heap;
 pub mod inject;
@@ -26,6 +27,7 @@ pub mod percpu;
 pub mod platform;
 pub mod printk;
 pub mod registrations;
+pub mod sums;
 pub mod task;
 pub mod text;
 pub mod timer;
