@@ -32,6 +32,10 @@ impl World for LinuxWorld {
         }
     }
 
+    fn release(&self) -> &str {
+        facts().release()
+    }
+
     fn symbol(&self, name: &BStr) -> Option<WorldSymbol> {
         symbols::find(name)
     }

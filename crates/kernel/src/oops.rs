@@ -8,7 +8,7 @@ use core::fmt::Write as _;
 use bstr::ByteSlice;
 use ferrmod_linker::orc::{Frame, Table, Unwinder};
 
-use crate::module::{State, TAINT_LETTERS};
+use crate::module::TAINT_LETTERS;
 use crate::task::TaskId;
 use crate::trap::{Registers, Trap, Verdict};
 use crate::{Kernel, lock, printk};
@@ -280,7 +280,12 @@ impl Kernel {
             })
             .collect();
         let tainted = if taints == 0 { "Not tainted".into() } else { format!("Tainted: {}", letters.trim_end()) };
-        format!("CPU: 0 PID: {} Comm: {name} {tainted} {}", task.0, self.options.release)
+        format!("CPU: 0 PID: {} Comm: {name} {tainted} {}", task.0, self.release())
+    }
+
+    /// What the kernel calls itself: the release its modules were built for, when it takes a Linux kernel's.
+    pub fn release(&self) -> &str {
+        self.linux_world().map_or(&self.options.release, |world| world.release())
     }
 
     fn write_trace(&self, text: &mut String, trace: &[String]) {
@@ -293,9 +298,8 @@ impl Kernel {
         let mut linked_in = String::from("Modules linked in:");
         for module in self.modules.list() {
             let _ = write!(linked_in, " {}", module.name);
-            let sign = if module.state == State::Live { "" } else { "*" };
             if !module.taints.is_empty() {
-                let _ = write!(linked_in, "({}{sign})", module.taints);
+                let _ = write!(linked_in, "({})", module.taints);
             }
         }
         if let Some((name, taints)) = self.modules.last_unloaded() {

@@ -34,6 +34,9 @@ pub trait World: Sync {
     /// What the world's kernel asks of a module.
     fn host(&self) -> Host<'static>;
 
+    /// The release of the kernel whose modules these are.
+    fn release(&self) -> &str;
+
     /// Modules of this world may be linked through a global offset table (code written for position independence).
     fn allows_got(&self) -> bool {
         false

@@ -137,6 +137,8 @@ pub struct Report {
     pub tasks: Vec<Task>,
     /// Timers that are still set.
     pub timers: u64,
+    /// Init functions that have returned an error so far.
+    pub failed_inits: u64,
     /// Oopses so far, one line each.
     pub oopses: Vec<String>,
     /// The kernel's taint bits.

@@ -22,7 +22,7 @@ pub(crate) fn mount(kernel: &'static Kernel) {
         ("/proc/modules", proc_modules),
         ("/proc/kallsyms", kallsyms),
         ("/proc/cmdline", |kernel| format!("{}\n", kernel.options.command_line).into_bytes()),
-        ("/proc/version", |kernel| format!("Ferrmod {}\n", kernel.options.release).into_bytes()),
+        ("/proc/version", |kernel| format!("Ferrmod {}\n", kernel.release()).into_bytes()),
         ("/proc/sys/kernel/tainted", |kernel| format!("{}\n", kernel.modules.taints()).into_bytes()),
         ("/proc/ferrmod-registrations", registrations),
     ];

@@ -192,6 +192,7 @@ impl Modules {
         module.init_task.store(0, Ordering::Relaxed);
         module.init_result.store(i64::from(result), Ordering::Relaxed);
         if result < 0 {
+            self.0.lock().failed_inits += 1;
             return Err(Errno(-result));
         }
         if result > 0 {

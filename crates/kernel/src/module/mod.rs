@@ -245,6 +245,7 @@ struct Registry {
     last_unloaded: Option<(BString, String)>,
     taints: u64,
     noted: u64,
+    failed_inits: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -317,6 +318,11 @@ impl Modules {
     /// Who was unloaded last, with its taint letters.
     pub fn last_unloaded(&self) -> Option<(BString, String)> {
         self.0.lock().last_unloaded.clone()
+    }
+
+    /// How many init functions have returned an error: what tells a module that failed from one that was refused.
+    pub fn failed_inits(&self) -> u64 {
+        self.0.lock().failed_inits
     }
 
     /// The kernel's taint bits.

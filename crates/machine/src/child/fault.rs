@@ -257,8 +257,8 @@ extern "C" fn on_alarm(_: i32, info: *mut libc::siginfo_t, context: *mut libc::c
     if info.si_code <= 0 {
         return;
     }
-    worlds::tick();
     let Some(process) = process() else { return };
+    worlds::tick(process.now());
     // SAFETY: asks for a number.
     if TICKS.fetch_add(1, Ordering::Relaxed) % PARENT_TICKS == 0 && unsafe { libc::getppid() } != process.supervisor {
         leave(0);

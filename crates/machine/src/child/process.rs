@@ -251,7 +251,7 @@ impl Platform for Process {
         if long {
             fault::start_tick();
         }
-        worlds::tick();
+        worlds::tick(self.now());
     }
 
     fn create_context(&self, entry: extern "C" fn(u64) -> !, argument: u64) -> Result<Context, Errno> {

@@ -31,7 +31,7 @@ pub(super) fn run(options: &Options) -> ! {
     let mut packet = vec![0; PACKET];
     loop {
         let Down::Request(request) = wire::receive(&mut packet) else { leave(1) };
-        worlds::tick();
+        worlds::tick(kernel.platform.now());
         fault::start_tick();
         let response = handle(kernel, request);
         fault::stop_tick();
@@ -312,6 +312,7 @@ fn report(kernel: &Kernel) -> Report {
         heap: kernel.heap.bytes(),
         tasks,
         timers: kernel.timers.within(0..u64::MAX) as u64,
+        failed_inits: kernel.modules.failed_inits(),
         oopses: kernel.oopses().into_iter().map(|oops| format!("{} at {}", oops.reason, oops.location)).collect(),
         taints: kernel.modules.taints(),
         allocations: kernel.inject.count(),

@@ -1,6 +1,13 @@
 //! The worlds a machine's kernel knows.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use ferrmod_kernel::Kernel;
+
+use crate::layout::TICK;
+
+/// Ticks so far.
+static TICKS: AtomicU64 = AtomicU64::new(0);
 
 /// Adds the worlds to a kernel that has just been booted.
 ///
@@ -13,7 +20,11 @@ pub(super) fn boot(kernel: &'static Kernel, facts: Option<&'static [u8]>) -> Res
     }
 }
 
-/// Lets time pass: called every 4 ms while something runs. Async-signal-safe.
-pub(super) fn tick() {
-    ferrmod_abi_linux::tick();
+/// Lets time pass up to `now` (the platform's clock): as many ticks as are due, since some are lost while the host runs
+/// others, and none come while the machine stands still. Async-signal-safe.
+pub(super) fn tick(now: u64) {
+    let due = now / TICK;
+    for _ in TICKS.fetch_max(due, Ordering::Relaxed)..due {
+        ferrmod_abi_linux::tick();
+    }
 }

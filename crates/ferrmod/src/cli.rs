@@ -1,0 +1,166 @@
+//! The command line, as data: help, man pages and parsing come from here.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Kernel modules: what they are, whether they load, and what happens when they run.
+///
+/// Without a command, a machine is booted and example modules show what there is to see.
+#[derive(Debug, Parser)]
+#[command(name = "ferrmod", version, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Load modules into a kernel of our own, let them run, unload them, and say what happened.
+    Run(Run),
+    /// The console of a machine: insmod, modprobe, rmmod, lsmod, modinfo, dmesg, cat, ls, echo, exit.
+    Console(Console),
+}
+
+/// Load modules into a kernel of our own, let them run, unload them, and say what happened.
+///
+/// MODULE is a file, or a name or alias that is looked up in a tree of modules. What it depends on is loaded first. The kernel
+/// log is printed as it happens, then what is loaded, then everything is unloaded in reverse order, then the verdict.
+///
+/// The kernel runs in a child process that can touch nothing outside of itself: no root is needed, and no virtual machine.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct Run {
+    /// A module: a file, a name or an alias.
+    #[arg(value_name = "MODULE")]
+    pub module: OsString,
+    /// Its parameters.
+    #[arg(value_name = "NAME=VALUE")]
+    pub parameters: Vec<OsString>,
+    /// More modules, each with its parameters and each after another `--`.
+    #[arg(last = true, value_name = "MODULE [NAME=VALUE]...")]
+    pub more: Vec<OsString>,
+    /// What both commands take.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// Print one JSON document instead of text (schema: docs/schema/run.md).
+    #[arg(long)]
+    pub json: bool,
+    /// Stop before unloading, and open the console.
+    #[arg(long, conflicts_with = "json")]
+    pub keep: bool,
+}
+
+/// The console of a machine.
+///
+/// Commands are read from SCRIPT, or from standard input. `help` lists them.
+#[derive(Debug, Args)]
+pub struct Console {
+    /// A file of console commands; the first one that fails ends it.
+    pub script: Option<PathBuf>,
+    /// What both commands take.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+}
+
+/// How a machine is made.
+#[derive(Clone, Debug, Default, Args)]
+pub struct MachineArgs {
+    /// The tree of modules: a folder with lib/modules in it, or a modules folder itself [default: the running kernel's].
+    #[arg(long, value_name = "DIR")]
+    pub tree: Option<PathBuf>,
+    /// The kernel: a release in the tree, or its image (vmlinuz or vmlinux).
+    #[arg(long, value_name = "RELEASE|IMAGE")]
+    pub kernel: Option<OsString>,
+    /// Refuse modules with imports that nobody provides, as Linux does.
+    #[arg(long)]
+    pub strict: bool,
+    /// How long a load or an unload may take, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    pub timeout: Duration,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  clean
+  1  a module's init returned an error
+  2  usage
+  3  a module was refused or not found
+  4  oops or watchdog
+  5  something was left behind";
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| format!("`{text}` is not a number of seconds"))?;
+    if !(0.001..=86_400.0).contains(&seconds) {
+        return Err("a time between 0.001 and 86400 seconds".into());
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+/// One module and its parameters as asked for on the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// A file, a name or an alias.
+    pub module: OsString,
+    /// Its parameters, joined by spaces.
+    pub arguments: Vec<u8>,
+}
+
+impl Run {
+    /// The modules asked for, in order.
+    pub fn requests(&self) -> Vec<Request> {
+        let mut requests = vec![request(&self.module, &self.parameters)];
+        for group in self.more.split(|word| word == "--") {
+            if let Some((module, parameters)) = group.split_first() {
+                requests.push(request(module, parameters));
+            }
+        }
+        requests
+    }
+}
+
+fn request(module: &OsString, parameters: &[OsString]) -> Request {
+    use std::os::unix::ffi::OsStrExt;
+    let words: Vec<&[u8]> = parameters.iter().map(|word| word.as_bytes()).collect();
+    Request { module: module.clone(), arguments: words.join(&b' ') }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run_of(words: &[&str]) -> Run {
+        match Cli::try_parse_from(words).unwrap().command {
+            Some(Command::Run(run)) => run,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn modules_are_split_at_double_dashes() {
+        let run = run_of(&["ferrmod", "run", "--strict", "a", "x=1", "y=2", "--", "b", "--", "c", "z"]);
+        assert!(run.machine.strict);
+        let requests = run.requests();
+        assert_eq!(requests.len(), 3);
+        assert_eq!(requests[0], Request { module: "a".into(), arguments: b"x=1 y=2".to_vec() });
+        assert_eq!(requests[1], Request { module: "b".into(), arguments: Vec::new() });
+        assert_eq!(requests[2], Request { module: "c".into(), arguments: b"z".to_vec() });
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_are_checked() {
+        for bad in ["0", "-1", "nan", "inf", "1e9", "x", ""] {
+            assert!(Cli::try_parse_from(["ferrmod", "run", "a", "--timeout", bad]).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The commands of Ferrmod.
+//!
+//! `ferrmod run` loads an unmodified kernel module into a kernel of our own, in a child process, and says what happened;
+//! `ferrmod console` is that machine's console; `ferrmod` alone shows what there is to see. Each command is a thin reading of
+//! its arguments over the library rooms: `index` finds modules, `plan` orders them, `machine` runs them.
+//!
+//! # What this crate does not do
+//! It decides nothing about modules. Everything it prints is a view of a value that another room made.
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub mod cli;
+mod console;
+mod demo;
+mod exit;
+mod kernel_image;
+mod output;
+mod report;
+mod run;
+mod session;
+mod tree;
+
+use cli::{Cli, Command};
+use exit::Exit;
+
+/// Runs the command line `arguments` (the program's name first).
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are not mistakes. Nobody is left to tell when even this cannot be printed.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Clean.into() };
+        }
+    };
+    let result = match cli.command {
+        None => demo::demo(),
+        Some(Command::Run(run)) => run::run(&run),
+        Some(Command::Console(console)) => console::console(&console),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            anstream::eprintln!("ferrmod: {failure}");
+            failure.exit().into()
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! How things look on a terminal. Without one, or with `NO_COLOR`, it is plain text.
+
+use anstyle::{AnsiColor, Style};
+use ferrmod_machine::LogLine;
+
+/// Something wrong.
+pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
+/// Something to notice.
+pub(crate) const NOTE: Style = AnsiColor::Yellow.on_default();
+/// Something right.
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default().bold();
+/// A heading.
+pub(crate) const HEAD: Style = Style::new().bold();
+/// What is less important.
+pub(crate) const DIM: Style = Style::new().dimmed();
+
+/// A record of the kernel log, as `dmesg` shows it.
+pub(crate) fn log_line(line: &LogLine) -> String {
+    let style = match line.level {
+        0..=3 => BAD,
+        4 => NOTE,
+        _ => Style::new(),
+    };
+    let (seconds, micros) = (line.time / 1_000_000_000, line.time / 1000 % 1_000_000);
+    let mut out = String::new();
+    for text in line.text.to_string().split('\n') {
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        out.push_str(&format!("{DIM}[{seconds:5}.{micros:06}]{DIM:#} {style}{text}{style:#}"));
+    }
+    out
+}

@@ -1,0 +1,308 @@
+//! What a run found, as one value; text, JSON and the exit code are views of it.
+
+use std::fmt::Write as _;
+
+use ferrmod_kernel::Errno;
+use ferrmod_machine::{LoadOutcome, LogLine, ModuleStatus, Outcome, Report};
+use serde::Serialize;
+
+use crate::exit::Exit;
+use crate::output::{BAD, DIM, GOOD, HEAD, NOTE};
+
+/// The name and version of the JSON schema (docs/schema/run.md).
+const SCHEMA: &str = "ferrmod.run/1";
+
+/// How a load or an unload ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "result", rename_all = "lowercase")]
+pub(crate) enum Ended {
+    /// As wished.
+    Ok,
+    /// With an error.
+    Error {
+        /// Linux's number, positive.
+        errno: i32,
+        /// Its name.
+        name: String,
+        /// What it means.
+        message: String,
+    },
+    /// An oops killed the task.
+    Oops,
+    /// It waits for something that will never come.
+    Hung,
+    /// It was not done in time.
+    Timeout,
+    /// The machine itself is gone.
+    Died {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Ended {
+    pub(crate) fn errno(number: i32) -> Self {
+        let errno = Errno(number);
+        Self::Error {
+            errno: number,
+            name: errno.name().map_or_else(|| number.to_string(), str::to_owned),
+            message: errno.message().unwrap_or("unknown error").to_owned(),
+        }
+    }
+
+    pub(crate) fn exit(&self, on_error: Exit) -> Exit {
+        match self {
+            Self::Ok => Exit::Clean,
+            Self::Error { .. } => on_error,
+            Self::Oops | Self::Hung | Self::Timeout | Self::Died { .. } => Exit::Oops,
+        }
+    }
+}
+
+impl From<LoadOutcome> for Ended {
+    fn from(outcome: LoadOutcome) -> Self {
+        match outcome {
+            LoadOutcome::Loaded => Self::Ok,
+            LoadOutcome::Errno(errno) => Self::errno(errno),
+            LoadOutcome::Oopsed => Self::Oops,
+            LoadOutcome::Hung => Self::Hung,
+            LoadOutcome::TimedOut => Self::Timeout,
+        }
+    }
+}
+
+impl From<Outcome<()>> for Ended {
+    fn from(outcome: Outcome<()>) -> Self {
+        match outcome {
+            Outcome::Done(()) => Self::Ok,
+            Outcome::Errno(errno) => Self::errno(errno),
+            Outcome::Oopsed => Self::Oops,
+            Outcome::Hung => Self::Hung,
+            Outcome::TimedOut => Self::Timeout,
+        }
+    }
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ok => f.write_str("ok"),
+            Self::Error { errno, name, message } => write!(f, "-{errno} ({name}: {message})"),
+            Self::Oops => f.write_str("killed by an oops"),
+            Self::Hung => f.write_str("waits for something that will never come"),
+            Self::Timeout => f.write_str("not done in time"),
+            Self::Died { reason } => f.write_str(reason),
+        }
+    }
+}
+
+/// One load.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Load {
+    /// The module's name, or what was asked for when it could not be read.
+    pub(crate) module: String,
+    /// Its file.
+    pub(crate) file: String,
+    /// Why it was loaded.
+    pub(crate) why: String,
+    /// Its parameters.
+    pub(crate) arguments: String,
+    /// It got as far as its init function.
+    pub(crate) init_ran: bool,
+    /// How it ended.
+    #[serde(flatten)]
+    pub(crate) ended: Ended,
+}
+
+/// One unload.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Unload {
+    /// The module's name.
+    pub(crate) module: String,
+    /// How it ended.
+    #[serde(flatten)]
+    pub(crate) ended: Ended,
+}
+
+/// A record of the log.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Line {
+    /// Nanoseconds since boot.
+    time: u64,
+    /// 0 to 7.
+    level: u8,
+    /// The text.
+    text: String,
+}
+
+impl From<&LogLine> for Line {
+    fn from(line: &LogLine) -> Self {
+        Self { time: line.time, level: line.level, text: line.text.to_string() }
+    }
+}
+
+/// A loaded module.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Loaded {
+    pub(crate) name: String,
+    pub(crate) size: u64,
+    pub(crate) references: i64,
+    pub(crate) used_by: Vec<String>,
+    pub(crate) taints: String,
+    /// Imports bound to stubs.
+    pub(crate) deferred: Vec<String>,
+}
+
+impl From<&ModuleStatus> for Loaded {
+    fn from(status: &ModuleStatus) -> Self {
+        Self {
+            name: status.name.to_string(),
+            size: status.size,
+            references: status.references,
+            used_by: status.users.iter().map(ToString::to_string).collect(),
+            taints: status.taints.clone(),
+            deferred: status.deferred.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+/// Everything a run found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct RunReport {
+    pub(crate) schema: &'static str,
+    /// The kernel the modules were built for; empty when none of them needs one.
+    pub(crate) kernel: String,
+    pub(crate) loads: Vec<Load>,
+    /// What was loaded before unloading, newest first.
+    pub(crate) modules: Vec<Loaded>,
+    pub(crate) unloads: Vec<Unload>,
+    /// What was left behind.
+    pub(crate) left: Left,
+    /// One line each.
+    pub(crate) oopses: Vec<String>,
+    pub(crate) log: Vec<Line>,
+    pub(crate) exit_code: u8,
+}
+
+/// What unloaded modules left behind.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Left {
+    /// `kind name (owner)`.
+    pub(crate) registrations: Vec<String>,
+    /// Bytes of heap memory, and where they were taken.
+    pub(crate) bytes: u64,
+    pub(crate) allocations: Vec<String>,
+    /// Tasks that still exist.
+    pub(crate) tasks: Vec<String>,
+    /// Timers still set.
+    pub(crate) timers: u64,
+}
+
+fn owner(name: &Option<bstr::BString>) -> String {
+    name.as_ref().map_or_else(|| "a module that is gone".into(), ToString::to_string)
+}
+
+impl Left {
+    /// From the machine's report after everything was unloaded.
+    pub(crate) fn of(report: &Report) -> Self {
+        let allocations = report.memory.iter().flat_map(|memory| {
+            memory.allocations.iter().map(|one| {
+                format!("{} bytes at {:#x} of {}, taken by {}", one.size, one.address, owner(&memory.owner), one.caller)
+            })
+        });
+        Self {
+            registrations: report
+                .registrations
+                .iter()
+                .map(|one| format!("{} {} of {}", one.kind, one.name, owner(&one.owner)))
+                .collect(),
+            bytes: report.memory.iter().map(|memory| memory.bytes).sum(),
+            allocations: allocations.collect(),
+            tasks: report.tasks.iter().filter(|task| !task.service).map(|task| task.name.clone()).collect(),
+            timers: report.timers,
+        }
+    }
+
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.registrations.is_empty() && self.bytes == 0 && self.tasks.is_empty() && self.timers == 0
+    }
+}
+
+impl RunReport {
+    pub(crate) fn new(kernel: String) -> Self {
+        Self { schema: SCHEMA, kernel, ..Self::default() }
+    }
+
+    /// The exit code that all of it amounts to: the worst of an oops, a refusal, an error and a leak, in this order.
+    pub(crate) fn exit(&self) -> Exit {
+        let loads = self.loads.iter().map(|load| {
+            load.ended.exit(if load.init_ran { Exit::ModuleError } else { Exit::Refused })
+        });
+        let unloads = self.unloads.iter().map(|unload| unload.ended.exit(Exit::LeftBehind));
+        let mut all: Vec<Exit> = loads.chain(unloads).collect();
+        if !self.oopses.is_empty() {
+            all.push(Exit::Oops);
+        }
+        for wanted in [Exit::Oops, Exit::Refused, Exit::ModuleError, Exit::LeftBehind] {
+            if all.contains(&wanted) {
+                return wanted;
+            }
+        }
+        if self.left.is_nothing() { Exit::Clean } else { Exit::LeftBehind }
+    }
+
+    /// The table of what is loaded, as `lsmod` shows it with two columns more.
+    pub(crate) fn table(modules: &[Loaded]) -> String {
+        let mut out = format!("{HEAD}{:<24} {:>9} {:<6} {}{HEAD:#}\n", "Module", "Size", "Taints", "Used by");
+        for module in modules {
+            let _ = write!(out, "{:<24} {:>9} {:<6} ", module.name, module.size, module.taints);
+            let _ = writeln!(out, "{} {}", module.references, module.used_by.join(","));
+        }
+        out
+    }
+
+    /// The verdict, for people.
+    pub(crate) fn verdict(&self) -> String {
+        let mut out = String::new();
+        for load in &self.loads {
+            let style = if load.ended == Ended::Ok { GOOD } else { BAD };
+            let what = if load.init_ran || load.ended == Ended::Ok { "init" } else { "load" };
+            let _ = writeln!(out, "{}: {what} {style}{}{style:#} {DIM}({}){DIM:#}", load.module, load.ended, load.why);
+        }
+        for unload in self.unloads.iter().filter(|unload| unload.ended != Ended::Ok) {
+            let _ = writeln!(out, "{}: unload {BAD}{}{BAD:#}", unload.module, unload.ended);
+        }
+        for module in self.modules.iter().filter(|module| !module.deferred.is_empty()) {
+            let (names, count) = (&module.deferred, module.deferred.len());
+            let shown = names.iter().take(6).map(String::as_str).collect::<Vec<_>>().join(" ");
+            let more = if count > 6 { format!(" and {} more", count - 6) } else { String::new() };
+            let _ = writeln!(out, "{}: {NOTE}{count} imports deferred{NOTE:#}, never called: {shown}{more}", module.name);
+        }
+        for oops in &self.oopses {
+            let _ = writeln!(out, "{BAD}oops{BAD:#}: {oops}");
+        }
+        for registration in &self.left.registrations {
+            let _ = writeln!(out, "{BAD}left registered{BAD:#}: {registration}");
+        }
+        for allocation in &self.left.allocations {
+            let _ = writeln!(out, "{BAD}left allocated{BAD:#}: {allocation}");
+        }
+        for task in &self.left.tasks {
+            let _ = writeln!(out, "{BAD}left running{BAD:#}: task {task}");
+        }
+        if self.left.timers > 0 {
+            let _ = writeln!(out, "{BAD}left set{BAD:#}: {} timers", self.left.timers);
+        }
+        let exit = self.exit();
+        let (style, word) = match exit {
+            Exit::Clean => (GOOD, "clean: everything was unloaded and nothing was left behind"),
+            Exit::ModuleError => (BAD, "a module's init returned an error"),
+            Exit::Refused => (BAD, "a module was refused"),
+            Exit::Oops => (BAD, "a module went wrong; the machine contained it"),
+            Exit::LeftBehind => (NOTE, "something was left behind"),
+            Exit::Usage => (BAD, "usage"),
+        };
+        let _ = writeln!(out, "{style}{word}{style:#}");
+        out
+    }
+}

@@ -1,0 +1,143 @@
+//! A machine with a tree of modules behind it: what `run` and `console` share.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use bstr::ByteSlice;
+use ferrmod_image::compress;
+use ferrmod_image::linux::Image;
+use ferrmod_machine::{LoadFlags, LogLine, Machine, Options};
+
+use crate::cli::{MachineArgs, Request};
+use crate::exit::Failure;
+use crate::kernel_image;
+use crate::report::{Ended, Load};
+use crate::tree::{Planned, Tree};
+
+/// More than any module has when it is unpacked; a larger one is a bomb.
+const LARGEST: usize = 512 << 20;
+
+/// A machine, and where its modules come from.
+pub(crate) struct Session {
+    pub(crate) machine: Machine,
+    tree: Arc<Tree>,
+    /// The release of the kernel whose modules it takes; empty without one.
+    pub(crate) release: String,
+    /// Init functions that have failed so far.
+    failed_inits: u64,
+    /// Every record of the kernel log so far.
+    pub(crate) log: Arc<Mutex<Vec<LogLine>>>,
+}
+
+/// The bytes of a module's file, unpacked.
+pub(crate) fn read_module(path: &Path) -> Result<Vec<u8>, Failure> {
+    let name = || path.display().to_string();
+    let bytes = std::fs::read(path).map_err(|error| Failure::File { path: name(), error })?;
+    match compress::decompress(&bytes, LARGEST) {
+        Ok(std::borrow::Cow::Owned(bytes)) => Ok(bytes),
+        Ok(std::borrow::Cow::Borrowed(_)) => Ok(bytes),
+        Err(error) => Err(Failure::Content { path: name(), reason: error.to_string() }),
+    }
+}
+
+/// The vermagic of a module file, if it is a module.
+fn vermagic_of(path: &Path) -> Option<bstr::BString> {
+    let bytes = read_module(path).ok()?;
+    let image = Image::read(&bytes).ok()?;
+    image.modinfo().get("vermagic").map(ToOwned::to_owned)
+}
+
+impl Session {
+    /// Boots a machine for the modules asked for. `print` gets every record of the kernel log as it happens.
+    pub(crate) fn boot(
+        args: &MachineArgs,
+        requests: &[Request],
+        mut print: impl FnMut(&LogLine) + Send + 'static,
+    ) -> Result<(Self, Vec<Planned>), Failure> {
+        let image = args.kernel.as_ref().map(PathBuf::from).filter(|path| path.is_file());
+        let release = match (&args.kernel, &image) {
+            (Some(release), None) => Some(release.to_string_lossy().into_owned()),
+            _ => None,
+        };
+        let tree = Arc::new(Tree::new(args.tree.clone(), release.clone()));
+        let plan = tree.plan(requests)?;
+        let files: Vec<PathBuf> = plan.iter().map(|planned| planned.path.clone()).collect();
+        let wanted = files
+            .iter()
+            .filter_map(|path| vermagic_of(path))
+            .find(|vermagic| !vermagic.starts_with(b"ferrmod"))
+            .map(|vermagic| kernel_image::release_of(vermagic.as_bstr()));
+        // A console without modules still wants the kernel it was told of.
+        let wanted = wanted.or(release).or_else(|| image.as_ref().map(|_| String::new()));
+        let mut options = Options {
+            strict: args.strict,
+            timeout: args.timeout,
+            command_line: "ferrmod".into(),
+            ..Options::default()
+        };
+        let mut running = String::new();
+        if let Some(wanted) = wanted {
+            let facts = kernel_image::facts(&wanted, image.as_deref(), args.tree.as_deref(), &files)?;
+            if let Ok(known) = ferrmod_image::facts::Facts::open(&facts) {
+                running = known.release().to_owned();
+            }
+            options.facts = Some(facts);
+        }
+        tree.set_release(&running);
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&log);
+        let sink = Box::new(move |line: &LogLine| {
+            print(line);
+            if let Ok(mut kept) = kept.lock() {
+                kept.push(line.clone());
+            }
+        });
+        let fetching = Arc::clone(&tree);
+        let fetch = Box::new(move |name: &str| {
+            let request = Request { module: name.into(), arguments: Vec::new() };
+            let plan = fetching.plan(std::slice::from_ref(&request)).ok()?;
+            plan.iter().map(|planned| Some((read_module(&planned.path).ok()?, planned.arguments.clone()))).collect()
+        });
+        let machine = Machine::boot(options, sink, fetch)?;
+        Ok((Self { machine, tree, release: running, failed_inits: 0, log }, plan))
+    }
+
+    /// What has to be loaded for `request`, in order.
+    pub(crate) fn plan(&self, request: &Request) -> Result<Vec<Planned>, Failure> {
+        self.tree.plan(std::slice::from_ref(request))
+    }
+
+    /// The modules loaded now, newest first.
+    pub(crate) fn loaded(&mut self) -> Result<Vec<String>, Failure> {
+        Ok(self.machine.list()?.into_iter().map(|module| module.name.to_string()).collect())
+    }
+
+    /// Loads one module. A dependency that is there already is no error and gives `None`.
+    pub(crate) fn load(&mut self, planned: &Planned) -> Result<Option<Load>, Failure> {
+        if !planned.requested && self.loaded()?.contains(&planned.name) {
+            return Ok(None);
+        }
+        let bytes = read_module(&planned.path)?;
+        let outcome = self.machine.load(&bytes, &planned.arguments, LoadFlags::default());
+        let ended = match outcome {
+            Ok(outcome) => outcome.into(),
+            Err(error) => Ended::Died { reason: error.to_string() },
+        };
+        let init_ran = match &ended {
+            Ended::Error { .. } => {
+                // The kernel counts the inits that failed; a module that was refused never came so far.
+                let failed = self.machine.report()?.failed_inits;
+                std::mem::replace(&mut self.failed_inits, failed) != failed
+            }
+            _ => true,
+        };
+        Ok(Some(Load {
+            module: planned.name.clone(),
+            file: planned.path.display().to_string(),
+            why: planned.why.clone(),
+            arguments: planned.arguments.to_str_lossy().into_owned(),
+            init_ran,
+            ended,
+        }))
+    }
+}
