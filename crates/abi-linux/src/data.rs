@@ -34,6 +34,11 @@ impl Datum {
         Self { name, size, begin, address: AtomicU64::new(0) }
     }
 
+    /// Whole pages are page aligned, everything else is aligned to cache lines.
+    fn align(&self) -> u64 {
+        if self.size.is_multiple_of(4096) { 4096 } else { 64 }
+    }
+
     /// Where it is.
     pub(crate) fn address(&self) -> u64 {
         self.address.load(Ordering::Relaxed)
@@ -46,11 +51,13 @@ impl Datum {
 /// `ENOMEM` when the data region is too small.
 pub(crate) fn place(kernel: &Kernel, all: &[&[&'static Datum]]) -> Result<(), Errno> {
     let each = || all.iter().flat_map(|file| file.iter());
-    let total: u64 = each().map(|datum| datum.size.next_multiple_of(64)).sum();
+    let next = |at: u64, datum: &Datum| at.next_multiple_of(datum.align()) + datum.size;
+    let total = each().fold(0, |at, datum| next(at, datum));
     let mut at = kernel.data.take(total.max(64), 4096)?;
     for datum in each() {
-        datum.address.store(at, Ordering::Relaxed);
-        at += datum.size.next_multiple_of(64);
+        let end = next(at, datum);
+        datum.address.store(end - datum.size, Ordering::Relaxed);
+        at = end;
     }
     for datum in each() {
         match datum.begin {

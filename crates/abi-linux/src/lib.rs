@@ -20,23 +20,38 @@
 
 extern crate alloc;
 
+mod arithmetic;
 mod boot;
+mod caches;
 mod data;
 mod export;
 mod field;
+mod instructions;
+mod iter;
 mod kthread;
+mod lists;
 mod locks;
-mod printf;
-mod time;
-mod waiting;
-mod workqueue;
 mod module;
+mod nls;
+mod notifiers;
+mod numbers;
+mod pages;
 mod parameters;
+mod printf;
 mod ram;
+mod random;
+mod rcu;
+mod request;
 mod slab;
+mod string;
 mod symbols;
 mod tasks;
+mod textsearch;
 mod thunks;
+mod time;
+mod user;
+mod waiting;
+mod workqueue;
 mod world;
 
 pub use boot::{BootError, boot, tick};
@@ -46,18 +61,46 @@ use data::Datum;
 
 /// Every function, file by file.
 pub(crate) static EXPORTS: &[&[Export]] = &[
-    module::EXPORTS, parameters::EXPORTS, slab::EXPORTS, thunks::EXPORTS,
+    arithmetic::EXPORTS,
+    caches::EXPORTS,
+    instructions::EXPORTS,
+    iter::EXPORTS,
     kthread::EXPORTS,
+    lists::EXPORTS,
     locks::EXPORTS,
+    module::EXPORTS,
+    nls::EXPORTS,
+    notifiers::EXPORTS,
+    numbers::EXPORTS,
+    pages::EXPORTS,
+    parameters::EXPORTS,
     printf::EXPORTS,
+    random::EXPORTS,
+    rcu::EXPORTS,
+    request::EXPORTS,
+    slab::EXPORTS,
+    string::EXPORTS,
+    tasks::EXPORTS,
+    textsearch::EXPORTS,
+    thunks::EXPORTS,
     time::EXPORTS,
+    user::EXPORTS,
     waiting::EXPORTS,
     workqueue::EXPORTS,
-    tasks::EXPORTS,
 ];
 
 /// Every datum, file by file.
-pub(crate) static DATA: &[&[&Datum]] = &[boot::VARIABLES, parameters::VARIABLES, workqueue::VARIABLES];
+pub(crate) static DATA: &[&[&Datum]] = &[
+    boot::VARIABLES,
+    instructions::VARIABLES,
+    notifiers::VARIABLES,
+    numbers::VARIABLES,
+    pages::VARIABLES,
+    parameters::VARIABLES,
+    rcu::VARIABLES,
+    slab::VARIABLES,
+    workqueue::VARIABLES,
+];
 
 /// The names of everything provided, with its kind, for the table of the kernel API.
 pub fn provided() -> impl Iterator<Item = (&'static str, Kind)> {

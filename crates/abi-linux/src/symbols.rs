@@ -201,3 +201,8 @@ pub(crate) fn name_of(address: u64) -> Option<(&'static str, u64)> {
     let export = symbols.functions.get((distance / SLOT as u64) as usize)?;
     Some((export.name, distance % SLOT as u64))
 }
+
+/// The address of what lies at `offset` in the per-CPU area of the one CPU.
+pub(crate) fn percpu_address(offset: u64) -> u64 {
+    kernel().platform.regions().percpu.start.wrapping_add(offset)
+}

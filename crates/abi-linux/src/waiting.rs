@@ -89,6 +89,15 @@ fn is_linked(entry: u64) -> bool {
 /// `void __init_waitqueue_head(wait_queue_head_t *, const char *, struct lock_class_key *)`
 extern "C" fn __init_waitqueue_head(queue: u64) {
     // SAFETY: the caller's queue.
+    unsafe { begin_queue(queue) };
+}
+
+/// Makes a wait queue empty.
+///
+/// # Safety
+/// It is a `struct wait_queue_head` that may be overwritten.
+pub(crate) unsafe fn begin_queue(queue: u64) {
+    // SAFETY: the caller vouches for the queue.
     unsafe {
         ram::fill(queue, 0, wait_queue_head::SIZE.get());
         crate::locks::init_list(wait_queue_head::head.at(queue));

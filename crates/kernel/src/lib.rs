@@ -17,6 +17,7 @@ extern crate std;
 
 pub mod area;
 pub mod bits;
+pub mod chrdev;
 pub mod files;
 pub mod heap;
 pub mod inject;

@@ -106,10 +106,10 @@ pub enum MachineError {
         what: &'static str,
     },
     /// What was to be sent does not fit; the machine goes on.
-    #[error("{length} bytes are more than a machine takes at once")]
+    #[error("this is more than the {room} bytes a machine takes at once")]
     TooLarge {
-        /// Bytes of the request.
-        length: usize,
+        /// Bytes there is room for.
+        room: usize,
     },
     /// The kernel answered with an error to something that involves no module.
     #[error("the machine's kernel answered with errno {0}")]

@@ -118,6 +118,8 @@ pub(crate) enum Message<'a> {
     Log(LogLine),
     /// Change text or rodata; wants [`Down::Committed`].
     Commit(Vec<Operation>),
+    /// As `Commit` with nothing to copy; wants no answer.
+    Clear(Vec<Operation>),
     /// What does this name stand for? Wants [`Down::Fetched`].
     Fetch(#[serde(with = "serde_bytes")] Vec<u8>),
     /// The request is done.

@@ -124,6 +124,10 @@ impl Drop for Child {
 /// In a machine's child a panic is the kernel's end, and the supervisor gets its text. Elsewhere nothing changes.
 fn hook_panics() {
     static HOOKED: Once = Once::new();
+    if std::thread::panicking() {
+        // The hook cannot be changed now.
+        return;
+    }
     HOOKED.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
@@ -279,7 +283,7 @@ impl Machine {
                         packet[..place.len()].copy_from_slice(&place);
                         (place.len(), length)
                     }
-                    Err(_) => return Err(MachineError::TooLarge { length: room }),
+                    Err(_) => return Err(MachineError::TooLarge { room }),
                 }
             }
         };
@@ -297,7 +301,11 @@ impl Machine {
         let start = Instant::now();
         match message {
             Message::Log(line) => (self.log)(&line),
-            Message::Commit(operations) => self.commit(&operations)?,
+            Message::Commit(operations) => {
+                self.change(&operations)?;
+                self.say(&Down::Committed)?;
+            }
+            Message::Clear(operations) => self.change(&operations)?,
             Message::Fetch(name) => self.fetched(&name)?,
             Message::Halted(reason) => return Err(self.ended(Some(reason.into_owned()))),
             other => return Ok(Some(other)),
@@ -335,7 +343,7 @@ impl Machine {
         message.ok_or_else(|| self.broken("a message that cannot be read"))
     }
 
-    fn commit(&mut self, operations: &[Operation]) -> Result<(), MachineError> {
+    fn change(&mut self, operations: &[Operation]) -> Result<(), MachineError> {
         for operation in operations {
             let allowed = match *operation {
                 Operation::Copy { address, offset, length } => self.shared.copy(address, offset, length),
@@ -345,7 +353,7 @@ impl Machine {
                 return Err(self.broken("a change outside of module memory"));
             }
         }
-        self.say(&Down::Committed).map(drop)
+        Ok(())
     }
 
     fn fetched(&mut self, name: &[u8]) -> Result<(), MachineError> {

@@ -1,6 +1,5 @@
 //! Broken files: whatever the bytes, an answer and never a panic.
 
-
 use std::fs;
 
 use ferrmod_image::compress::decompress;
@@ -26,8 +25,20 @@ impl Numbers {
 }
 
 /// Values that upset readers.
-const ODD: [u64; 12] =
-    [0, 1, 2, 3, 0x7f, 0xff, 0x7fff, 0xffff, 0x7fff_ffff, 0xffff_ffff, 0x7fff_ffff_ffff_ffff, u64::MAX];
+const ODD: [u64; 12] = [
+    0,
+    1,
+    2,
+    3,
+    0x7f,
+    0xff,
+    0x7fff,
+    0xffff,
+    0x7fff_ffff,
+    0xffff_ffff,
+    0x7fff_ffff_ffff_ffff,
+    u64::MAX,
+];
 
 /// Breaks `file` in one to four places, mostly where its structure is.
 fn mutate(file: &mut Vec<u8>, numbers: &mut Numbers) {
@@ -36,7 +47,9 @@ fn mutate(file: &mut Vec<u8>, numbers: &mut Numbers) {
         if length < 64 {
             return;
         }
-        let headers = usize::try_from(u64::from_le_bytes(file[40..48].try_into().unwrap())).unwrap_or(0).min(length);
+        let headers = usize::try_from(u64::from_le_bytes(file[40..48].try_into().unwrap()))
+            .unwrap_or(0)
+            .min(length);
         let place = match numbers.below(8) {
             0 => numbers.below(64),
             1..=4 => headers + numbers.below(length - headers),
@@ -73,7 +86,9 @@ fn mutate(file: &mut Vec<u8>, numbers: &mut Numbers) {
 fn victims() -> Vec<Vec<u8>> {
     let mut victims = vec![made::Made::module().bytes()];
     for version in ["6.1", "6.12"] {
-        let Some(tree) = corpus::tree_or_skip(version) else { continue };
+        let Some(tree) = corpus::tree_or_skip(version) else {
+            continue;
+        };
         for path in tree.files().iter().step_by(61) {
             let bytes = fs::read(path).unwrap();
             let bytes = decompress(&bytes, 1 << 28).unwrap().into_owned();
@@ -91,7 +106,8 @@ fn mutated_modules_get_an_answer() {
     let rounds = corpus::budget("FERRMOD_MUTATIONS", 20_000);
     let (mut read, mut refused) = (0u64, 0u64);
     for round in 0..rounds {
-        let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15 ^ (round + 1).wrapping_mul(0xbf58_476d_1ce4_e5b9));
+        let mut numbers =
+            Numbers(0x9e37_79b9_7f4a_7c15 ^ (round + 1).wrapping_mul(0xbf58_476d_1ce4_e5b9));
         let mut file = victims[numbers.below(victims.len())].clone();
         mutate(&mut file, &mut numbers);
         match exercise::everything(&file) {
@@ -103,16 +119,22 @@ fn mutated_modules_get_an_answer() {
         }
     }
     // If one of them did not occur the mutations would be too weak or too strong to test anything.
-    assert!(read > rounds / 10 && refused > rounds / 20, "{read} read, {refused} refused");
+    assert!(
+        read > rounds / 10 && refused > rounds / 20,
+        "{read} read, {refused} refused"
+    );
 }
 
 #[test]
 fn damaged_compressed_files_get_an_answer() {
-    let Some(tree) = corpus::tree_or_skip("6.12") else { return };
+    let Some(tree) = corpus::tree_or_skip("6.12") else {
+        return;
+    };
     let files = tree.files();
     let rounds = corpus::budget("FERRMOD_MUTATIONS", 20_000) / 20;
     for round in 0..rounds {
-        let mut numbers = Numbers(0x1234_5678_9abc_def1 ^ (round + 1).wrapping_mul(0xbf58_476d_1ce4_e5b9));
+        let mut numbers =
+            Numbers(0x1234_5678_9abc_def1 ^ (round + 1).wrapping_mul(0xbf58_476d_1ce4_e5b9));
         let mut file = fs::read(&files[numbers.below(files.len())]).unwrap();
         if file.len() > 20_000 {
             continue;

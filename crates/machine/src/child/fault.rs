@@ -258,16 +258,17 @@ extern "C" fn on_alarm(_: i32, info: *mut libc::siginfo_t, context: *mut libc::c
         return;
     }
     let Some(process) = process() else { return };
+    // Everything below runs as a fault handler does: if it faults, that is no fault of the task it interrupted.
+    DEPTH.store(1, Ordering::Relaxed);
     worlds::tick(process.now());
     // SAFETY: asks for a number.
     if TICKS.fetch_add(1, Ordering::Relaxed) % PARENT_TICKS == 0 && unsafe { libc::getppid() } != process.supervisor {
         leave(0);
     }
     if let Some(elapsed) = watch(process, context.uc_mcontext.gregs[libc::REG_RIP as usize] as u64) {
-        DEPTH.store(1, Ordering::Relaxed);
         deliver(Trap::SoftLockup(elapsed), context);
-        DEPTH.store(0, Ordering::Relaxed);
     }
+    DEPTH.store(0, Ordering::Relaxed);
 }
 
 /// Whether the running task has had the processor for too long and can be stopped here; for how long it has had it.

@@ -131,6 +131,20 @@ impl Process {
         self.staging.try_lock().map_or(OUTBOX_SIZE, |staging| staging.used)
     }
 
+    /// The request is over: what was freed vanishes now rather than with the next commit, without waiting for it.
+    pub(super) fn settle(&self) {
+        let _busy = self.busy();
+        let Ok(mut staging) = self.staging.try_lock() else { return };
+        let clears = staging.operations.iter().all(|operation| matches!(operation, Operation::Clear { .. }));
+        if clears && staging.operations.len() <= OPERATIONS {
+            if !staging.operations.is_empty() {
+                wire::send(&Message::Clear(std::mem::take(&mut staging.operations)));
+            }
+        } else {
+            staging.flush();
+        }
+    }
+
     fn stage(&self, address: u64, bytes: &[u8]) -> Result<(), Fault> {
         let length = bytes.len() as u64;
         let fault = Fault { address, length };

@@ -27,6 +27,7 @@ pub(super) fn run(options: &Options) -> ! {
             leave(1);
         }
     };
+    let Some(process) = process() else { leave(1) };
     wire::send(&Message::Ready);
     let mut packet = vec![0; PACKET];
     loop {
@@ -35,6 +36,7 @@ pub(super) fn run(options: &Options) -> ! {
         fault::start_tick();
         let response = handle(kernel, request);
         fault::stop_tick();
+        process.settle();
         wire::send(&Message::Result(response));
     }
 }

@@ -14,10 +14,11 @@ static TICKS: AtomicU64 = AtomicU64::new(0);
 /// # Errors
 /// What the world says.
 pub(super) fn boot(kernel: &'static Kernel, facts: Option<&'static [u8]>) -> Result<(), String> {
-    match facts {
-        Some(facts) => ferrmod_abi_linux::boot(kernel, facts).map_err(|error| error.to_string()),
-        None => Ok(()),
+    ferrmod_abi_native::boot(kernel).map_err(|error| error.to_string())?;
+    if let Some(facts) = facts {
+        ferrmod_abi_linux::boot(kernel, facts).map_err(|error| error.to_string())?;
     }
+    Ok(())
 }
 
 /// Lets time pass up to `now` (the platform's clock): as many ticks as are due, since some are lost while the host runs
