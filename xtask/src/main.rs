@@ -16,6 +16,7 @@ mod ci;
 mod command;
 mod corpus;
 mod modules;
+mod rust_module;
 
 use std::process::ExitCode;
 
@@ -35,6 +36,8 @@ enum Chore {
     Corpus,
     /// Build the C modules of tests/modules with kbuild against the fetched 6.1 headers
     Modules,
+    /// Make a .ko file of a Rust crate written with ferrmod-sdk
+    BuildModule(rust_module::Arguments),
     /// Run every step of CI
     Ci(ci::Options),
 }
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().chore {
         Chore::Corpus => corpus::fetch(),
         Chore::Modules => modules::build(),
+        Chore::BuildModule(arguments) => rust_module::build(&arguments),
         Chore::Ci(options) => ci::run(&options),
     };
     match done {

@@ -22,7 +22,12 @@ extern crate alloc;
 
 mod arithmetic;
 mod boot;
+mod kfifo;
+mod counters;
+mod percpu;
+mod bitmaps;
 mod caches;
+mod crypto;
 mod data;
 mod export;
 mod field;
@@ -36,6 +41,7 @@ mod nls;
 mod notifiers;
 mod numbers;
 mod pages;
+mod parameter_types;
 mod parameters;
 mod printf;
 mod ram;
@@ -61,8 +67,45 @@ use data::Datum;
 
 /// Every function, file by file.
 pub(crate) static EXPORTS: &[&[Export]] = &[
+    crypto::acomp::EXPORTS,
+    crypto::aead::EXPORTS,
+    crypto::aes::EXPORTS,
+    crypto::ahash::EXPORTS,
+    crypto::akcipher::EXPORTS,
+    crypto::algorithms::EXPORTS,
+    crypto::asn1::EXPORTS,
+    crypto::bytes::EXPORTS,
+    crypto::cbc::EXPORTS,
+    crypto::chacha::EXPORTS,
+    crypto::cipher::EXPORTS,
+    crypto::cpu::EXPORTS,
+    crypto::ctr::EXPORTS,
+    crypto::digests::EXPORTS,
+    crypto::geniv::EXPORTS,
+    crypto::hmac::EXPORTS,
+    crypto::instances::EXPORTS,
+    crypto::keys::EXPORTS,
+    crypto::kinds::EXPORTS,
+    crypto::kpp::EXPORTS,
+    crypto::null::EXPORTS,
+    crypto::oid::EXPORTS,
+    crypto::padata::EXPORTS,
+    crypto::queue::EXPORTS,
+    crypto::rng::EXPORTS,
+    crypto::scatterlist::EXPORTS,
+    crypto::scatterwalk::EXPORTS,
+    crypto::sha3::EXPORTS,
+    crypto::shash::EXPORTS,
+    crypto::skcipher::EXPORTS,
+    crypto::templates::EXPORTS,
+    crypto::transforms::EXPORTS,
+    crypto::walk::EXPORTS,
     arithmetic::EXPORTS,
     caches::EXPORTS,
+    kfifo::EXPORTS,
+    counters::EXPORTS,
+    percpu::EXPORTS,
+    bitmaps::EXPORTS,
     instructions::EXPORTS,
     iter::EXPORTS,
     kthread::EXPORTS,
@@ -73,6 +116,7 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
     notifiers::EXPORTS,
     numbers::EXPORTS,
     pages::EXPORTS,
+    parameter_types::EXPORTS,
     parameters::EXPORTS,
     printf::EXPORTS,
     random::EXPORTS,
@@ -91,11 +135,24 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
 
 /// Every datum, file by file.
 pub(crate) static DATA: &[&[&Datum]] = &[
+    crypto::algorithms::VARIABLES,
+    crypto::aes::VARIABLES,
+    crypto::cpu::VARIABLES,
+    crypto::digests::VARIABLES,
+    crypto::instances::VARIABLES,
+    crypto::keys::VARIABLES,
+    crypto::kinds::VARIABLES,
+    crypto::padata::VARIABLES,
+    crypto::rng::VARIABLES,
     boot::VARIABLES,
+    counters::VARIABLES,
+    percpu::VARIABLES,
+    bitmaps::VARIABLES,
     instructions::VARIABLES,
     notifiers::VARIABLES,
     numbers::VARIABLES,
     pages::VARIABLES,
+    parameter_types::VARIABLES,
     parameters::VARIABLES,
     rcu::VARIABLES,
     slab::VARIABLES,

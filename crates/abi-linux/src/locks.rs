@@ -33,7 +33,8 @@ pub(crate) unsafe fn init_list(head: u64) {
 /// The lock word of a queued spin lock: its low byte is 1 while it is held, and inline code stores 0 there.
 const HELD: u8 = 1;
 
-fn spin_take(lock: u64) {
+/// Takes a spin lock.
+pub(crate) fn spin_take(lock: u64) {
     let caller = ram::caller();
     // SAFETY: a spin lock of the module's.
     unsafe {
@@ -52,7 +53,7 @@ fn spin_give(lock: u64) {
 }
 
 /// The flags word with interrupts on (`X86_EFLAGS_IF`).
-const INTERRUPTS_ON: u64 = 0x200;
+pub(crate) const INTERRUPTS_ON: u64 = 0x200;
 /// `SOFTIRQ_DISABLE_OFFSET`
 const BOTTOM_HALVES: i32 = 0x200;
 

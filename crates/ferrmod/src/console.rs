@@ -3,7 +3,6 @@
 use std::io::{BufRead, IsTerminal, Write};
 
 use anstream::{eprintln, print, println};
-use bstr::ByteSlice;
 use ferrmod_kernel::Errno;
 use ferrmod_machine::Outcome;
 
@@ -11,7 +10,7 @@ use crate::cli::{Console, Request};
 use crate::exit::{Exit, Failure};
 use crate::output;
 use crate::report::{Ended, Loaded, RunReport};
-use crate::session::{Session, read_module};
+use crate::session::Session;
 
 const HELP: &str = "\
 insmod FILE [NAME=VALUE]...     load a module file
@@ -185,8 +184,7 @@ fn lsmod(session: &mut Session) -> Result<Exit, Failure> {
 fn modinfo(session: &mut Session, module: &str) -> Result<Exit, Failure> {
     let request = Request { module: module.into(), arguments: Vec::new() };
     for planned in session.plan(&request)?.iter().filter(|planned| planned.requested) {
-        let bytes = read_module(&planned.path)?;
-        let image = ferrmod_image::linux::Image::read(&bytes)
+        let image = ferrmod_image::linux::Image::read(&planned.bytes)
             .map_err(|error| Failure::Content { path: planned.path.display().to_string(), reason: error.to_string() })?;
         println!("{:<16}{}", "filename:", planned.path.display());
         for (key, value) in image.modinfo().iter() {

@@ -1,10 +1,9 @@
 //! A machine with a tree of modules behind it: what `run` and `console` share.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use bstr::ByteSlice;
-use ferrmod_image::compress;
 use ferrmod_image::linux::Image;
 use ferrmod_machine::{LoadFlags, LogLine, Machine, Options};
 
@@ -13,9 +12,6 @@ use crate::exit::Failure;
 use crate::kernel_image;
 use crate::report::{Ended, Load};
 use crate::tree::{Planned, Tree};
-
-/// More than any module has when it is unpacked; a larger one is a bomb.
-const LARGEST: usize = 512 << 20;
 
 /// A machine, and where its modules come from.
 pub(crate) struct Session {
@@ -29,21 +25,9 @@ pub(crate) struct Session {
     pub(crate) log: Arc<Mutex<Vec<LogLine>>>,
 }
 
-/// The bytes of a module's file, unpacked.
-pub(crate) fn read_module(path: &Path) -> Result<Vec<u8>, Failure> {
-    let name = || path.display().to_string();
-    let bytes = std::fs::read(path).map_err(|error| Failure::File { path: name(), error })?;
-    match compress::decompress(&bytes, LARGEST) {
-        Ok(std::borrow::Cow::Owned(bytes)) => Ok(bytes),
-        Ok(std::borrow::Cow::Borrowed(_)) => Ok(bytes),
-        Err(error) => Err(Failure::Content { path: name(), reason: error.to_string() }),
-    }
-}
-
-/// The vermagic of a module file, if it is a module.
-fn vermagic_of(path: &Path) -> Option<bstr::BString> {
-    let bytes = read_module(path).ok()?;
-    let image = Image::read(&bytes).ok()?;
+/// The vermagic of a module.
+fn vermagic_of(bytes: &[u8]) -> Option<bstr::BString> {
+    let image = Image::read(bytes).ok()?;
     image.modinfo().get("vermagic").map(ToOwned::to_owned)
 }
 
@@ -62,9 +46,9 @@ impl Session {
         let tree = Arc::new(Tree::new(args.tree.clone(), release.clone()));
         let plan = tree.plan(requests)?;
         let files: Vec<PathBuf> = plan.iter().map(|planned| planned.path.clone()).collect();
-        let wanted = files
+        let wanted = plan
             .iter()
-            .filter_map(|path| vermagic_of(path))
+            .filter_map(|planned| vermagic_of(&planned.bytes))
             .find(|vermagic| !vermagic.starts_with(b"ferrmod"))
             .map(|vermagic| kernel_image::release_of(vermagic.as_bstr()));
         // A console without modules still wants the kernel it was told of.
@@ -83,7 +67,6 @@ impl Session {
             }
             options.facts = Some(facts);
         }
-        tree.set_release(&running);
         let log = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&log);
         let sink = Box::new(move |line: &LogLine| {
@@ -96,7 +79,7 @@ impl Session {
         let fetch = Box::new(move |name: &str| {
             let request = Request { module: name.into(), arguments: Vec::new() };
             let plan = fetching.plan(std::slice::from_ref(&request)).ok()?;
-            plan.iter().map(|planned| Some((read_module(&planned.path).ok()?, planned.arguments.clone()))).collect()
+            Some(plan.into_iter().map(|planned| (planned.bytes, planned.arguments)).collect())
         });
         let machine = Machine::boot(options, sink, fetch)?;
         Ok((Self { machine, tree, release: running, failed_inits: 0, log }, plan))
@@ -117,8 +100,7 @@ impl Session {
         if !planned.requested && self.loaded()?.contains(&planned.name) {
             return Ok(None);
         }
-        let bytes = read_module(&planned.path)?;
-        let outcome = self.machine.load(&bytes, &planned.arguments, LoadFlags::default());
+        let outcome = self.machine.load(&planned.bytes, &planned.arguments, LoadFlags::default());
         let ended = match outcome {
             Ok(outcome) => outcome.into(),
             Err(error) => Ended::Died { reason: error.to_string() },

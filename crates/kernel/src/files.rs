@@ -138,6 +138,35 @@ impl Files {
         !below.is_empty()
     }
 
+    /// Moves a node and all below it.
+    ///
+    /// # Errors
+    /// `ENOENT` without the node or the directory it is to be in, `EEXIST` when the new path is taken.
+    pub fn rename(&self, from: &str, to: &str) -> Result<(), Errno> {
+        let (from, to) = (normal(from), normal(to));
+        let mut tree = self.0.lock();
+        if tree.nodes.contains_key(&to) {
+            return Err(Errno::EEXIST);
+        }
+        if !matches!(tree.nodes.get(parent_of(&to)), Some(Node::Directory)) || !tree.nodes.contains_key(&from) {
+            return Err(Errno::ENOENT);
+        }
+        let moved: Vec<String> = tree
+            .nodes
+            .range(from.clone()..)
+            .take_while(|(other, _)| other.starts_with(&from))
+            .filter(|(other, _)| other.len() == from.len() || other.as_bytes()[from.len()] == b'/')
+            .map(|(other, _)| other.clone())
+            .collect();
+        for old in moved {
+            if let Some(node) = tree.nodes.remove(&old) {
+                let new = [to.as_str(), &old[from.len()..]].concat();
+                tree.nodes.insert(new, node);
+            }
+        }
+        Ok(())
+    }
+
     /// Lets `provider` answer for everything below `path`.
     pub fn mount(&self, path: &str, provider: Arc<dyn Provider>) {
         self.make_directories(path);
@@ -290,5 +319,18 @@ mod tests {
         files.add("/proc/sysx", Node::Directory).unwrap();
         assert!(files.remove("/proc/sys"));
         assert_eq!(files.list("/proc").unwrap(), ["sysx", "version"], "a name that only begins alike stays");
+    }
+
+    #[test]
+    fn a_directory_moves_with_what_is_in_it() {
+        let files = Files::default();
+        files.make_directories("/sys/a/b");
+        files.make_directories("/sys/ab");
+        files.add("/sys/a/b/c", read_only(0o444, || b"c".to_vec())).unwrap();
+        assert_eq!(files.rename("/sys/a", "/sys/ab"), Err(Errno::EEXIST));
+        assert_eq!(files.rename("/sys/x", "/sys/y"), Err(Errno::ENOENT));
+        files.rename("/sys/a", "/sys/ab/z").unwrap();
+        assert_eq!(files.read("/sys/ab/z/b/c").unwrap(), b"c");
+        assert_eq!(files.list("/sys").unwrap(), ["ab"]);
     }
 }

@@ -336,15 +336,12 @@ impl Kernel {
     fn trace_from_here(&'static self, caller: u64) -> Vec<String> {
         let Some(context) = self.tasks.context(self.tasks.current()) else { return Vec::new() };
         let stack = self.platform.stack_of(context);
-        let mut at = stack.end.saturating_sub(8);
-        // The call's return address is on the stack; the innermost place it is found at is where the trace begins.
-        let mut found = None;
-        while at >= stack.start && at + 32 * 1024 > stack.end {
-            if self.word(at) == Some(caller) {
-                found = Some(at);
-            }
-            at -= 8;
-        }
+        // The call's return address is on the stack, above this function's own frame; the innermost place it is found at is
+        // where the trace begins.
+        let marker = 0u8;
+        let here = (core::ptr::from_ref(&marker).addr() as u64).next_multiple_of(8);
+        let mut places = (here.max(stack.start)..stack.end).step_by(8);
+        let found = places.find(|&at| self.word(at) == Some(caller));
         let rsp = found.map_or(stack.end, |at| at + 8);
         self.trace(&Registers { rip: caller, rsp, ..Registers::default() })
     }

@@ -408,7 +408,10 @@ impl Kernel {
                 return Ok(Outcome::TimedOut);
             }
             if let Step::Idle { next } = self.step(now) {
-                let Some(next) = next else { return Ok(Outcome::Hung) };
+                let Some(next) = next else {
+                    self.report_hung(id);
+                    return Ok(Outcome::Hung);
+                };
                 self.platform.wait(deadline.map_or(next, |deadline| deadline.min(next)));
             }
         }

@@ -70,7 +70,7 @@ mod tests {
         for pair in all.windows(2) {
             assert!(pair[0].end <= pair[1].start, "{pair:x?}");
         }
-        assert!(PERCPU.end <= 0x8000_0000);
+        const { assert!(PERCPU.end <= 0x8000_0000) };
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use ferrmod_kernel::{Errno, kernel};
 
+use super::builtin::{Named, has, object, operations};
 use super::bytes::Buffer;
 use super::kinds::Kind;
 use super::{MOST, TYPE_MASK, TYPE_RNG, algorithms, ask, code, crypto_alg, crypto_tfm, function, transforms};
-use crate::boot::facts;
 use crate::data::{Begin, Datum};
 use crate::export::{Export, exports};
 use crate::field::layout;
@@ -21,11 +21,9 @@ layout! {
 static DEFAULT: Datum = Datum::new("crypto_default_rng", 8, Begin::Zero);
 /// How many use the default one.
 static USERS: Lock<u32> = Lock::new(0);
-/// The generator of kernels that have one built in.
-static BUILT_IN: Datum = Datum::new("ferrmod_stdrng", 1024, Begin::Zero);
 
 /// The variables of this file.
-pub(crate) static VARIABLES: &[&Datum] = &[&DEFAULT, &BUILT_IN];
+pub(crate) static VARIABLES: &[&Datum] = &[&DEFAULT];
 
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
@@ -148,21 +146,17 @@ extern "C" fn crypto_del_default_rng() -> i32 {
 /// Registers `stdrng` where the target kernel has its generator built in. It gives the platform's random bytes, and says so
 /// in its driver name.
 pub(crate) fn begin() {
-    let btf = facts().btf();
-    if btf.function("drbg_kcapi_random").is_none() || rng_alg::SIZE.get() > 1024 {
+    // `drbg` is a module where this is not in the image.
+    if !has("drbg_kcapi_random") {
         return;
     }
-    let alg = BUILT_IN.address();
-    // SAFETY: the variable is larger than a `struct rng_alg`, and cleared.
+    let Some(alg) = object(rng_alg::SIZE.get()) else { return };
+    // SAFETY: a new object of our own.
     unsafe {
-        let base = rng_alg::base.at(alg);
-        for (at, name) in [(crypto_alg::cra_name.at(base), "stdrng"), (crypto_alg::cra_driver_name.at(base), "stdrng-platform")] {
-            ram::bytes_mut(at, name.len() as u64).copy_from_slice(name.as_bytes());
-        }
-        crypto_alg::cra_priority.set(base, 100i32);
-        rng_alg::generate.set(alg, function("ferrmod_stdrng_generate"));
-        rng_alg::seed.set(alg, function("ferrmod_stdrng_seed"));
-        // The list is empty of such names at boot.
+        let named =
+            Named { name: "stdrng", driver: "stdrng-platform", priority: 100, blocksize: 0, ctxsize: 0, flags: 0 };
+        named.write(rng_alg::base.at(alg));
+        operations(alg, &[(&rng_alg::generate, "ferrmod_stdrng_generate"), (&rng_alg::seed, "ferrmod_stdrng_seed")]);
         crypto_register_rng(alg);
     }
 }

@@ -289,3 +289,12 @@ pub(crate) unsafe fn piece(walk: u64) -> (u64, u64, u64, u32) {
 pub(crate) fn size() -> u64 {
     skcipher_walk::SIZE.get()
 }
+
+/// Whether the piece a walk is at is all that is left.
+///
+/// # Safety
+/// `walk` is a begun `struct skcipher_walk`.
+pub(crate) unsafe fn is_last(walk: u64) -> bool {
+    // SAFETY: the caller vouches for the walk.
+    unsafe { skcipher_walk::nbytes.get::<u32>(walk) == skcipher_walk::total.get::<u32>(walk) }
+}

@@ -147,6 +147,26 @@ pub(crate) fn remove(path: &str) -> bool {
     kernel().files.remove(path)
 }
 
+/// Moves a path and all below it.
+///
+/// # Errors
+/// As [`files::Files::rename`].
+pub(crate) fn rename(from: &str, to: &str) -> Result<(), Errno> {
+    kernel().files.rename(from, to)?;
+    let mut nodes = NODES.lock();
+    let moved: Vec<String> = nodes
+        .keys()
+        .filter(|path| path.strip_prefix(from).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+        .cloned()
+        .collect();
+    for old in moved {
+        if let Some(node) = nodes.remove(&old) {
+            nodes.insert([to, &old[from.len()..]].concat(), node);
+        }
+    }
+    Ok(())
+}
+
 /// The node of a module's file.
 pub(crate) fn node(path: &str) -> Option<Arc<Node>> {
     NODES.lock().get(path).cloned()

@@ -17,6 +17,8 @@ use crate::value::{Allocation, Argument, Called, Memory, ModuleState, ModuleStat
 
 /// Allocations of one owner that a report lists.
 const LISTED: usize = 64;
+/// Bytes of memory that one answer carries at most.
+const LARGEST: u64 = crate::layout::OUTBOX_SIZE / 2;
 
 /// Boots the kernel and serves until the supervisor is gone.
 pub(super) fn run(options: &Options) -> ! {
@@ -149,6 +151,14 @@ fn allocate(kernel: &Kernel, size: u64, align: u64) -> Result<u64, Errno> {
 }
 
 fn call(kernel: &'static Kernel, address: u64, arguments: Vec<Argument>, deadline: u64) -> Response {
+    let back = arguments.iter().map(|argument| match argument {
+        Argument::Out(size) => *size,
+        Argument::InOut(bytes) => bytes.len() as u64,
+        _ => 0,
+    });
+    if back.fold(0, u64::saturating_add) > LARGEST {
+        return Response::Errno(Errno::EINVAL.0);
+    }
     let mut values = Vec::with_capacity(arguments.len());
     let mut buffers = Vec::new();
     for argument in &arguments {
@@ -202,7 +212,7 @@ fn free(kernel: &Kernel, buffers: &[(u64, u64, bool)]) {
 }
 
 fn peek(kernel: &Kernel, address: u64, length: u64) -> Response {
-    if length > crate::layout::OUTBOX_SIZE / 2 {
+    if length > LARGEST {
         return Response::Errno(Errno::EINVAL.0);
     }
     let mut bytes = vec![0; length as usize];

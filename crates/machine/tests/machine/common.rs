@@ -1,7 +1,5 @@
 //! Machines for tests, and machine code for them to run.
 
-#![expect(dead_code, reason = "every test file uses a part of it")]
-
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

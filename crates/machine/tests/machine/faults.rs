@@ -1,10 +1,8 @@
 //! Every way code can fault, in one machine and in fresh ones: each ends one task, and the machine goes on.
 
-mod common;
-
 use std::time::{Duration, Instant};
 
-use common::{CODE, Test, boot, impatient};
+use crate::common::{CODE, Test, boot, impatient};
 use ferrmod_machine::{Argument, Options, Outcome};
 
 /// Name, code, and what the log has to say.

@@ -1,11 +1,9 @@
 //! Real modules, in machines.
 
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use common::{Test, boot};
+use crate::common::{Test, boot};
 use ferrmod_image::compress;
 use ferrmod_machine::{Argument, LoadFlags, LoadOutcome, Machine, Options, Outcome, facts_cache};
 use ferrmod_tests::corpus::{Tree, tree_or_skip};
@@ -121,4 +119,52 @@ fn no_module_ends_the_machine() {
         }
     }
     println!("{} files in {:?}: {count:?}", files.len(), start.elapsed());
+}
+
+/// Five hundred modules, one after another, all loaded at the end: copies of one under different names.
+#[test]
+fn five_hundred_modules() {
+    let Some(tree) = tree_or_skip("6.1") else { return };
+    let path = ferrmod_tests::corpus::folder().join("modules/nothing.ko");
+    let Ok(original) = std::fs::read(&path) else {
+        ferrmod_tests::corpus::skip("nothing.ko", "run `cargo xtask modules`");
+        return;
+    };
+    let copies: Vec<Vec<u8>> = (0..500)
+        .map(|number| {
+            let name = format!("n{number:06}");
+            let mut copy = original.clone();
+            let places: Vec<usize> =
+                copy.windows(7).enumerate().filter(|(_, bytes)| bytes == b"nothing").map(|(at, _)| at).collect();
+            for at in places {
+                copy[at..at + 7].copy_from_slice(name.as_bytes());
+            }
+            copy
+        })
+        .collect();
+    let start = Instant::now();
+    let mut test = boot(options(&tree));
+    for copy in &copies {
+        let outcome = test.machine.load(copy, b"", LoadFlags::empty()).unwrap();
+        assert_eq!(outcome, LoadOutcome::Loaded, "{}", test.text());
+    }
+    println!("500 modules: {:?}", start.elapsed());
+    assert_eq!(test.machine.list().unwrap().len(), 500);
+    let start = Instant::now();
+    for number in 0..500 {
+        assert_eq!(test.machine.unload(format!("n{number:06}").as_bytes(), false).unwrap(), Outcome::Done(()));
+    }
+    println!("unloaded: {:?}", start.elapsed());
+    assert!(test.machine.report().unwrap().memory.is_empty());
+}
+
+#[test]
+fn our_own_faults() {
+    let Some(tree) = tree_or_skip("6.1") else { return };
+    let file = read(&ferrmod_tests::corpus::folder().join("modules/faults.ko"));
+    for what in std::env::var("FAULTS").unwrap().split_whitespace() {
+        let mut test = boot(Options { watchdog: Duration::from_millis(200), timeout: Duration::from_millis(1500), ..options(&tree) });
+        let outcome = test.machine.load(&file, format!("what={what}").as_bytes(), LoadFlags::empty());
+        println!("=== {what}: {outcome:?}\n{}", test.text().lines().skip(2).take(6).collect::<Vec<_>>().join("\n"));
+    }
 }

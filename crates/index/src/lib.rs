@@ -1,0 +1,36 @@
+//! What a tree of modules offers.
+//!
+//! A tree is the folder of one kernel's modules (`/lib/modules/RELEASE`). [`Tree`] finds trees, and an [`Index`] answers
+//! for one of them: where the file of a module is, which modules an alias stands for, what a module needs, who exports a
+//! symbol, what is built into the kernel.
+//!
+//! The answers come from what depmod wrote (`modules.dep`, `modules.alias`, `modules.softdep`) where that is there, and else
+//! from the modules themselves. What was learned from the modules is kept in the user's cache folder: first the list of files,
+//! which makes the look-up of one name a matter of microseconds, and once somebody asked for it the aliases, exports
+//! and dependencies. A cache is never required and never believed against the files: what it says about a file
+//! is compared with that file before it is handed out, and what it does not know is looked for in the tree.
+//!
+//! # What this crate does not do
+//!
+//! It reads no configuration (`modprobe.d`), decides no order, loads nothing, and writes nothing but its own cache: it is
+//! no depmod.
+#![forbid(unsafe_code)]
+
+mod cache;
+mod depmod;
+mod file;
+mod fnmatch;
+mod index;
+mod listing;
+mod name;
+mod scan;
+mod table;
+mod tree;
+
+pub use file::{FileError, FileProblem, MAX_MODULE, read_module};
+pub use fnmatch::fnmatch;
+pub use index::{Found, Index, Needs, SoftNeeds, Source};
+pub use listing::ModuleFile;
+pub use name::{module_name, normalise, normalise_alias};
+pub use scan::Facts;
+pub use tree::{Tree, TreeError};

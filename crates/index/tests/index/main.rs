@@ -1,0 +1,6 @@
+//! Trees, made and real.
+
+mod corpus;
+mod fnmatch;
+mod scratch;
+mod tree;

@@ -1,0 +1,157 @@
+//! Code between a module and the kernel: one 64-byte slot for each function a module may call.
+//!
+//! A module cannot call a Rust function directly. The kernel's functions may lie further away than 2 GiB; modules are
+//! compiled to keep the stack aligned to 8 bytes only, where the SysV ABI promises 16; stable Rust cannot define a function
+//! with variable arguments; and a function may want to know who called it. A bridge settles all of it:
+//!
+//! | kind | what it does |
+//! |---|---|
+//! | [`Kind::Call`] | notes the caller, aligns the stack, copies stack arguments, calls, returns |
+//! | [`Kind::Variadic`] | the same, with a pointer to a SysV `va_list` after the named arguments |
+//! | [`Kind::Raw`] | jumps, all registers and the stack as they are: for functions with a convention of their own |
+//! | [`Kind::Absent`] | calls one handler with a number and the caller's address: for functions nobody provides |
+//!
+//! A slot is as long as a cache line, so that a bridge is one line. All of it is position-dependent only through the target
+//! it holds; it can be copied anywhere. Unused bytes are `int3`.
+//!
+//! The caller's return address is stored at `gs:[slot]` on every call, so a callee reads it before anything else that could
+//! go through a bridge. Only `r11` is clobbered beyond what the callee clobbers; the ABI gives it to linkage code. Modules
+//! have no red zone. In [`Kind::Call`] and [`Kind::Variadic`] `rbp` is a proper frame pointer, so that
+//! [`Unwinder::step_frame_pointer`](crate::orc::Unwinder::step_frame_pointer) gets past a bridge.
+
+/// The length of a slot in bytes.
+pub const SLOT: usize = 64;
+
+/// What a bridge does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// An ordinary C function with this many integer arguments on the stack: those after the sixth, at most
+    /// [`Kind::STACK_MAX`]. More are passed as that many.
+    Call {
+        /// How many eight-byte words are copied.
+        stack: u8,
+    },
+    /// A function with `...`: this many named arguments, 0 to 5, and then a pointer to a `va_list` that starts at the first
+    /// unnamed one. More are passed as 5. No vector register is saved: kernel code passes none.
+    Variadic {
+        /// How many arguments have names.
+        named: u8,
+    },
+    /// Jumps to the target and changes nothing.
+    Raw,
+    /// Calls the target as `extern "C" fn(id: u64, caller: u64) -> u64` and returns what it returns.
+    Absent {
+        /// The number of the import.
+        id: u32,
+    },
+}
+
+impl Kind {
+    /// An ordinary function of up to six arguments.
+    pub const PLAIN: Kind = Kind::Call { stack: 0 };
+    /// The most stack arguments a slot has room for.
+    pub const STACK_MAX: u8 = 9;
+}
+
+/// A slot that is being filled.
+struct Slot {
+    code: [u8; SLOT],
+    length: usize,
+}
+
+impl Slot {
+    fn put(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            // Every kind fits (the test decodes them all); a byte too many would be dropped, not written elsewhere.
+            if let Some(place) = self.code.get_mut(self.length) {
+                *place = byte;
+            }
+            self.length += 1;
+        }
+    }
+
+    /// Notes the return address at `gs:[offset]`.
+    fn note_caller(&mut self, gs_offset: i32) {
+        self.put(&[0x4c, 0x8b, 0x1c, 0x24]); // mov (%rsp), %r11
+        self.put(&[0x65, 0x4c, 0x89, 0x1c, 0x25]); // mov %r11, %gs:offset
+        self.put(&gs_offset.to_le_bytes());
+    }
+
+    fn frame(&mut self) {
+        self.put(&[0x55]); // push %rbp
+        self.put(&[0x48, 0x89, 0xe5]); // mov %rsp, %rbp
+    }
+
+    fn align(&mut self) {
+        self.put(&[0x48, 0x83, 0xe4, 0xf0]); // and $-16, %rsp
+    }
+
+    fn call(&mut self, target: u64) {
+        self.put(&[0x49, 0xbb]); // movabs $target, %r11
+        self.put(&target.to_le_bytes());
+        self.put(&[0x41, 0xff, 0xd3]); // call *%r11
+        self.put(&[0xc9, 0xc3]); // leave; ret
+    }
+}
+
+/// The bytes of a bridge to `target`. `gs_offset` is where, relative to the GS base, [`Kind::Call`] and [`Kind::Variadic`] note
+/// the caller's return address.
+#[must_use]
+pub fn emit(kind: Kind, target: u64, gs_offset: i32) -> [u8; SLOT] {
+    let mut slot = Slot {
+        code: [0xcc; SLOT],
+        length: 0,
+    };
+    match kind {
+        Kind::Call { stack } => {
+            let stack = stack.min(Kind::STACK_MAX);
+            slot.note_caller(gs_offset);
+            slot.frame();
+            slot.align();
+            if stack % 2 == 1 {
+                slot.put(&[0x50]); // push %rax, so that the copies end aligned
+            }
+            for argument in (0..stack).rev() {
+                slot.put(&[0xff, 0x75, 16 + 8 * argument]); // push 16+8*argument(%rbp)
+            }
+            slot.call(target);
+        }
+        Kind::Variadic { named } => {
+            let named = named.min(5);
+            slot.note_caller(gs_offset);
+            slot.frame();
+            // The register save area, rdi lowest.
+            slot.put(&[0x41, 0x51, 0x41, 0x50, 0x51, 0x52, 0x56, 0x57]); // push r9 r8 rcx rdx rsi rdi
+            // struct __va_list_tag, last field first (psABI, "The va_list Type").
+            slot.put(&[0x54]); // push %rsp: reg_save_area
+            slot.put(&[0x4c, 0x8d, 0x5d, 0x10, 0x41, 0x53]); // lea 16(%rbp), %r11; push %r11: overflow_arg_area
+            slot.put(&[0x6a, 8 * named]); // push $8*named: gp_offset
+            slot.put(&[0xc7, 0x44, 0x24, 0x04, 48, 0, 0, 0]); // movl $48, 4(%rsp): fp_offset
+            let argument: [u8; 3] = match named {
+                0 => [0x48, 0x89, 0xe7], // mov %rsp, %rdi
+                1 => [0x48, 0x89, 0xe6], // mov %rsp, %rsi
+                2 => [0x48, 0x89, 0xe2], // mov %rsp, %rdx
+                3 => [0x48, 0x89, 0xe1], // mov %rsp, %rcx
+                4 => [0x49, 0x89, 0xe0], // mov %rsp, %r8
+                _ => [0x49, 0x89, 0xe1], // mov %rsp, %r9
+            };
+            slot.put(&argument);
+            slot.align();
+            slot.call(target);
+        }
+        Kind::Raw => {
+            slot.put(&[0xff, 0x25, 0, 0, 0, 0]); // jmp *0(%rip)
+            slot.put(&target.to_le_bytes());
+        }
+        Kind::Absent { id } => {
+            slot.put(&[0x48, 0x8b, 0x34, 0x24]); // mov (%rsp), %rsi
+            slot.put(&[0xbf]); // mov $id, %edi
+            slot.put(&id.to_le_bytes());
+            slot.frame();
+            slot.align();
+            slot.call(target);
+        }
+    }
+    debug_assert!(slot.length <= SLOT);
+    slot.code
+}

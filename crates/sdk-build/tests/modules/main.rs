@@ -1,0 +1,5 @@
+//! The example modules, from source to a machine.
+
+mod files;
+mod link;
+mod run;
