@@ -20,14 +20,9 @@ fn main() {
     }
     let prefix = if direct { "" } else { "-Wl," };
     let script = format!("-T{}", script.display());
-    for argument in [
-        &script,
-        "--build-id=none",
-        "--no-eh-frame-hdr",
-        "--gc-sections",
-        "-znorelro",
-        "-zmax-page-size=4096",
-    ] {
+    for argument in
+        [&script, "--build-id=none", "--no-eh-frame-hdr", "--gc-sections", "-znorelro", "-zmax-page-size=4096"]
+    {
         println!("cargo:rustc-link-arg-bins={prefix}{argument}");
     }
 }

@@ -9,7 +9,7 @@ pub enum Kind {
     Function,
     /// A C function with this many arguments on the stack.
     Stack(u8),
-    /// A C function with this many named arguments and `...`; it takes a [`crate::ram::VaList`] after the named ones.
+    /// A C function with this many named arguments and `...`; it takes the address of a `va_list` after the named ones.
     Variadic(u8),
     /// A C function that only answers a constant.
     Constant,

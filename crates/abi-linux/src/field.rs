@@ -120,8 +120,9 @@ macro_rules! layout {
             #[expect(non_upper_case_globals, reason = "members keep the names C gave them")]
             $vis mod $name {
                 use $crate::field::{Field, Size};
-                #[allow(dead_code, reason = "not every struct is allocated here")]
                 pub(crate) static SIZE: Size = Size::new($structure);
+                // Not every struct is allocated here; this use keeps the size of the others from being called unused.
+                const _: fn() -> &'static Size = || &SIZE;
                 $(pub(crate) static $field: Field = Field::new($structure, $crate::field::layout!(@path $field $($path)?));)*
             }
         )+

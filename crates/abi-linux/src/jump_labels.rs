@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 
 use ferrmod_kernel::kernel;
 use ferrmod_kernel::module::Module;
-use ferrmod_linker::fixups::Branch;
+use ferrmod_linker::Branch;
 
 use crate::data::{Begin, Datum};
 use crate::export::{Export, exports};
@@ -45,7 +45,7 @@ fn commit(changed: bool) {
     }
 }
 
-/// A module comes: its branches become what their keys say, whoever's keys these are.
+/// A module comes: its branches become what their keys say, whosever keys these are.
 pub(crate) fn coming(module: &Arc<Module>) {
     let linked = module.linked();
     let changed = linked.branches.iter().fold(false, |changed, branch| patch(branch, is_enabled(branch.key)) | changed);
@@ -154,10 +154,8 @@ extern "C" fn __static_call_return0() -> i64 {
 }
 
 macro_rules! keys {
-    ($($ident:ident $name:literal),* $(,)?) => {
-        $(static $ident: Datum = Datum::new($name, 16, Begin::Image);)*
-        /// The variables of this file: the kernel's own keys, as its image has them.
-        pub(crate) static VARIABLES: &[&Datum] = &[&INITIALISED, $(&$ident),*];
+    ($begin:expr; $($ident:ident $name:literal),* $(,)?) => {
+        $(static $ident: Datum = Datum::new($name, 16, $begin);)*
     };
 }
 
@@ -167,16 +165,30 @@ static INITIALISED: Datum = Datum::new("static_key_initialized", 1, Begin::With(
 }));
 
 keys! {
+    Begin::Image;
     HUGETLB "hugetlb_optimize_vmemmap_key", DEVMAP "devmap_managed_key", FREEZER "freezer_active",
     BPF_STATS "bpf_stats_enabled_key", BPF_REDIRECT "bpf_master_redirect_enabled_key", CONTEXT "context_tracking_key",
-    NETSTAMP "netstamp_needed_key", MEMORY_DEFAULT "memory_cgrp_subsys_on_dfl_key", MEMORY_ENABLED "memory_cgrp_subsys_enabled_key",
-    MEMCG_SOCKETS "memcg_sockets_enabled_key", MEMCG_KMEM "memcg_kmem_enabled_key", MEMCG_ONLINE "memcg_kmem_online_key",
-    MEMCG_BPF "memcg_bpf_enabled_key", CGROUP_BPF "cgroup_bpf_enabled_key", MEMALLOC "memalloc_socks_key",
-    UDP_ENCAP "udp_encap_needed_key", UDP6_ENCAP "udpv6_encap_needed_key", TCF_SW "tcf_sw_enabled_key",
-    INIT_ON_ALLOC "init_on_alloc", INIT_ON_FREE "init_on_free", NET_CLS "net_cls_cgrp_subsys_enabled_key",
-    NET_CLS_DEFAULT "net_cls_cgrp_subsys_on_dfl_key", NET_PRIO "net_prio_cgrp_subsys_enabled_key",
-    NET_PRIO_DEFAULT "net_prio_cgrp_subsys_on_dfl_key", IBPB "x86_ibpb_exit_to_user",
+    NETSTAMP "netstamp_needed_key", MEMALLOC "memalloc_socks_key", UDP_ENCAP "udp_encap_needed_key",
+    UDP6_ENCAP "udpv6_encap_needed_key", TCF_SW "tcf_sw_enabled_key", INIT_ON_ALLOC "init_on_alloc",
+    INIT_ON_FREE "init_on_free", IBPB "x86_ibpb_exit_to_user",
 }
+
+// There are no control groups here, as after `cgroup_disable=`.
+keys! {
+    Begin::Zero;
+    MEMORY "memory_cgrp_subsys_enabled_key", MEMORY_DEFAULT "memory_cgrp_subsys_on_dfl_key",
+    MEMCG_SOCKETS "memcg_sockets_enabled_key", MEMCG_KMEM "memcg_kmem_enabled_key", MEMCG_ONLINE "memcg_kmem_online_key",
+    MEMCG_BPF "memcg_bpf_enabled_key", CGROUP_BPF "cgroup_bpf_enabled_key", NET_CLS "net_cls_cgrp_subsys_enabled_key",
+    NET_CLS_DEFAULT "net_cls_cgrp_subsys_on_dfl_key", NET_PRIO "net_prio_cgrp_subsys_enabled_key",
+    NET_PRIO_DEFAULT "net_prio_cgrp_subsys_on_dfl_key",
+}
+
+/// The variables of this file: the kernel's own keys.
+pub(crate) static VARIABLES: &[&Datum] = &[
+    &INITIALISED, &HUGETLB, &DEVMAP, &FREEZER, &BPF_STATS, &BPF_REDIRECT, &CONTEXT, &NETSTAMP, &MEMALLOC, &UDP_ENCAP,
+    &UDP6_ENCAP, &TCF_SW, &INIT_ON_ALLOC, &INIT_ON_FREE, &IBPB, &MEMORY, &MEMORY_DEFAULT, &MEMCG_SOCKETS, &MEMCG_KMEM,
+    &MEMCG_ONLINE, &MEMCG_BPF, &CGROUP_BPF, &NET_CLS, &NET_CLS_DEFAULT, &NET_PRIO, &NET_PRIO_DEFAULT,
+];
 
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![

@@ -19,6 +19,8 @@
 #![no_std]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 mod arithmetic;
 mod boot;
@@ -33,6 +35,8 @@ mod export;
 mod field;
 mod instructions;
 mod iter;
+mod jump_labels;
+mod tracepoints;
 mod kthread;
 mod lists;
 mod locks;
@@ -46,6 +50,7 @@ mod parameters;
 mod printf;
 mod ram;
 mod random;
+mod rbtree;
 mod rcu;
 mod request;
 mod slab;
@@ -108,6 +113,8 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
     bitmaps::EXPORTS,
     instructions::EXPORTS,
     iter::EXPORTS,
+    jump_labels::EXPORTS,
+    tracepoints::EXPORTS,
     kthread::EXPORTS,
     lists::EXPORTS,
     locks::EXPORTS,
@@ -120,6 +127,7 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
     parameters::EXPORTS,
     printf::EXPORTS,
     random::EXPORTS,
+    rbtree::EXPORTS,
     rcu::EXPORTS,
     request::EXPORTS,
     slab::EXPORTS,
@@ -145,6 +153,8 @@ pub(crate) static DATA: &[&[&Datum]] = &[
     crypto::padata::VARIABLES,
     crypto::rng::VARIABLES,
     boot::VARIABLES,
+    tracepoints::VARIABLES,
+    jump_labels::VARIABLES,
     counters::VARIABLES,
     percpu::VARIABLES,
     bitmaps::VARIABLES,

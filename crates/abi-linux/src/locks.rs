@@ -12,8 +12,8 @@ use crate::{ram, tasks, time};
 layout! {
     mod mutex = "mutex" { owner, wait_list }
     mod rw_semaphore = "rw_semaphore" { count, owner, wait_list }
-    mod semaphore = "semaphore" { count, wait_list }
-    mod completion = "completion" { done, wait }
+    mod semaphore = "semaphore" { count }
+    mod completion = "completion" { done }
     mod swait_queue_head = "swait_queue_head" { task_list }
     mod list_head = "list_head" { next, prev }
 }

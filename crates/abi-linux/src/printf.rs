@@ -15,7 +15,7 @@ use crate::field::layout;
 use crate::{ram, slab};
 
 layout! {
-    mod device = "device" { kobj, init_name, driver, bus }
+    mod device = "device" { kobj, init_name, driver }
     mod kobject = "kobject" { name }
     mod device_driver = "device_driver" { name }
 }

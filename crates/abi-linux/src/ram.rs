@@ -127,34 +127,3 @@ pub(crate) unsafe fn call<const N: usize>(address: u64, arguments: [u64; N]) -> 
         function(six[0], six[1], six[2], six[3], six[4], six[5])
     }
 }
-
-/// A SysV `va_list`, as a bridge for a variadic function makes it and as C code passes it on.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct VaList {
-    gp_offset: u32,
-    fp_offset: u32,
-    overflow_arg_area: u64,
-    reg_save_area: u64,
-}
-
-impl VaList {
-    /// The next integer argument.
-    ///
-    /// # Safety
-    /// The list is one that a C caller or a bridge made, and has another argument.
-    pub(crate) unsafe fn next(&mut self) -> u64 {
-        // SAFETY: the caller vouches for the list; the first 48 bytes of the save area are the six registers.
-        unsafe {
-            if self.gp_offset < 48 {
-                let value = get(self.reg_save_area + u64::from(self.gp_offset));
-                self.gp_offset += 8;
-                value
-            } else {
-                let value = get(self.overflow_arg_area);
-                self.overflow_arg_area += 8;
-                value
-            }
-        }
-    }
-}

@@ -20,14 +20,13 @@ const KMALLOC_MAX: u64 = 4 << 20;
 /// What `vmalloc` gave out: start and size.
 static VMALLOC: Lock<BTreeMap<u64, u64>> = Lock::new(BTreeMap::new());
 
-/// Takes heap memory as C does: 0 when there is none, cleared when the flags ask for it.
-pub(crate) fn allocate(size: u64, align: u64, flags: u32, caller: u64) -> u64 {
+/// Takes heap memory as C does: 0 when there is none. It is cleared whatever the flags say, as Debian's kernels do
+/// (`CONFIG_INIT_ON_ALLOC_DEFAULT_ON`).
+pub(crate) fn allocate(size: u64, align: u64, _flags: u32, caller: u64) -> u64 {
     match kernel().allocate(size, align, caller) {
         Ok(address) => {
-            if flags & ZERO != 0 {
-                // SAFETY: the heap has just given these bytes to us.
-                unsafe { ram::fill(address, 0, size) };
-            }
+            // SAFETY: the heap has just given these bytes to us.
+            unsafe { ram::fill(address, 0, size) };
             address
         }
         Err(Errno(_)) => 0,

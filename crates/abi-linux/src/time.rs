@@ -8,7 +8,7 @@ use crate::{boot, ram, tasks};
 
 layout! {
     mod timer_list = "timer_list" { entry, expires, function, flags }
-    mod hlist_node = "hlist_node" { next, pprev }
+    mod hlist_node = "hlist_node" { pprev }
 }
 
 /// Ticks a second (`CONFIG_HZ` of Debian's kernels).

@@ -7,7 +7,7 @@ use crate::field::layout;
 use crate::{ram, symbols, tasks, time};
 
 layout! {
-    mod wait_queue_head = "wait_queue_head" { lock, head }
+    mod wait_queue_head = "wait_queue_head" { head }
     mod wait_queue_entry = "wait_queue_entry" { flags, private, func, entry }
     mod list_head = "list_head" { next, prev }
 }

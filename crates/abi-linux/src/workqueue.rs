@@ -10,9 +10,8 @@ use crate::field::layout;
 use crate::{printf, ram, slab, tasks, time};
 
 layout! {
-    mod work_struct = "work_struct" { data, entry, func }
-    mod delayed_work = "delayed_work" { work, timer, wq, cpu }
-    mod timer_list = "timer_list" { entry, expires, function, flags }
+    mod work_struct = "work_struct" { data, func }
+    mod delayed_work = "delayed_work" { work, timer, wq }
 }
 
 /// `WORK_STRUCT_PENDING`

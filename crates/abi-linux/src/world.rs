@@ -81,7 +81,9 @@ impl World for LinuxWorld {
         module::going(module);
     }
 
-    fn gone(&self, _module: &Arc<Module>) {}
+    fn gone(&self, module: &Arc<Module>) {
+        module::gone(module);
+    }
 
     fn init_freed(&self, _module: &Arc<Module>) {}
 

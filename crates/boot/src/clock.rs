@@ -3,15 +3,8 @@
 /// Seconds since 1970-01-01 of a date and time in UTC (proleptic Gregorian calendar, years from 1970).
 pub fn unix_time(year: u64, month: u64, day: u64, hour: u64, minute: u64, second: u64) -> u64 {
     // Years start in March here, so that the leap day is the last of its year.
-    let (year, month) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year.saturating_sub(1), month + 9)
-    };
-    let days = year * 365 + year / 4 - year / 100
-        + year / 400
-        + (month * 153 + 2) / 5
-        + day.saturating_sub(1);
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year.saturating_sub(1), month + 9) };
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day.saturating_sub(1);
     // Days from 0000-03-01 to 1970-01-01.
     (days.saturating_sub(719_468) * 24 + hour) * 3600 + minute * 60 + second
 }
@@ -40,10 +33,7 @@ mod tests {
 
     #[test]
     fn long_counts_do_not_overflow() {
-        assert_eq!(
-            nanoseconds(3_000_000_000 * 86_400 * 365, 3_000_000_000),
-            86_400 * 365 * 1_000_000_000
-        );
+        assert_eq!(nanoseconds(3_000_000_000 * 86_400 * 365, 3_000_000_000), 86_400 * 365 * 1_000_000_000);
         assert_eq!(nanoseconds(5, 0), 5_000_000_000);
     }
 }

@@ -52,21 +52,11 @@ pub(crate) fn in_guard(address: u64) -> bool {
 pub(crate) fn create(entry: extern "C" fn(u64) -> !, argument: u64) -> Option<u32> {
     let context = (1..COUNT as u32).find(|&index| {
         let slot = &SAVED[index as usize];
-        slot.compare_exchange(0, TAKEN, Ordering::Relaxed, Ordering::Relaxed)
-            .is_ok()
+        slot.compare_exchange(0, TAKEN, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     })?;
     let stack = stack_of(context);
     // What `context_switch` pops (r15 r14 r13 r12 rbx rbp, return address) with rsp a multiple of 16 after it.
-    let frame = [
-        0,
-        0,
-        0,
-        argument,
-        entry as usize as u64,
-        0,
-        context_start as *const () as u64,
-        0,
-    ];
+    let frame = [0, 0, 0, argument, entry as usize as u64, 0, context_start as *const () as u64, 0];
     let pointer = stack.end - PAGE / 2;
     let top = pointer - size_of_val(&frame) as u64 + 8;
     if paging::reserve_stack(stack).is_err() || !paging::readable(top) {

@@ -31,14 +31,10 @@ impl core::fmt::Display for CpioError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Magic(offset) => write!(f, "cpio: no newc header at offset {offset:#x}"),
-            Self::Number(offset) => write!(
-                f,
-                "cpio: header at offset {offset:#x} has a number that is not hexadecimal"
-            ),
-            Self::Truncated(offset) => write!(
-                f,
-                "cpio: record at offset {offset:#x} is longer than the archive"
-            ),
+            Self::Number(offset) => {
+                write!(f, "cpio: header at offset {offset:#x} has a number that is not hexadecimal")
+            }
+            Self::Truncated(offset) => write!(f, "cpio: record at offset {offset:#x} is longer than the archive"),
         }
     }
 }
@@ -61,30 +57,20 @@ impl<'a> Archive<'a> {
     pub fn find(&self, path: &[u8]) -> Option<&'a [u8]> {
         let path = strip(path);
         let archive = Self::new(self.bytes);
-        archive
-            .map_while(Result::ok)
-            .filter(|entry| entry.path == path)
-            .last()
-            .map(|entry| entry.contents)
+        archive.map_while(Result::ok).filter(|entry| entry.path == path).last().map(|entry| entry.contents)
     }
 
     fn record(&mut self) -> Result<Option<(u32, Entry<'a>)>, CpioError> {
         let start = self.offset;
         let truncated = CpioError::Truncated(start);
-        let header = self
-            .bytes
-            .get(start..)
-            .and_then(|rest| rest.get(..HEADER))
-            .ok_or(truncated)?;
+        let header = self.bytes.get(start..).and_then(|rest| rest.get(..HEADER)).ok_or(truncated)?;
         if !MAGICS.contains(&&header[..6]) {
             return Err(CpioError::Magic(start));
         }
         let number = |index: usize| {
             let digits = core::str::from_utf8(&header[6 + index * 8..14 + index * 8]).ok();
             let digits = digits.filter(|text| text.bytes().all(|byte| byte.is_ascii_hexdigit()));
-            digits
-                .and_then(|text| u32::from_str_radix(text, 16).ok())
-                .ok_or(CpioError::Number(start))
+            digits.and_then(|text| u32::from_str_radix(text, 16).ok()).ok_or(CpioError::Number(start))
         };
         // Fields: ino mode uid gid nlink mtime filesize devmajor devminor rdevmajor rdevminor namesize check
         let (mode, size, name_size) = (number(1)?, number(6)? as usize, number(11)? as usize);
@@ -99,13 +85,7 @@ impl<'a> Archive<'a> {
         }
         let contents = self.bytes.get(data_start..data_end).ok_or(truncated)?;
         self.offset = data_end.next_multiple_of(4);
-        Ok(Some((
-            mode,
-            Entry {
-                path: strip(name),
-                contents,
-            },
-        )))
+        Ok(Some((mode, Entry { path: strip(name), contents })))
     }
 }
 
@@ -131,10 +111,7 @@ impl<'a> Iterator for Archive<'a> {
 }
 
 fn strip(path: &[u8]) -> &[u8] {
-    let path = path
-        .strip_prefix(b".")
-        .filter(|rest| rest.first() == Some(&b'/'))
-        .unwrap_or(path);
+    let path = path.strip_prefix(b".").filter(|rest| rest.first() == Some(&b'/')).unwrap_or(path);
     path.strip_prefix(b"/").unwrap_or(path)
 }
 
@@ -156,13 +133,8 @@ mod tests {
             names.push('\n');
         }
         let mut cpio = Command::new("cpio");
-        cpio.args(["-o", "-H", "newc", "--quiet"])
-            .current_dir(&folder);
-        let mut child = cpio
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .ok()?;
+        cpio.args(["-o", "-H", "newc", "--quiet"]).current_dir(&folder);
+        let mut child = cpio.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;
         child.stdin.take()?.write_all(names.as_bytes()).ok()?;
         let output = child.wait_with_output().ok()?;
         std::fs::remove_dir_all(&folder).ok()?;
@@ -171,21 +143,7 @@ mod tests {
 
     fn record(mode: u32, name: &str, contents: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        let fields = [
-            1,
-            mode,
-            0,
-            0,
-            1,
-            0,
-            contents.len() as u32,
-            0,
-            0,
-            0,
-            0,
-            name.len() as u32 + 1,
-            0,
-        ];
+        let fields = [1, mode, 0, 0, 1, 0, contents.len() as u32, 0, 0, 0, 0, name.len() as u32 + 1, 0];
         out.extend_from_slice(b"070701");
         for field in fields {
             write!(out, "{field:08x}").expect("writing to memory");
@@ -210,25 +168,14 @@ mod tests {
 
     #[test]
     fn reads_what_cpio_writes() {
-        let files: [(&str, &[u8]); 3] = [
-            ("a", b"first"),
-            ("empty", b""),
-            ("long-name-of-a-file", &[7; 1001]),
-        ];
+        let files: [(&str, &[u8]); 3] = [("a", b"first"), ("empty", b""), ("long-name-of-a-file", &[7; 1001])];
         let Some(bytes) = real(&files) else {
             std::eprintln!("SKIPPED: cpio is not installed");
             return;
         };
-        let read: Vec<Entry<'_>> = Archive::new(&bytes)
-            .map(|entry| entry.expect("a sound archive"))
-            .collect();
-        let expected: Vec<_> = files
-            .iter()
-            .map(|&(path, contents)| Entry {
-                path: path.as_bytes(),
-                contents,
-            })
-            .collect();
+        let read: Vec<Entry<'_>> = Archive::new(&bytes).map(|entry| entry.expect("a sound archive")).collect();
+        let expected: Vec<_> =
+            files.iter().map(|&(path, contents)| Entry { path: path.as_bytes(), contents }).collect();
         assert_eq!(read, expected);
     }
 
@@ -259,13 +206,7 @@ mod tests {
 
     #[test]
     fn errors_name_the_offset() {
-        assert_eq!(
-            Archive::new(&[b'x'; 200]).next(),
-            Some(Err(CpioError::Magic(0)))
-        );
-        assert_eq!(
-            Archive::new(b"070701").next(),
-            Some(Err(CpioError::Truncated(0)))
-        );
+        assert_eq!(Archive::new(&[b'x'; 200]).next(), Some(Err(CpioError::Magic(0))));
+        assert_eq!(Archive::new(b"070701").next(), Some(Err(CpioError::Truncated(0))));
     }
 }

@@ -1,7 +1,10 @@
 //! Traps and ticks, handed to the kernel; and what it decides, done.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use alloc::format;
+use core::panic::PanicInfo;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use ferrmod_kernel::percpu::CALLER_SLOT;
 use ferrmod_kernel::trap::{Registers, Trap, Verdict};
 use ferrmod_kernel::{lock, try_kernel};
 
@@ -13,11 +16,12 @@ use crate::{contexts, heap, paging, power, time};
 /// `watchdog=SECONDS` on the command line changes it.
 static LOCKUP: AtomicU64 = AtomicU64::new(20_000_000_000);
 
+/// When the task that was last caught was switched to.
+static CAUGHT: AtomicU64 = AtomicU64::new(u64::MAX);
+
 /// Reads what the command line says about the watchdog.
 pub(crate) fn configure(command_line: &str) {
-    let seconds = command_line
-        .split_whitespace()
-        .find_map(|word| word.strip_prefix("watchdog=")?.parse::<u64>().ok());
+    let seconds = command_line.split_whitespace().find_map(|word| word.strip_prefix("watchdog=")?.parse::<u64>().ok());
     if let Some(seconds) = seconds {
         LOCKUP.store(seconds.saturating_mul(1_000_000_000), Ordering::Relaxed);
     }
@@ -32,77 +36,15 @@ const FETCH: u64 = 1 << 4;
 const CLEAN_FLAGS: u64 = 0x202;
 
 fn registers(frame: &Frame) -> Registers {
-    let &Frame {
-        rip,
-        rsp,
-        rflags,
-        rax,
-        rbx,
-        rcx,
-        rdx,
-        rsi,
-        rdi,
-        rbp,
-        r8,
-        r9,
-        r10,
-        r11,
-        r12,
-        r13,
-        r14,
-        r15,
-        ..
-    } = frame;
-    Registers {
-        rip,
-        rsp,
-        rflags,
-        rax,
-        rbx,
-        rcx,
-        rdx,
-        rsi,
-        rdi,
-        rbp,
-        r8,
-        r9,
-        r10,
-        r11,
-        r12,
-        r13,
-        r14,
-        r15,
-    }
+    let &Frame { rip, rsp, rflags, rax, rbx, rcx, rdx, rsi, rdi, rbp, r8, r9, r10, r11, r12, r13, r14, r15, .. } =
+        frame;
+    Registers { rip, rsp, rflags, rax, rbx, rcx, rdx, rsi, rdi, rbp, r8, r9, r10, r11, r12, r13, r14, r15 }
 }
 
 fn restore(frame: &mut Frame, registers: &Registers) {
-    let &Registers {
-        rip,
-        rsp,
-        rflags,
-        rax,
-        rbx,
-        rcx,
-        rdx,
-        rsi,
-        rdi,
-        rbp,
-        r8,
-        r9,
-        r10,
-        r11,
-        r12,
-        r13,
-        r14,
-        r15,
-    } = registers;
-    let &mut Frame {
-        vector,
-        error,
-        cs,
-        ss,
-        ..
-    } = frame;
+    let &Registers { rip, rsp, rflags, rax, rbx, rcx, rdx, rsi, rdi, rbp, r8, r9, r10, r11, r12, r13, r14, r15 } =
+        registers;
+    let &mut Frame { vector, error, cs, ss, .. } = frame;
     *frame = Frame {
         rip,
         rsp,
@@ -181,14 +123,31 @@ fn act(verdict: Verdict, trap: Trap, frame: &mut Frame, float: &mut FloatState) 
             float.reset_control();
         }
         Verdict::Halt => {
-            say!(
-                "halted: {trap:x?} at {:#x}, {} locks held: {frame:#x?}",
-                frame.rip,
-                lock::held()
-            );
+            say!("halted: {trap:x?} at {:#x}, {} locks held: {frame:#x?}", frame.rip, lock::held());
             power::off(power::Verdict::Halted)
         }
     }
+}
+
+/// A panic of Rust code that a task was in, with nothing of the kernel in the middle of a change, is that task's end and no more:
+/// a module passed what a function cannot take. Returns when it is more than that.
+pub(crate) fn panicked(info: &PanicInfo<'_>) {
+    // Once: a panic in what follows is the kernel's own.
+    static AGAIN: AtomicBool = AtomicBool::new(false);
+    let Some(kernel) = try_kernel() else { return };
+    let busy = lock::held() > 0 || heap::busy() || traps::depth() > 0;
+    if busy || kernel.running_since().is_none() || AGAIN.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let place = info.location().map(|place| format!("{}:{}", place.file(), place.line()));
+    let reason = format!("kernel BUG at {}! {}", place.unwrap_or_default(), info.message());
+    let mut caller = [0; 8];
+    let slot = kernel.platform.regions().percpu.start + u64::from(CALLER_SLOT);
+    if !paging::read(slot, &mut caller) {
+        return;
+    }
+    AGAIN.store(false, Ordering::Relaxed);
+    kernel.bug(&reason, u64::from_le_bytes(caller))
 }
 
 /// Every 4 ms, with interrupts off, on a stack of its own; whatever ran is in `frame`.
@@ -201,7 +160,10 @@ pub(crate) fn tick(frame: &mut Frame, float: &mut FloatState) {
     let running = time::now().saturating_sub(since);
     // In the middle of a change of the kernel's own state is the wrong moment; the next tick is soon.
     let busy = lock::held() > 0 || heap::busy() || traps::in_trap_stack(frame.rsp);
-    if running > LOCKUP.load(Ordering::Relaxed) && !busy {
+    // Once a run: a tick that comes before the dead task is gone finds it still running.
+    let known = CAUGHT.load(Ordering::Relaxed) == since;
+    if running > LOCKUP.load(Ordering::Relaxed) && !busy && !known {
+        CAUGHT.store(since, Ordering::Relaxed);
         let trap = Trap::SoftLockup(running);
         let mut registers = registers(frame);
         let verdict = kernel.trap(trap, &mut registers);

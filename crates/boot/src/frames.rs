@@ -19,10 +19,7 @@ pub(crate) fn initialise(range: &Range<u64>) {
     let frames = ((range.end - range.start) / PAGE) as usize;
     for (index, word) in USED.iter().enumerate() {
         let free = frames.saturating_sub(index * 64).min(64);
-        word.store(
-            if free == 64 { 0 } else { u64::MAX << free },
-            Ordering::Relaxed,
-        );
+        word.store(if free == 64 { 0 } else { u64::MAX << free }, Ordering::Relaxed);
     }
 }
 
@@ -37,9 +34,7 @@ pub(crate) fn take() -> Option<u64> {
             let before = USED[index].fetch_or(1 << bit, Ordering::Relaxed);
             if before & (1 << bit) == 0 {
                 HINT.store(index, Ordering::Relaxed);
-                return Some(
-                    BASE.load(Ordering::Relaxed) + (index as u64 * 64 + u64::from(bit)) * PAGE,
-                );
+                return Some(BASE.load(Ordering::Relaxed) + (index as u64 * 64 + u64::from(bit)) * PAGE);
             }
             word = before;
         }

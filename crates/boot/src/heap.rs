@@ -59,10 +59,7 @@ unsafe impl GlobalAlloc for Heap {
 pub(crate) fn claim_early() {
     // SAFETY: nobody else uses the static, and this is called once.
     let claimed = unsafe { TALC.lock().claim(EARLY_HEAP.0.get().cast(), EARLY) };
-    assert!(
-        claimed.is_some(),
-        "the early heap is too small for its own bookkeeping"
-    );
+    assert!(claimed.is_some(), "the early heap is too small for its own bookkeeping");
 }
 
 /// Gives the allocator its real memory.
@@ -71,12 +68,6 @@ pub(crate) fn claim_early() {
 /// `range` is mapped, writable and used by nobody else, for ever; called once.
 pub(crate) unsafe fn claim(range: Range<u64>) {
     // SAFETY: the caller's promise.
-    let claimed = unsafe {
-        TALC.lock()
-            .claim(range.start as *mut u8, (range.end - range.start) as usize)
-    };
-    assert!(
-        claimed.is_some(),
-        "the heap is too small for its own bookkeeping"
-    );
+    let claimed = unsafe { TALC.lock().claim(range.start as *mut u8, (range.end - range.start) as usize) };
+    assert!(claimed.is_some(), "the heap is too small for its own bookkeeping");
 }

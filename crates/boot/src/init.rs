@@ -39,12 +39,7 @@ impl Init {
     pub(crate) fn new(kernel: &'static Kernel, initramfs: Initramfs) -> Self {
         let text = Box::leak(script::sample_text().into_boxed_slice());
         let scratch = Box::leak(vec![0_u8; TEXT_SIZE].into_boxed_slice());
-        Self {
-            kernel,
-            initramfs,
-            text,
-            scratch: scratch.as_mut_ptr() as u64,
-        }
+        Self { kernel, initramfs, text, scratch: scratch.as_mut_ptr() as u64 }
     }
 
     /// Runs every line up to `poweroff`.
@@ -76,9 +71,9 @@ impl Init {
 
     fn judge(&self, line: &Line<'static>) -> Result<(), String> {
         match (line.expected, self.obey(&line.command)) {
-            (Expected::Success, Reply::Good)
-            | (Expected::Failure, Reply::Bad(_))
-            | (Expected::Oops, Reply::Oopsed) => Ok(()),
+            (Expected::Success, Reply::Good) | (Expected::Failure, Reply::Bad(_)) | (Expected::Oops, Reply::Oopsed) => {
+                Ok(())
+            }
             (_, Reply::Bad(reason)) => Err(reason),
             (_, Reply::Oopsed) => Err("oops".into()),
             (_, Reply::Good) => Err("it went well".into()),
@@ -86,18 +81,12 @@ impl Init {
     }
 
     /// Runs `body` as a task of its own.
-    fn task<T: Send + 'static>(
-        &self,
-        name: &str,
-        body: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Reply> {
+    fn task<T: Send + 'static>(&self, name: &str, body: impl FnOnce() -> T + Send + 'static) -> Result<T, Reply> {
         let deadline = self.kernel.platform.now() + PATIENCE;
         match self.kernel.execute(name, Some(deadline), body) {
             Ok(Outcome::Done(value)) => Ok(value),
             Ok(Outcome::Oopsed) => Err(Reply::Oopsed),
-            Ok(Outcome::Hung) => Err(Reply::Bad(
-                "it waits for something that will not come".into(),
-            )),
+            Ok(Outcome::Hung) => Err(Reply::Bad("it waits for something that will not come".into())),
             Ok(Outcome::TimedOut) => Err(Reply::Bad("it takes too long".into())),
             Err(errno) => Err(Reply::Bad(errno.to_string())),
         }
@@ -123,9 +112,7 @@ impl Init {
             Command::Insmod { file, arguments } => {
                 return self.attempt("insmod", move || {
                     let bytes = initramfs.module(file.as_bytes())?;
-                    kernel
-                        .modules
-                        .load(&bytes, arguments.as_bytes(), LoadFlags::default())
+                    kernel.modules.load(&bytes, arguments.as_bytes(), LoadFlags::default())
                 });
             }
             Command::Modprobe { name, arguments } => {
@@ -135,58 +122,36 @@ impl Init {
                         return Ok(());
                     };
                     for module in &fetched {
-                        match kernel.modules.load(
-                            &module.bytes,
-                            &module.arguments,
-                            LoadFlags::default(),
-                        ) {
+                        match kernel.modules.load(&module.bytes, &module.arguments, LoadFlags::default()) {
                             Ok(()) | Err(ferrmod_kernel::Errno::EEXIST) => {}
                             Err(errno) => return Err(errno),
                         }
                     }
-                    kernel
-                        .modules
-                        .load(&last.bytes, arguments.as_bytes(), LoadFlags::default())
+                    kernel.modules.load(&last.bytes, arguments.as_bytes(), LoadFlags::default())
                 });
             }
             Command::Rmmod(name) => {
-                return self.attempt("rmmod", move || {
-                    kernel.modules.unload(name.as_bytes(), false)
-                });
+                return self.attempt("rmmod", move || kernel.modules.unload(name.as_bytes(), false));
             }
             Command::Lsmod => {
                 for module in kernel.modules.list() {
                     let users = bstr::join(b",", &module.users);
                     let (name, users) = (module.name.as_bstr(), users.as_bstr());
-                    say!(
-                        "{name:<24}{:>8}  {} {users}",
-                        module.size,
-                        module.references
-                    );
+                    say!("{name:<24}{:>8}  {} {users}", module.size, module.references);
                 }
             }
             Command::Cat(path) => match kernel.files.read(path) {
                 Ok(bytes) => serial::write(&bytes),
                 Err(errno) => return Reply::Bad(errno.to_string()),
             },
-            Command::Call {
-                symbol,
-                ref arguments,
-                result,
-            } => return self.call(symbol, arguments, result),
+            Command::Call { symbol, ref arguments, result } => return self.call(symbol, arguments, result),
             Command::Check(Check::Crc7) => return self.crc7(),
             Command::Check(Check::Lz4) => return self.lz4(),
             Command::Check(Check::Pages) => {
                 let audit = paging::audit();
-                say!(
-                    "pages: {} executable, {} writable",
-                    audit.executable,
-                    audit.writable
-                );
+                say!("pages: {} executable, {} writable", audit.executable, audit.writable);
                 if let Some(address) = audit.broken {
-                    return Reply::Bad(format!(
-                        "the page at {address:#x} can be written and executed"
-                    ));
+                    return Reply::Bad(format!("the page at {address:#x} can be written and executed"));
                 }
             }
             Command::Poweroff => {}
@@ -195,9 +160,7 @@ impl Init {
     }
 
     fn symbol(&self, name: &str) -> Result<u64, Reply> {
-        self.kernel
-            .symbol(BStr::new(name))
-            .ok_or_else(|| Reply::Bad(format!("no symbol {name}")))
+        self.kernel.symbol(BStr::new(name)).ok_or_else(|| Reply::Bad(format!("no symbol {name}")))
     }
 
     fn raw_call(&self, symbol: &str, arguments: [u64; 6]) -> Result<u64, Reply> {
@@ -225,9 +188,7 @@ impl Init {
         };
         say!("{symbol} = {result:#x}");
         match wanted {
-            Some(Wanted { value, mask }) if result & mask != value => {
-                Reply::Bad(format!("{value:#x} expected"))
-            }
+            Some(Wanted { value, mask }) if result & mask != value => Reply::Bad(format!("{value:#x} expected")),
             _ => Reply::Good,
         }
     }
@@ -238,10 +199,7 @@ impl Init {
         const COMMAND: &[u8] = &[0x40, 0, 0, 0, 0];
         let text = &self.text[..4096];
         for (bytes, answer) in [(COMMAND, 0x94), (text, crc7_by_bits(text))] {
-            let result = match self.raw_call(
-                "crc7_be",
-                [0, bytes.as_ptr() as u64, bytes.len() as u64, 0, 0, 0],
-            ) {
+            let result = match self.raw_call("crc7_be", [0, bytes.as_ptr() as u64, bytes.len() as u64, 0, 0, 0]) {
                 Ok(result) => result as u8,
                 Err(reply) => return reply,
             };
@@ -289,13 +247,7 @@ impl Init {
 
 /// The definition, bit by bit: polynomial x^7 + x^3 + 1, the result in the upper seven bits.
 fn crc7_by_bits(bytes: &[u8]) -> u8 {
-    bytes.iter().fold(0, |crc, byte| {
-        (0..8).fold(crc ^ byte, |crc, _| {
-            if crc & 0x80 != 0 {
-                crc << 1 ^ 0x12
-            } else {
-                crc << 1
-            }
-        })
-    })
+    bytes
+        .iter()
+        .fold(0, |crc, byte| (0..8).fold(crc ^ byte, |crc, _| if crc & 0x80 != 0 { crc << 1 ^ 0x12 } else { crc << 1 }))
 }

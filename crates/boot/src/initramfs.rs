@@ -33,9 +33,7 @@ impl Initramfs {
     /// A module file, decompressed.
     pub(crate) fn module(&self, path: &[u8]) -> Result<Vec<u8>, Errno> {
         let bytes = self.file(path).ok_or(Errno::ENOENT)?;
-        compress::decompress(bytes, FILE_MAX)
-            .map(|bytes| bytes.into_owned())
-            .map_err(|_| Errno::EINVAL)
+        compress::decompress(bytes, FILE_MAX).map(|bytes| bytes.into_owned()).map_err(|_| Errno::EINVAL)
     }
 
     /// The modules a name stands for, dependencies first.
@@ -63,21 +61,11 @@ impl Initramfs {
         let bytes = self.named(&name)?;
         names.push(name);
         let image = Image::read(&bytes).map_err(|_| Errno::ENOEXEC)?;
-        let depends = image
-            .modinfo()
-            .get("depends")
-            .map(|list| list.to_vec())
-            .unwrap_or_default();
-        for other in depends
-            .split(|&byte| byte == b',')
-            .filter(|other| !other.is_empty())
-        {
+        let depends = image.modinfo().get("depends").map(|list| list.to_vec()).unwrap_or_default();
+        for other in depends.split(|&byte| byte == b',').filter(|other| !other.is_empty()) {
             self.collect(other, depth + 1, names, found)?;
         }
-        found.push(Fetched {
-            bytes,
-            arguments: Vec::new(),
-        });
+        found.push(Fetched { bytes, arguments: Vec::new() });
         Ok(())
     }
 
@@ -102,11 +90,7 @@ impl Initramfs {
             let Ok(image) = Image::read(&bytes) else {
                 continue;
             };
-            if image
-                .modinfo()
-                .all("alias")
-                .any(|alias| plain(alias) == name)
-            {
+            if image.modinfo().all("alias").any(|alias| plain(alias) == name) {
                 return Ok(bytes);
             }
         }
@@ -116,7 +100,5 @@ impl Initramfs {
 
 /// Names compare with `-` as `_`.
 fn plain(name: &[u8]) -> Vec<u8> {
-    name.iter()
-        .map(|&byte| if byte == b'-' { b'_' } else { byte })
-        .collect()
+    name.iter().map(|&byte| if byte == b'-' { b'_' } else { byte }).collect()
 }

@@ -65,18 +65,10 @@ fn boot_stack() -> Range<u64> {
 }
 
 fn image() -> paging::ImageParts {
-    let [start, text, rodata, end] = [
-        &raw const image_text_start,
-        &raw const image_text_end,
-        &raw const image_rodata_end,
-        &raw const image_end,
-    ]
-    .map(|symbol| symbol as u64);
-    paging::ImageParts {
-        text: start..text,
-        rodata: text..rodata,
-        data: rodata..end,
-    }
+    let [start, text, rodata, end] =
+        [&raw const image_text_start, &raw const image_text_end, &raw const image_rodata_end, &raw const image_end]
+            .map(|symbol| symbol as u64);
+    paging::ImageParts { text: start..text, rodata: text..rodata, data: rodata..end }
 }
 
 /// What `entry.s` calls, on the boot stack and the boot tables.
@@ -92,9 +84,7 @@ extern "C" fn start(start_info: u64) -> ! {
     let mut taken = Vec::new();
     taken.push(0x10_0000..image.data.end - KERNEL_VMA);
     taken.extend(info.modules.iter().chain(&info.own).cloned());
-    let Some(plan) = MemoryPlan::new(&info.ram, &taken, AREA_SIZE) else {
-        fail(&"not enough memory")
-    };
+    let Some(plan) = MemoryPlan::new(&info.ram, &taken, AREA_SIZE) else { fail(&"not enough memory") };
     let initramfs = info.modules.first().cloned().unwrap_or(0..0);
     frames::initialise(&plan.frames);
     if let Err(error) = paging::initialise(&plan, &image, &initramfs) {
@@ -118,10 +108,7 @@ extern "C" fn start(start_info: u64) -> ! {
 
     // SAFETY: the final tables map the range read-only for ever, and the plan gives it to nobody.
     let archive = unsafe {
-        slice::from_raw_parts(
-            (DIRECT_MAP + initramfs.start) as *const u8,
-            (initramfs.end - initramfs.start) as usize,
-        )
+        slice::from_raw_parts((DIRECT_MAP + initramfs.start) as *const u8, (initramfs.end - initramfs.start) as usize)
     };
     let initramfs = Initramfs::new(archive);
     let platform: &'static Hardware = Box::leak(Box::new(Hardware::new(&plan, initramfs)));
@@ -132,13 +119,7 @@ extern "C" fn start(start_info: u64) -> ! {
 /// Boots the kernel over the machine, and obeys the script.
 fn run(platform: &'static Hardware, initramfs: Initramfs, command_line: String) -> Verdict {
     deliver::configure(&command_line);
-    let kernel = ferrmod_kernel::boot(
-        platform,
-        Options {
-            command_line,
-            ..Options::default()
-        },
-    );
+    let kernel = ferrmod_kernel::boot(platform, Options { command_line, ..Options::default() });
     if let Err(error) = ferrmod_abi_native::boot(kernel) {
         fail(&error);
     }
@@ -149,12 +130,8 @@ fn run(platform: &'static Hardware, initramfs: Initramfs, command_line: String) 
         },
         None => say!("linux: no /etc/ferrmod/facts; modules built for Linux cannot be loaded"),
     }
-    let Some(script) = initramfs.file(init::PATH) else {
-        fail(&"the initramfs has no /init.ferrmod")
-    };
-    let Ok(script) = core::str::from_utf8(script) else {
-        fail(&"/init.ferrmod is not text")
-    };
+    let Some(script) = initramfs.file(init::PATH) else { fail(&"the initramfs has no /init.ferrmod") };
+    let Ok(script) = core::str::from_utf8(script) else { fail(&"/init.ferrmod is not text") };
     say!("kernel: up after {} us", time::now() / 1000);
     Init::new(kernel, initramfs).run(script)
 }
@@ -162,21 +139,12 @@ fn run(platform: &'static Hardware, initramfs: Initramfs, command_line: String) 
 /// Reads physical memory through the boot tables, which map the first 4 GiB.
 fn read_physical(address: u64, into: &mut [u8]) -> bool {
     const REACH: u64 = 4 << 30;
-    if address
-        .checked_add(into.len() as u64)
-        .is_none_or(|end| end > REACH)
-    {
+    if address.checked_add(into.len() as u64).is_none_or(|end| end > REACH) {
         return false;
     }
     // SAFETY: the range is mapped by the boot tables, and `into` is memory of the image, which the monitor does not place
     // its structures in.
-    unsafe {
-        core::ptr::copy_nonoverlapping(
-            (DIRECT_MAP + address) as *const u8,
-            into.as_mut_ptr(),
-            into.len(),
-        )
-    };
+    unsafe { core::ptr::copy_nonoverlapping((DIRECT_MAP + address) as *const u8, into.as_mut_ptr(), into.len()) };
     true
 }
 
@@ -188,6 +156,7 @@ fn fail(reason: &dyn core::fmt::Display) -> ! {
 #[cfg_attr(not(test), panic_handler)]
 #[cfg_attr(test, expect(dead_code, reason = "a test has std's"))]
 fn panic(info: &PanicInfo<'_>) -> ! {
+    deliver::panicked(info);
     say!("{info}");
-    power::off(power::Verdict::Halted)
+    power::off(Verdict::Halted)
 }

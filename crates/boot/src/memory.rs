@@ -105,17 +105,12 @@ fn largest_hole(ram: &[Range<u64>], taken: &[Range<u64>]) -> Option<Range<u64>> 
         let end = range.end.min(REACH);
         while start < end {
             // Everything taken that begins at or before `start` moves it on; the next one that begins later ends the hole.
-            if let Some(blocking) = taken
-                .iter()
-                .find(|taken| taken.start <= start && taken.end > start)
-            {
+            if let Some(blocking) = taken.iter().find(|taken| taken.start <= start && taken.end > start) {
                 start = blocking.end;
                 continue;
             }
-            let stop = taken
-                .iter()
-                .filter(|taken| taken.start > start && taken.start < taken.end)
-                .map(|taken| taken.start);
+            let stop =
+                taken.iter().filter(|taken| taken.start > start && taken.start < taken.end).map(|taken| taken.start);
             let stop = stop.min().unwrap_or(end).min(end);
             let hole = start.next_multiple_of(LARGE_PAGE)..stop / LARGE_PAGE * LARGE_PAGE;
             let size = |range: &Range<u64>| range.end.saturating_sub(range.start);
@@ -129,10 +124,7 @@ fn largest_hole(ram: &[Range<u64>], taken: &[Range<u64>]) -> Option<Range<u64>> 
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::single_range_in_vec_init,
-    reason = "lists of one range are meant"
-)]
+#[expect(clippy::single_range_in_vec_init, reason = "lists of one range are meant")]
 mod tests {
     use super::*;
     use alloc::vec;
@@ -145,17 +137,13 @@ mod tests {
         let taken = [MIB..3 * MIB + 5, 200 * MIB + 1..210 * MIB, 0..0x1000];
         assert_eq!(largest_hole(&ram, &taken), Some(4 * MIB..200 * MIB));
         assert_eq!(largest_hole(&ram, &[MIB..256 * MIB]), None);
-        assert_eq!(
-            largest_hole(&[MIB..u64::MAX], &[]),
-            Some(2 * MIB..4096 * MIB)
-        );
+        assert_eq!(largest_hole(&[MIB..u64::MAX], &[]), Some(2 * MIB..4096 * MIB));
     }
 
     #[test]
     fn parts_are_disjoint_aligned_and_in_reach() {
         for size in [32, 64, 128, 256, 512, 1024, 3072, 4096] {
-            let plan = MemoryPlan::new(&[MIB..size * MIB], &[MIB..4 * MIB], 4 * MIB)
-                .expect("enough memory");
+            let plan = MemoryPlan::new(&[MIB..size * MIB], &[MIB..4 * MIB], 4 * MIB).expect("enough memory");
             let parts = vec![
                 &plan.frames,
                 &plan.rust_heap,
@@ -170,30 +158,19 @@ mod tests {
                 assert!(pair[0].end <= pair[1].start);
             }
             for part in &parts {
-                assert!(
-                    part.start < part.end
-                        && part.start % LARGE_PAGE == 0
-                        && part.end % LARGE_PAGE == 0
-                );
+                assert!(part.start < part.end && part.start % LARGE_PAGE == 0 && part.end % LARGE_PAGE == 0);
             }
             assert!(plan.module_address(plan.data.end) <= ABSENT.start);
             assert!(plan.vmemmap.end - plan.vmemmap.start >= plan.vmemmap.end / PAGE * STRUCT_PAGE);
         }
-        assert_eq!(
-            MemoryPlan::new(&[MIB..16 * MIB], &[MIB..4 * MIB], 4 * MIB),
-            None
-        );
+        assert_eq!(MemoryPlan::new(&[MIB..16 * MIB], &[MIB..4 * MIB], 4 * MIB), None);
     }
 
     #[test]
     fn both_formulas_of_pa_agree() {
-        let plan =
-            MemoryPlan::new(&[MIB..256 * MIB], &[MIB..4 * MIB], 4 * MIB).expect("enough memory");
+        let plan = MemoryPlan::new(&[MIB..256 * MIB], &[MIB..4 * MIB], 4 * MIB).expect("enough memory");
         for physical in [plan.text.start, plan.rodata.start + 5, plan.data.end - 1] {
-            let low = plan
-                .module_address(physical)
-                .wrapping_sub(KERNEL_VMA)
-                .wrapping_add(plan.phys_base());
+            let low = plan.module_address(physical).wrapping_sub(KERNEL_VMA).wrapping_add(plan.phys_base());
             let high = (DIRECT_MAP + physical) - DIRECT_MAP;
             assert_eq!((low, high), (physical, physical));
         }

@@ -106,11 +106,7 @@ fn set(address: u64, value: u64, last_level: u32) -> Result<(), OutOfFrames> {
 fn map(at: u64, physical: Range<u64>, access: Access, state: u64) -> Result<(), OutOfFrames> {
     let mut next = physical.start;
     while next < physical.end {
-        set(
-            at + (next - physical.start),
-            next | access.bits() | state,
-            0,
-        )?;
+        set(at + (next - physical.start), next | access.bits() | state, 0)?;
         next += PAGE;
     }
     Ok(())
@@ -119,11 +115,7 @@ fn map(at: u64, physical: Range<u64>, access: Access, state: u64) -> Result<(), 
 fn map_large(at: u64, physical: &Range<u64>) -> Result<(), OutOfFrames> {
     let mut next = physical.start;
     while next < physical.end {
-        set(
-            at + (next - physical.start),
-            next | Access::Write.bits() | LARGE | PRESENT,
-            1,
-        )?;
+        set(at + (next - physical.start), next | Access::Write.bits() | LARGE | PRESENT, 1)?;
         next += LARGE_PAGE;
     }
     Ok(())
@@ -141,25 +133,13 @@ pub(crate) struct ImageParts {
 }
 
 /// Builds the final tables and turns them on. Called once, with the frames of the plan available.
-pub(crate) fn initialise(
-    plan: &MemoryPlan,
-    image: &ImageParts,
-    initramfs: &Range<u64>,
-) -> Result<(), OutOfFrames> {
+pub(crate) fn initialise(plan: &MemoryPlan, image: &ImageParts, initramfs: &Range<u64>) -> Result<(), OutOfFrames> {
     ROOT.store(new_table()?, Ordering::Relaxed);
     let plan = PLAN.call_once(|| plan.clone());
     let image = IMAGE.call_once(|| image.clone());
-    for (part, access) in [
-        (&image.text, Access::Execute),
-        (&image.rodata, Access::Read),
-        (&image.data, Access::Write),
-    ] {
-        map(
-            part.start,
-            part.start - KERNEL_VMA..part.end - KERNEL_VMA,
-            access,
-            PRESENT,
-        )?;
+    for (part, access) in [(&image.text, Access::Execute), (&image.rodata, Access::Read), (&image.data, Access::Write)]
+    {
+        map(part.start, part.start - KERNEL_VMA..part.end - KERNEL_VMA, access, PRESENT)?;
     }
     map_large(DIRECT_MAP + plan.frames.start, &plan.frames)?;
     map_large(DIRECT_MAP + plan.rust_heap.start, &plan.rust_heap)?;
@@ -167,34 +147,15 @@ pub(crate) fn initialise(
     let pages = initramfs.start / PAGE * PAGE..initramfs.end.next_multiple_of(PAGE);
     map(DIRECT_MAP + pages.start, pages, Access::Read, PRESENT)?;
 
-    for (part, access) in [
-        (&plan.text, Access::Execute),
-        (&plan.rodata, Access::Read),
-        (&plan.data, Access::Write),
-    ] {
-        map(
-            plan.module_address(part.start),
-            part.clone(),
-            access,
-            DEMAND,
-        )?;
+    for (part, access) in [(&plan.text, Access::Execute), (&plan.rodata, Access::Read), (&plan.data, Access::Write)] {
+        map(plan.module_address(part.start), part.clone(), access, DEMAND)?;
     }
     // `page_address` of a page of exported data leads here; text and rodata have no address in the direct map.
-    map(
-        DIRECT_MAP + plan.data.start,
-        plan.data.clone(),
-        Access::Write,
-        DEMAND,
-    )?;
+    map(DIRECT_MAP + plan.data.start, plan.data.clone(), Access::Write, DEMAND)?;
     for part in [&plan.heap, &plan.percpu] {
         map(DIRECT_MAP + part.start, part.clone(), Access::Write, DEMAND)?;
     }
-    map(
-        ferrmod_boot::memory::VMEMMAP,
-        plan.vmemmap.clone(),
-        Access::Write,
-        DEMAND,
-    )?;
+    map(ferrmod_boot::memory::VMEMMAP, plan.vmemmap.clone(), Access::Write, DEMAND)?;
 
     let root = PhysFrame::containing_address(PhysAddr::new(ROOT.load(Ordering::Relaxed)));
     // SAFETY: the new tables map the running code, its stack, its data and the heap as the old ones do; what goes away
@@ -221,10 +182,7 @@ fn writable(plan: &MemoryPlan, physical: u64) -> u64 {
 /// The addresses under which a physical page of the plan is known to modules.
 fn addresses(plan: &MemoryPlan, physical: u64) -> [Option<u64>; 2] {
     if plan.data.contains(&physical) {
-        [
-            Some(plan.module_address(physical)),
-            Some(DIRECT_MAP + physical),
-        ]
+        [Some(plan.module_address(physical)), Some(DIRECT_MAP + physical)]
     } else if plan.modules().contains(&physical) {
         [Some(plan.module_address(physical)), None]
     } else {
@@ -293,9 +251,7 @@ pub(crate) fn read(address: u64, into: &mut [u8]) -> bool {
 pub(crate) fn write(address: u64, bytes: &[u8]) -> bool {
     let mut done = 0;
     while done < bytes.len() {
-        let at = address
-            .checked_add(done as u64)
-            .and_then(|at| Some((at, writable_address(at)?)));
+        let at = address.checked_add(done as u64).and_then(|at| Some((at, writable_address(at)?)));
         let Some((at, alias)) = at else { return false };
         let length = ((PAGE - at % PAGE) as usize).min(bytes.len() - done);
         // SAFETY: the alias is mapped writable to the end of its page, and what lies there belongs to modules: no Rust
@@ -356,10 +312,7 @@ pub(crate) fn seal(range: Range<u64>, read_only: bool) {
         let (true, Some((entry, false))) = (readable(page), entry(page)) else {
             continue;
         };
-        for alias in addresses(plan, entry.load(Ordering::Relaxed) & ADDRESS)
-            .into_iter()
-            .flatten()
-        {
+        for alias in addresses(plan, entry.load(Ordering::Relaxed) & ADDRESS).into_iter().flatten() {
             if let Some((entry, false)) = self::entry(alias) {
                 if read_only {
                     entry.fetch_and(!WRITE, Ordering::Relaxed);
@@ -412,19 +365,10 @@ pub(crate) fn audit() -> Audit {
     let alias = MODULE_ALIAS..MODULE_ALIAS + (plan.data.end - plan.text.start);
     let mut leaf = |address: u64, value: u64, size: u64| {
         let frames = value & ADDRESS..(value & ADDRESS) + size;
-        let touches = |ranges: &[Range<u64>]| {
-            ranges
-                .iter()
-                .any(|r| r.start < frames.end && frames.start < r.end)
-        };
+        let touches = |ranges: &[Range<u64>]| ranges.iter().any(|r| r.start < frames.end && frames.start < r.end);
         let (write, execute) = (value & WRITE != 0, value & NO_EXECUTE == 0);
-        let code_is_written =
-            write && !alias.contains(&address) && (touches(&code) || touches(&constants));
-        let is_broken = if execute {
-            write || !touches(&code)
-        } else {
-            code_is_written
-        };
+        let code_is_written = write && !alias.contains(&address) && (touches(&code) || touches(&constants));
+        let is_broken = if execute { write || !touches(&code) } else { code_is_written };
         if is_broken {
             audit.broken = audit.broken.or(Some(address));
         }

@@ -24,8 +24,7 @@ pub(crate) struct Hardware {
 impl Hardware {
     /// The machine whose memory is laid out like this.
     pub(crate) fn new(plan: &MemoryPlan, initramfs: Initramfs) -> Self {
-        let module =
-            |range: &Range<u64>| plan.module_address(range.start)..plan.module_address(range.end);
+        let module = |range: &Range<u64>| plan.module_address(range.start)..plan.module_address(range.end);
         let direct = |range: &Range<u64>| DIRECT_MAP + range.start..DIRECT_MAP + range.end;
         let percpu = DIRECT_MAP + plan.percpu.start;
         let regions = Regions {
@@ -43,14 +42,7 @@ impl Hardware {
     }
 
     fn in_one_region(&self, address: u64, length: u64) -> bool {
-        let Regions {
-            text,
-            rodata,
-            data,
-            heap,
-            percpu,
-            ..
-        } = &self.regions;
+        let Regions { text, rodata, data, heap, percpu, .. } = &self.regions;
         let end = address.checked_add(length);
         [text, rodata, data, heap, percpu]
             .into_iter()
@@ -59,11 +51,7 @@ impl Hardware {
 }
 
 fn check(holds: bool, address: u64, length: u64) -> Result<(), Fault> {
-    if holds {
-        Ok(())
-    } else {
-        Err(Fault { address, length })
-    }
+    if holds { Ok(()) } else { Err(Fault { address, length }) }
 }
 
 impl Platform for Hardware {
@@ -73,11 +61,7 @@ impl Platform for Hardware {
 
     fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Fault> {
         let length = bytes.len() as u64;
-        check(
-            self.in_one_region(address, length) && paging::write(address, bytes),
-            address,
-            length,
-        )
+        check(self.in_one_region(address, length) && paging::write(address, bytes), address, length)
     }
 
     fn commit(&self) -> Result<(), Fault> {
@@ -93,11 +77,7 @@ impl Platform for Hardware {
         let data = &self.regions.data;
         let aligned = range.start.is_multiple_of(PAGE) && range.end.is_multiple_of(PAGE);
         let inside = data.start <= range.start && range.start <= range.end && range.end <= data.end;
-        check(
-            aligned && inside,
-            range.start,
-            range.end.wrapping_sub(range.start),
-        )?;
+        check(aligned && inside, range.start, range.end.wrapping_sub(range.start))?;
         paging::seal(range, read_only);
         Ok(())
     }
@@ -120,14 +100,8 @@ impl Platform for Hardware {
         time::wait(until);
     }
 
-    fn create_context(
-        &self,
-        entry: extern "C" fn(u64) -> !,
-        argument: u64,
-    ) -> Result<Context, Errno> {
-        contexts::create(entry, argument)
-            .map(Context)
-            .ok_or(Errno::ENOMEM)
+    fn create_context(&self, entry: extern "C" fn(u64) -> !, argument: u64) -> Result<Context, Errno> {
+        contexts::create(entry, argument).map(Context).ok_or(Errno::ENOMEM)
     }
 
     fn switch(&self, from: Context, to: Context) {
@@ -143,19 +117,8 @@ impl Platform for Hardware {
     }
 
     fn saved_registers(&self, context: Context) -> Registers {
-        let [rip, rsp, rbp, rbx, r12, r13, r14, r15] =
-            contexts::saved(context.0).unwrap_or_default();
-        Registers {
-            rip,
-            rsp,
-            rbp,
-            rbx,
-            r12,
-            r13,
-            r14,
-            r15,
-            ..Registers::default()
-        }
+        let [rip, rsp, rbp, rbx, r12, r13, r14, r15] = contexts::saved(context.0).unwrap_or_default();
+        Registers { rip, rsp, rbp, rbx, r12, r13, r14, r15, ..Registers::default() }
     }
 
     fn call(&self, address: u64, arguments: [u64; 6]) -> u64 {

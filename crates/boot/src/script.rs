@@ -62,15 +62,8 @@ pub struct Wanted {
 impl Wanted {
     fn parse(text: &str) -> Option<Self> {
         let digits = text.strip_prefix("0x").unwrap_or(text);
-        let mask = if digits.len() >= 16 {
-            u64::MAX
-        } else {
-            (1 << (digits.len() * 4)) - 1
-        };
-        Some(Self {
-            value: u64::from_str_radix(digits, 16).ok()?,
-            mask,
-        })
+        let mask = if digits.len() >= 16 { u64::MAX } else { (1 << (digits.len() * 4)) - 1 };
+        Some(Self { value: u64::from_str_radix(digits, 16).ok()?, mask })
     }
 }
 
@@ -90,22 +83,12 @@ pub enum Check {
 #[expect(missing_docs, reason = "the commands are described above")]
 pub enum Command<'a> {
     Echo(&'a str),
-    Insmod {
-        file: &'a str,
-        arguments: &'a str,
-    },
-    Modprobe {
-        name: &'a str,
-        arguments: &'a str,
-    },
+    Insmod { file: &'a str, arguments: &'a str },
+    Modprobe { name: &'a str, arguments: &'a str },
     Rmmod(&'a str),
     Lsmod,
     Cat(&'a str),
-    Call {
-        symbol: &'a str,
-        arguments: Vec<Argument<'a>>,
-        result: Option<Wanted>,
-    },
+    Call { symbol: &'a str, arguments: Vec<Argument<'a>>, result: Option<Wanted> },
     Check(Check),
     Poweroff,
 }
@@ -159,10 +142,7 @@ pub fn parse(line: &str) -> Result<Option<Line<'_>>, ScriptError<'_>> {
     } else {
         (Expected::Success, line)
     };
-    Ok(Some(Line {
-        expected,
-        command: command(rest)?,
-    }))
+    Ok(Some(Line { expected, command: command(rest)? }))
 }
 
 fn split(text: &str) -> (&str, &str) {
@@ -174,22 +154,12 @@ fn command(text: &str) -> Result<Command<'_>, ScriptError<'_>> {
     let (word, rest) = split(text);
     let (first, arguments) = split(rest);
     let named = |what| {
-        if first.is_empty() {
-            Err(ScriptError::Missing(what))
-        } else {
-            Ok(first)
-        }
+        if first.is_empty() { Err(ScriptError::Missing(what)) } else { Ok(first) }
     };
     Ok(match word {
         "echo" => Command::Echo(rest),
-        "insmod" => Command::Insmod {
-            file: named("FILE")?,
-            arguments,
-        },
-        "modprobe" => Command::Modprobe {
-            name: named("NAME")?,
-            arguments,
-        },
+        "insmod" => Command::Insmod { file: named("FILE")?, arguments },
+        "modprobe" => Command::Modprobe { name: named("NAME")?, arguments },
         "rmmod" => Command::Rmmod(named("NAME")?),
         "lsmod" => Command::Lsmod,
         "cat" => Command::Cat(named("PATH")?),
@@ -216,9 +186,7 @@ fn call<'a>(symbol: &'a str, text: &'a str) -> Result<Command<'a>, ScriptError<'
     while let Some(word) = words.next() {
         arguments.push(match word {
             "=" => {
-                let word = words
-                    .next()
-                    .ok_or(ScriptError::Missing("the result after ="))?;
+                let word = words.next().ok_or(ScriptError::Missing("the result after ="))?;
                 result = Some(Wanted::parse(word).ok_or(ScriptError::Argument(word))?);
                 break;
             }
@@ -230,29 +198,12 @@ fn call<'a>(symbol: &'a str, text: &'a str) -> Result<Command<'a>, ScriptError<'
             },
         });
     }
-    if arguments.len() > 6 {
-        Err(ScriptError::TooMany)
-    } else {
-        Ok(Command::Call {
-            symbol,
-            arguments,
-            result,
-        })
-    }
+    if arguments.len() > 6 { Err(ScriptError::TooMany) } else { Ok(Command::Call { symbol, arguments, result }) }
 }
 
 /// The bytes behind `$text`: words in an order that does not repeat, the same on every run.
 pub fn sample_text() -> Vec<u8> {
-    const WORDS: [&str; 8] = [
-        "module ",
-        "symbol ",
-        "kernel ",
-        "section ",
-        "relocation ",
-        "table ",
-        "of ",
-        "the ",
-    ];
+    const WORDS: [&str; 8] = ["module ", "symbol ", "kernel ", "section ", "relocation ", "table ", "of ", "the "];
     let mut text = Vec::with_capacity(TEXT_SIZE + 16);
     let mut state = 1_u32;
     while text.len() < TEXT_SIZE {
@@ -270,9 +221,7 @@ mod tests {
     use alloc::vec;
 
     fn one(line: &str) -> Line<'_> {
-        parse(line)
-            .expect("a line of the language")
-            .expect("not a comment")
+        parse(line).expect("a line of the language").expect("not a comment")
     }
 
     #[test]
@@ -281,34 +230,17 @@ mod tests {
         assert_eq!(parse(""), Ok(None));
         assert_eq!(
             one("insmod /a.ko x=1 y=\"two words\"").command,
-            Command::Insmod {
-                file: "/a.ko",
-                arguments: "x=1 y=\"two words\"",
-            }
+            Command::Insmod { file: "/a.ko", arguments: "x=1 y=\"two words\"" }
         );
-        assert_eq!(
-            one("! rmmod nobody"),
-            Line {
-                expected: Expected::Failure,
-                command: Command::Rmmod("nobody")
-            }
-        );
+        assert_eq!(one("! rmmod nobody"), Line { expected: Expected::Failure, command: Command::Rmmod("nobody") });
         assert_eq!(
             one("oops call f 0 @g $text $scratch = 0x1f"),
             Line {
                 expected: Expected::Oops,
                 command: Command::Call {
                     symbol: "f",
-                    arguments: vec![
-                        Argument::Number(0),
-                        Argument::Symbol("g"),
-                        Argument::Text,
-                        Argument::Scratch
-                    ],
-                    result: Some(Wanted {
-                        value: 0x1f,
-                        mask: 0xff
-                    }),
+                    arguments: vec![Argument::Number(0), Argument::Symbol("g"), Argument::Text, Argument::Scratch],
+                    result: Some(Wanted { value: 0x1f, mask: 0xff }),
                 },
             }
         );
@@ -319,10 +251,7 @@ mod tests {
         assert_eq!(parse("insmod"), Err(ScriptError::Missing("FILE")));
         assert_eq!(parse("reboot now"), Err(ScriptError::Command("reboot")));
         assert_eq!(parse("call f zz"), Err(ScriptError::Argument("zz")));
-        assert_eq!(
-            parse("call f 1 ="),
-            Err(ScriptError::Missing("the result after ="))
-        );
+        assert_eq!(parse("call f 1 ="), Err(ScriptError::Missing("the result after =")));
         assert_eq!(parse("call f 1 2 3 4 5 6 7"), Err(ScriptError::TooMany));
         assert_eq!(parse("check crc9"), Err(ScriptError::Argument("crc9")));
     }

@@ -8,15 +8,7 @@ const COM1: u16 = 0x3f8;
 
 /// Sets the line to 115200 8N1 with FIFOs.
 pub(crate) fn initialise() {
-    for (register, value) in [
-        (1, 0x00),
-        (3, 0x80),
-        (0, 0x01),
-        (1, 0x00),
-        (3, 0x03),
-        (2, 0xc7),
-        (4, 0x03_u8),
-    ] {
+    for (register, value) in [(1, 0x00), (3, 0x80), (0, 0x01), (1, 0x00), (3, 0x03), (2, 0xc7), (4, 0x03_u8)] {
         // SAFETY: the ports of COM1 have no effect on memory; where there is no UART the writes go nowhere.
         unsafe { Port::<u8>::new(COM1 + register).write(value) };
     }

@@ -58,11 +58,7 @@ impl core::fmt::Display for StartInfoError {
 pub fn read(at: u64, read: impl Fn(u64, &mut [u8]) -> bool) -> Result<StartInfo, StartInfoError> {
     let bytes = |address: u64, into: &mut [u8]| {
         let end = address.checked_add(into.len() as u64);
-        if end.is_some() && read(address, into) {
-            Ok(())
-        } else {
-            Err(StartInfoError::Unreadable(address))
-        }
+        if end.is_some() && read(address, into) { Ok(()) } else { Err(StartInfoError::Unreadable(address)) }
     };
     let long = |address: u64| {
         let mut value = [0; 4];
@@ -74,14 +70,8 @@ pub fn read(at: u64, read: impl Fn(u64, &mut [u8]) -> bool) -> Result<StartInfo,
     };
     let table = |address: u64, count: u32, size: u64| {
         let unreadable = StartInfoError::Unreadable(address);
-        let end = address
-            .checked_add(u64::from(count) * size)
-            .ok_or(unreadable)?;
-        if count > ENTRIES_MAX {
-            Err(StartInfoError::TooMany(count))
-        } else {
-            Ok(address..end)
-        }
+        let end = address.checked_add(u64::from(count) * size).ok_or(unreadable)?;
+        if count > ENTRIES_MAX { Err(StartInfoError::TooMany(count)) } else { Ok(address..end) }
     };
 
     let magic = long(at)?;
@@ -98,12 +88,7 @@ pub fn read(at: u64, read: impl Fn(u64, &mut [u8]) -> bool) -> Result<StartInfo,
     let modules = table(quad(at + 16)?, long(at + 12)?, 32)?;
     for entry in modules.clone().step_by(32) {
         let (start, size) = (quad(entry)?, quad(entry + 8)?);
-        info.modules.push(
-            start
-                ..start
-                    .checked_add(size)
-                    .ok_or(StartInfoError::Unreadable(start))?,
-        );
+        info.modules.push(start..start.checked_add(size).ok_or(StartInfoError::Unreadable(start))?);
     }
     info.own.push(modules);
 
@@ -117,8 +102,7 @@ pub fn read(at: u64, read: impl Fn(u64, &mut [u8]) -> bool) -> Result<StartInfo,
             }
             info.command_line.extend(byte);
         }
-        info.own
-            .push(command_line..command_line + info.command_line.len() as u64 + 1);
+        info.own.push(command_line..command_line + info.command_line.len() as u64 + 1);
     }
 
     let map = table(quad(at + 40)?, long(at + 48)?, 24)?;
@@ -133,10 +117,7 @@ pub fn read(at: u64, read: impl Fn(u64, &mut [u8]) -> bool) -> Result<StartInfo,
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::single_range_in_vec_init,
-    reason = "lists of one range are meant"
-)]
+#[expect(clippy::single_range_in_vec_init, reason = "lists of one range are meant")]
 mod tests {
     use super::*;
     use alloc::vec;

@@ -35,10 +35,7 @@ fn input(port: u16) -> u8 {
 
 /// Nanoseconds since the first instruction of Rust code.
 pub(crate) fn now() -> u64 {
-    clock::nanoseconds(
-        counter().wrapping_sub(START.load(Ordering::Relaxed)),
-        HERTZ.load(Ordering::Relaxed),
-    )
+    clock::nanoseconds(counter().wrapping_sub(START.load(Ordering::Relaxed)), HERTZ.load(Ordering::Relaxed))
 }
 
 /// Nanoseconds since 1970.
@@ -61,11 +58,7 @@ fn said_hertz() -> Option<u64> {
         }
     }
     let hypervisor = cpuid(1).ecx & 1 << 31 != 0 && cpuid(0x4000_0000).eax >= 0x4000_0010;
-    let kilohertz = if hypervisor {
-        cpuid(0x4000_0010).eax
-    } else {
-        0
-    };
+    let kilohertz = if hypervisor { cpuid(0x4000_0010).eax } else { 0 };
     (kilohertz != 0).then(|| u64::from(kilohertz) * 1000)
 }
 
@@ -97,11 +90,7 @@ fn read_clock() -> u64 {
         let mut fields = [0; 6];
         for (field, register) in fields.iter_mut().zip([9, 8, 7, 4, 2, 0]) {
             let value = clock_register(register);
-            *field = u64::from(if binary {
-                value
-            } else {
-                clock::from_bcd(value)
-            });
+            *field = u64::from(if binary { value } else { clock::from_bcd(value) });
         }
         fields
     };
@@ -120,23 +109,13 @@ fn read_clock() -> u64 {
 
 /// Calibrates, and lets the timer interrupt (vector [`crate::traps::TIMER`]) come.
 pub(crate) fn initialise() {
-    HERTZ.store(
-        said_hertz().unwrap_or_else(measured_hertz).max(1_000_000),
-        Ordering::Relaxed,
-    );
+    HERTZ.store(said_hertz().unwrap_or_else(measured_hertz).max(1_000_000), Ordering::Relaxed);
     BOOTED_AT.store(read_clock().saturating_sub(now()), Ordering::Relaxed);
 
     // Interrupt controllers: vectors 32 to 47, everything masked but the timer.
-    for (port, value) in [
-        (0x20, 0x11),
-        (0xa0, 0x11),
-        (0x21, 32),
-        (0xa1, 40),
-        (0x21, 4),
-        (0xa1, 2),
-        (0x21, 1),
-        (0xa1, 1),
-    ] {
+    for (port, value) in
+        [(0x20, 0x11), (0xa0, 0x11), (0x21, 32), (0xa1, 40), (0x21, 4), (0xa1, 2), (0x21, 1), (0xa1, 1)]
+    {
         output(port, value);
     }
     output(0x21, 0xfe);
@@ -176,9 +155,7 @@ pub(crate) fn random(into: &mut [u8]) {
     static STATE: AtomicU64 = AtomicU64::new(0x9e37_79b9_7f4a_7c15);
     let generator = x86_64::instructions::random::RdRand::new();
     for chunk in into.chunks_mut(8) {
-        let hardware = generator
-            .and_then(x86_64::instructions::random::RdRand::get_u64)
-            .unwrap_or(0);
+        let hardware = generator.and_then(x86_64::instructions::random::RdRand::get_u64).unwrap_or(0);
         // splitmix64, the counter added each time.
         let mut value = STATE.fetch_add(counter() | 1, Ordering::Relaxed);
         value = (value ^ value >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -3,7 +3,7 @@
 use core::arch::global_asm;
 use core::cell::UnsafeCell;
 use core::ops::Range;
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use ferrmod_boot::memory::PAGE;
 use x86_64::VirtAddr;
@@ -38,12 +38,7 @@ static DEPTH: AtomicU32 = AtomicU32::new(0);
 static TRAP_STACKS: Stack<{ TRAP_STACK * DEPTH_MAX as usize }> = Stack::new();
 static IST_STACKS: Stack<{ IST_STACK * 2 }> = Stack::new();
 static TABLES: spin::Once<(TaskStateSegment, Idt)> = spin::Once::new();
-static GDT: spin::Once<(
-    GlobalDescriptorTable,
-    SegmentSelector,
-    SegmentSelector,
-    SegmentSelector,
-)> = spin::Once::new();
+static GDT: spin::Once<(GlobalDescriptorTable, SegmentSelector, SegmentSelector, SegmentSelector)> = spin::Once::new();
 
 /// Memory for stacks, touched only by the processor.
 #[repr(C, align(4096))]
@@ -134,10 +129,7 @@ impl Idt {
             };
             // Intel SDM vol. 3, "64-Bit Mode IDT": interrupt gate (IF is cleared), present, with an IST.
             let flags = stack | 0x8e00;
-            entry[0] = handler & 0xffff
-                | u64::from(code.0) << 16
-                | flags << 32
-                | (handler >> 16 & 0xffff) << 48;
+            entry[0] = handler & 0xffff | u64::from(code.0) << 16 | flags << 32 | (handler >> 16 & 0xffff) << 48;
             entry[1] = handler >> 32;
         }
         Self(entries)
@@ -166,10 +158,8 @@ pub(crate) fn initialise() {
         (gdt, code, data, task)
     });
     gdt.load();
-    let pointer = DescriptorTablePointer {
-        limit: size_of::<Idt>() as u16 - 1,
-        base: VirtAddr::new(idt.0.as_ptr() as u64),
-    };
+    let pointer =
+        DescriptorTablePointer { limit: size_of::<Idt>() as u16 - 1, base: VirtAddr::new(idt.0.as_ptr() as u64) };
     // SAFETY: the selectors are those of the table just loaded, which is static, as are the TSS and the IDT; every gate
     // leads to a stub that saves and restores all registers.
     unsafe {
@@ -189,11 +179,7 @@ fn enable_avx() {
     if features & XSAVE == 0 {
         return;
     }
-    let avx = if features & AVX != 0 {
-        XCr0Flags::AVX
-    } else {
-        XCr0Flags::empty()
-    };
+    let avx = if features & AVX != 0 { XCr0Flags::AVX } else { XCr0Flags::empty() };
     // SAFETY: the processor says it has XSAVE, and AVX where its state is enabled; nothing uses them yet.
     unsafe {
         Cr4::update(|flags| flags.insert(Cr4Flags::OSXSAVE));
@@ -213,6 +199,11 @@ pub(crate) fn guard_stacks() {
 /// Whether an address is in a stack of a trap handler.
 pub(crate) fn in_trap_stack(address: u64) -> bool {
     TRAP_STACKS.range().contains(&address)
+}
+
+/// How many traps are being handled, one in the other.
+pub(crate) fn depth() -> u32 {
+    DEPTH.load(Ordering::Relaxed)
 }
 
 /// GS base of module code: CPU 0's per-CPU area.
@@ -242,18 +233,12 @@ extern "C" fn trap(frame: &mut Frame, float: &mut FloatState) {
 
 /// A trap in a trap in a trap: the words the processor pushed are all there is.
 extern "C" fn too_deep(frame: &Frame) -> ! {
-    say!(
-        "trap {} at {:#x} while handling traps, cr2 {:#x}",
-        frame.vector,
-        frame.rip,
-        Cr2::read_raw()
-    );
+    say!("trap {} at {:#x} while handling traps, cr2 {:#x}", frame.vector, frame.rip, Cr2::read_raw());
     crate::power::off(crate::power::Verdict::Halted)
 }
 
 // Guards are whole pages.
-const _: () =
-    assert!((TRAP_STACK as u64).is_multiple_of(PAGE) && (IST_STACK as u64).is_multiple_of(PAGE));
+const _: () = assert!((TRAP_STACK as u64).is_multiple_of(PAGE) && (IST_STACK as u64).is_multiple_of(PAGE));
 
 /// Makes all earlier writes to code visible to execution.
 pub(crate) fn serialise() {

@@ -276,7 +276,9 @@ impl RunReport {
             let (names, count) = (&module.deferred, module.deferred.len());
             let shown = names.iter().take(6).map(String::as_str).collect::<Vec<_>>().join(" ");
             let more = if count > 6 { format!(" and {} more", count - 6) } else { String::new() };
-            let _ = writeln!(out, "{}: {NOTE}{count} imports deferred{NOTE:#}, never called: {shown}{more}", module.name);
+            // Calling one is an oops.
+            let called = if self.oopses.is_empty() { ", never called" } else { "" };
+            let _ = writeln!(out, "{}: {NOTE}{count} imports deferred{NOTE:#}{called}: {shown}{more}", module.name);
         }
         for oops in &self.oopses {
             let _ = writeln!(out, "{BAD}oops{BAD:#}: {oops}");

@@ -59,7 +59,7 @@ impl Tree {
             let (folder, release) = match (&self.folder, beside) {
                 (Some(folder), _) => (folder.clone(), self.release.clone()),
                 (None, Some((root, release))) => (root, Some(release)),
-                (None, None) => ("/".into(), self.release.clone().or_else(running_release)),
+                (None, None) => ("/lib/modules".into(), self.release.clone().or_else(running_release)),
             };
             Folder::find(&folder, release.as_deref()).map(Index::new).map_err(|error| error.to_string())
         });

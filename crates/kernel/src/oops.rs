@@ -108,13 +108,13 @@ impl Kernel {
         });
     }
 
-    /// Prints where a task that waits is, and for how long nothing can wake it.
-    pub fn report_hung(&'static self, id: TaskId) {
+    /// Prints where a task that is not going on is, and `why` that is wrong.
+    pub fn report_hung(&'static self, id: TaskId, why: &str) {
         let Some(context) = self.tasks.context(id) else { return };
         let registers = self.platform.saved_registers(context);
         let trace = self.trace(&registers);
         let name = self.tasks.name(id).unwrap_or_default();
-        let reason = format!("INFO: task {name}:{} blocked, and nothing is left that could wake it", id.0);
+        let reason = format!("INFO: task {name}:{} {why}", id.0);
         self.say_block(|text| {
             let _ = writeln!(text, "{reason}");
             self.write_trace(text, &trace);
@@ -353,7 +353,7 @@ impl Kernel {
     }
 
     fn trace(&'static self, registers: &Registers) -> Vec<String> {
-        let tables: Vec<Table> = self.modules.all().iter().filter_map(|module| module.linked().orc.clone()).collect();
+        let tables: Vec<Table> = self.modules.all().iter().filter_map(|module| module.linked().orc).collect();
         let stack = self.tasks.context(self.tasks.current()).map_or(0..0, |context| self.platform.stack_of(context));
         let mut lines = Vec::new();
         let mut read = |address: u64, into: &mut [u8]| self.platform.read(address, into).is_ok();

@@ -405,11 +405,12 @@ impl Kernel {
             }
             let now = self.platform.now();
             if deadline.is_some_and(|deadline| now >= deadline) {
+                self.report_hung(id, "did not end in the time it was given");
                 return Ok(Outcome::TimedOut);
             }
             if let Step::Idle { next } = self.step(now) {
                 let Some(next) = next else {
-                    self.report_hung(id);
+                    self.report_hung(id, "blocked, and nothing is left that could wake it");
                     return Ok(Outcome::Hung);
                 };
                 self.platform.wait(deadline.map_or(next, |deadline| deadline.min(next)));

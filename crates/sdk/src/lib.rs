@@ -54,7 +54,7 @@
 //! dropped, as with any other oops. Running out of memory in `Vec` or `Box` is a panic; use `try_reserve` where that must not be.
 //!
 //! # Tests
-//! With the feature `host` in its `[dev-dependencies]` a module's functions run under `cargo test`: [`host`](mod@host) stands in
+//! With the feature `host` in its `[dev-dependencies]` a module's functions run under `cargo test`: the module `host` stands in
 //! for the kernel.
 //!
 //! # What this crate does not do

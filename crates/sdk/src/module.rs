@@ -91,15 +91,15 @@ pub const fn imported<const N: usize>(parts: &[&str]) -> [u8; N] {
 
 /// Makes the crate a module.
 ///
-/// The entries in this order; those in brackets may be left out:
+/// The entries come in this order:
 ///
 /// * `type`: the type that implements [`Module`](crate::Module);
 /// * `name`: what `lsmod` shows, at most 55 bytes;
-/// * [`version`];
+/// * `version`, when there is one;
 /// * `license`: as Linux spells them, `"GPL"` or `"Dual MIT/GPL"`; any other is called proprietary and taints the kernel;
-/// * [`author`], [`description`];
-/// * [`alias`]: a list of names that `modprobe` knows the module under;
-/// * [`params`]: `name: type = default, mode, "description";` each. The types are `bool`, `u8`, `i16` to `u64` and
+/// * `author`, `description`, when there are;
+/// * `alias`, when there are: a list of names that `modprobe` knows the module under;
+/// * `params`, when there are: `name: type = default, mode, "description";` each. The types are `bool`, `u8`, `i16` to `u64` and
 ///   [`Text`](crate::Text); `mode` is that of the file under `/sys/module/NAME/parameters`, 0 for none. The value is
 ///   `params::name.get()`.
 ///
@@ -176,6 +176,10 @@ macro_rules! module {
             static THIS_MODULE: $crate::macros::ThisModule =
                 $crate::macros::ThisModule::new($name, init_module, cleanup_module);
         };
+
+        // In a test nobody calls it, and that is no reason for a warning.
+        #[cfg(test)]
+        const _: fn() -> $crate::Result<$type> = <$type as $crate::Module>::init;
 
         #[cfg(not(any(test, doctest)))]
         $crate::__runtime!();

@@ -14,7 +14,7 @@
 ///
 /// Types that may cross are C's: numbers, `bool`, pointers, arrays behind pointers, `unsafe extern "C" fn`, and structs made with
 /// `ferrmod_boundary::boundary_struct!`. The symbol's CRC is made of them. A module that is proprietary may use it; see
-/// [`export_gpl!`].
+/// [`export_gpl!`](crate::export_gpl).
 #[macro_export]
 macro_rules! export {
     ($($(#[$meta:meta])* pub fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? $body:block)*) => {
@@ -25,7 +25,7 @@ macro_rules! export {
     };
 }
 
-/// Exports functions to modules under a licence compatible with the GPL; otherwise like [`export!`].
+/// Exports functions to modules under a licence compatible with the GPL; otherwise like [`export!`](crate::export).
 #[macro_export]
 macro_rules! export_gpl {
     ($($(#[$meta:meta])* pub fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? $body:block)*) => {

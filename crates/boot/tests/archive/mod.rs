@@ -19,25 +19,10 @@ impl Archive {
     }
 
     fn record(&mut self, name: &str, mode: u32, contents: &[u8]) {
-        let size =
-            u32::try_from(contents.len()).expect("a file of an archive is smaller than 4 GiB");
+        let size = u32::try_from(contents.len()).expect("a file of an archive is smaller than 4 GiB");
         let name_size = name.len() as u32 + 1;
         // ino mode uid gid nlink mtime filesize devmajor devminor rdevmajor rdevminor namesize check
-        let fields = [
-            self.0.len() as u32,
-            mode,
-            0,
-            0,
-            1,
-            0,
-            size,
-            0,
-            0,
-            0,
-            0,
-            name_size,
-            0,
-        ];
+        let fields = [self.0.len() as u32, mode, 0, 0, 1, 0, size, 0, 0, 0, 0, name_size, 0];
         self.0.extend_from_slice(b"070701");
         for field in fields {
             write!(self.0, "{field:08x}").expect("memory can be written");

@@ -11,6 +11,9 @@ use crate::Kernel;
 use crate::module::State;
 use crate::module::sysfs::SysModule;
 
+/// Makes a file's content.
+type Content = fn(&'static Kernel) -> Vec<u8>;
+
 /// Adds `/proc`, `/sys` and `/dev` to a kernel that boots.
 pub(crate) fn mount(kernel: &'static Kernel) {
     let files = &kernel.files;
@@ -18,7 +21,7 @@ pub(crate) fn mount(kernel: &'static Kernel) {
         files.make_directories(directory);
     }
     files.mount("/sys/module", Arc::new(SysModule(kernel)));
-    let plain: [(&str, fn(&'static Kernel) -> Vec<u8>); 6] = [
+    let plain: [(&str, Content); 6] = [
         ("/proc/modules", proc_modules),
         ("/proc/kallsyms", kallsyms),
         ("/proc/cmdline", |kernel| format!("{}\n", kernel.options.command_line).into_bytes()),

@@ -92,7 +92,7 @@ impl Modules {
         };
         let report = self.noted(kernel, check(image, &host, asked))?;
         self.print(kernel, &report);
-        let options = LayoutOptions { got: world.allows_got(), ..LayoutOptions::default() };
+        let options = LayoutOptions { got: world.allows_got() };
         let layout = self.noted(kernel, Layout::with(image, options).map_err(Refused::from))?;
         let terms = Terms {
             ignore_modversions: asked.ignore_modversions,
@@ -170,7 +170,7 @@ impl Modules {
             }
         }
         if let (Some(percpu), Some((offset, size))) = (&layout.percpu, module.memory.percpu()) {
-            let mut image_of = image.sections().get(percpu.section as usize).map_or_else(Vec::new, |s| s.data.to_vec());
+            let mut image_of = image.sections().get(percpu.section).map_or_else(Vec::new, |s| s.data.to_vec());
             image_of.resize(size as usize, 0);
             write(kernel, kernel.platform.regions().percpu.start + offset, &image_of)?;
         }

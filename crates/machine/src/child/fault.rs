@@ -23,6 +23,9 @@ const PARENT_TICKS: u32 = 64;
 /// code may be in the middle of something.
 const PATIENCE: u64 = 64;
 
+/// Start of the addresses that belong to the system.
+const UPPER_HALF: u64 = 1 << 63;
+
 /// How many handlers are active.
 static DEPTH: AtomicU32 = AtomicU32::new(0);
 
@@ -157,7 +160,8 @@ fn decode(signal: i32, gregs: &[libc::greg_t; 23], stack: &Range<u64>) -> Trap {
             address,
             write: error & 2 != 0,
             fetch: error & 16 != 0,
-            protection: error & 1 != 0,
+            // The system shows a process the upper half as forbidden, whatever is there; to a module nothing is.
+            protection: error & 1 != 0 && address < UPPER_HALF,
         },
         vector => Trap::Other(vector as u8),
     }

@@ -3,5 +3,6 @@
 mod common;
 mod facts_cache;
 mod faults;
+mod module_faults;
 mod modules;
 mod walls;

@@ -157,14 +157,3 @@ fn five_hundred_modules() {
     println!("unloaded: {:?}", start.elapsed());
     assert!(test.machine.report().unwrap().memory.is_empty());
 }
-
-#[test]
-fn our_own_faults() {
-    let Some(tree) = tree_or_skip("6.1") else { return };
-    let file = read(&ferrmod_tests::corpus::folder().join("modules/faults.ko"));
-    for what in std::env::var("FAULTS").unwrap().split_whitespace() {
-        let mut test = boot(Options { watchdog: Duration::from_millis(200), timeout: Duration::from_millis(1500), ..options(&tree) });
-        let outcome = test.machine.load(&file, format!("what={what}").as_bytes(), LoadFlags::empty());
-        println!("=== {what}: {outcome:?}\n{}", test.text().lines().skip(2).take(6).collect::<Vec<_>>().join("\n"));
-    }
-}

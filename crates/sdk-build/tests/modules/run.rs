@@ -131,6 +131,7 @@ fn every_crash_is_an_oops() {
         let mut test = Test::boot(impatient.clone());
         assert_eq!(test.load("crash", &format!("how={how}")), LoadOutcome::Oopsed, "{how}: {:?}", test.log);
         assert!(test.said(said), "{how} does not say {said:?}: {:#?}", test.log);
+        println!("{}\n", test.log.lock().unwrap().join("\n"));
         assert!(test.said("[crash]"), "{how} names no function of the module: {:#?}", test.log);
         // The machine goes on.
         assert_eq!(test.load("answer", ""), LoadOutcome::Loaded, "{how}");
