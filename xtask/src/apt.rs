@@ -82,11 +82,7 @@ impl Apt {
 
     /// Names of the packages that match the extended regular expression.
     pub(crate) fn search(&self, pattern: &str) -> Result<Vec<String>> {
-        let text =
-            command::output(
-                self.command("apt-cache")
-                    .args(["search", "--names-only", pattern]),
-            )?;
+        let text = command::output(self.command("apt-cache").args(["search", "--names-only", pattern]))?;
         let name = |line: &str| line.split_whitespace().next().map(str::to_owned);
         Ok(text.lines().filter_map(name).collect())
     }
@@ -95,11 +91,7 @@ impl Apt {
     pub(crate) fn download(&self, package: &str, into: &Path) -> Result<PathBuf> {
         fs::create_dir_all(into).with_context(|| format!("create {}", into.display()))?;
         println!("{package}: downloading");
-        command::run(
-            self.command("apt-get")
-                .args(["-q", "download", package])
-                .current_dir(into),
-        )?;
+        command::run(self.command("apt-get").args(["-q", "download", package]).current_dir(into))?;
         let prefix = format!("{package}_");
         for entry in fs::read_dir(into).with_context(|| format!("read {}", into.display()))? {
             let entry = entry?;
@@ -109,10 +101,7 @@ impl Apt {
                 return Ok(entry.path());
             }
         }
-        bail!(
-            "apt-get downloaded {package}, but no {prefix}*.deb is in {}",
-            into.display()
-        )
+        bail!("apt-get downloaded {package}, but no {prefix}*.deb is in {}", into.display())
     }
 }
 

@@ -7,17 +7,8 @@
 use std::fmt::Write;
 
 /// Names of Debian releases that a suite may begin with.
-const RELEASES: [&str; 9] = [
-    "bullseye",
-    "bookworm",
-    "trixie",
-    "forky",
-    "oldoldstable",
-    "oldstable",
-    "stable",
-    "testing",
-    "unstable",
-];
+const RELEASES: [&str; 9] =
+    ["bullseye", "bookworm", "trixie", "forky", "oldoldstable", "oldstable", "stable", "testing", "unstable"];
 
 /// One archive for binary packages: a stanza of deb822, or a line of the old form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,12 +58,7 @@ fn parse_list_line(line: &str) -> Option<Source> {
     let mut words = rest.split_whitespace().map(str::to_owned);
     let uri = words.next()?;
     let suite = words.next()?;
-    Some(Source {
-        uris: vec![uri],
-        suites: vec![suite],
-        components: words.collect(),
-        fields,
-    })
+    Some(Source { uris: vec![uri], suites: vec![suite], components: words.collect(), fields })
 }
 
 /// Reads the deb822 form (`*.sources`).
@@ -98,18 +84,8 @@ pub(crate) fn parse_deb822(text: &str) -> Vec<Source> {
 }
 
 fn source_of(stanza: Vec<(String, String)>) -> Option<Source> {
-    let words = |value: &str| {
-        value
-            .split_whitespace()
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    };
-    let mut source = Source {
-        uris: Vec::new(),
-        suites: Vec::new(),
-        components: Vec::new(),
-        fields: Vec::new(),
-    };
+    let words = |value: &str| value.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let mut source = Source { uris: Vec::new(), suites: Vec::new(), components: Vec::new(), fields: Vec::new() };
     let mut binary = false;
     for (name, value) in stanza {
         match name.to_ascii_lowercase().as_str() {
@@ -118,8 +94,8 @@ fn source_of(stanza: Vec<(String, String)>) -> Option<Source> {
             "suites" => source.suites = words(&value),
             "components" => source.components = words(&value),
             "enabled" if matches!(value.as_str(), "no" | "false" | "0" | "off") => return None,
-            "signed-by" | "trusted" | "check-valid-until" | "valid-until-max" | "check-date"
-            | "allow-insecure" | "allow-weak" => source.fields.push((name, value)),
+            "signed-by" | "trusted" | "check-valid-until" | "valid-until-max" | "check-date" | "allow-insecure"
+            | "allow-weak" => source.fields.push((name, value)),
             _ => {}
         }
     }
@@ -135,26 +111,15 @@ pub(crate) fn for_release(sources: &[Source], codename: &str) -> Vec<Source> {
             .suites
             .iter()
             .filter_map(|suite| {
-                let suffix = RELEASES
-                    .iter()
-                    .find_map(|release| suite.strip_prefix(release))?;
-                ["", "-updates", "-security"]
-                    .contains(&suffix)
-                    .then(|| format!("{codename}{suffix}"))
+                let suffix = RELEASES.iter().find_map(|release| suite.strip_prefix(release))?;
+                ["", "-updates", "-security"].contains(&suffix).then(|| format!("{codename}{suffix}"))
             })
             .collect();
-        let main = source
-            .components
-            .iter()
-            .any(|component| component == "main");
+        let main = source.components.iter().any(|component| component == "main");
         if suites.is_empty() || !main {
             continue;
         }
-        let same = Source {
-            suites,
-            components: vec!["main".to_owned()],
-            ..source.clone()
-        };
+        let same = Source { suites, components: vec!["main".to_owned()], ..source.clone() };
         if !answer.contains(&same) {
             answer.push(same);
         }
@@ -218,17 +183,8 @@ Components: main
         let sources = parse_deb822(STANZAS);
         assert_eq!(sources.len(), 2);
         assert_eq!(sources[0].uris, ["http://archive.example/debian"]);
-        assert_eq!(
-            sources[0].suites,
-            ["bookworm", "bookworm-updates", "bookworm-backports"]
-        );
-        assert_eq!(
-            sources[0].fields,
-            [(
-                "Signed-By".to_owned(),
-                "/usr/share/keyrings/archive.gpg".to_owned()
-            )]
-        );
+        assert_eq!(sources[0].suites, ["bookworm", "bookworm-updates", "bookworm-backports"]);
+        assert_eq!(sources[0].fields, [("Signed-By".to_owned(), "/usr/share/keyrings/archive.gpg".to_owned())]);
         assert!(sources[1].fields[0].1.contains("\n .\n mQINBF\n"));
     }
 
@@ -260,10 +216,7 @@ Components: main
         );
         assert_eq!(sources.len(), 3);
         assert_eq!(sources[0].components, ["main", "non-free"]);
-        assert_eq!(
-            sources[1].fields,
-            [("Signed-By".to_owned(), "/k.gpg".to_owned())]
-        );
+        assert_eq!(sources[1].fields, [("Signed-By".to_owned(), "/k.gpg".to_owned())]);
         assert_eq!(sources[2].suites, ["./"]);
         let bookworm = for_release(&sources, "bookworm");
         assert_eq!(bookworm.len(), 2, "the flat archive belongs to no release");

@@ -66,28 +66,36 @@ const STEPS: &[Step] = &[
     Step {
         name: "lint",
         about: "no warning of rustc or clippy in any target",
-        cargo: &[
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ],
+        cargo: &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
         environment: &[],
         needs_corpus: false,
         subject: Subject::Workspace,
         minutes: 10,
     },
     Step {
+        name: "lint-boot",
+        about: "no warning in the boot image, which only its own feature builds",
+        cargo: &[
+            "clippy",
+            "--package",
+            "ferrmod-boot",
+            "--features",
+            "bare",
+            "--bin",
+            "ferrmod-boot",
+            "--",
+            "-D",
+            "warnings",
+        ],
+        environment: &[],
+        needs_corpus: false,
+        subject: Subject::Package("ferrmod-boot"),
+        minutes: 5,
+    },
+    Step {
         name: "docs",
         about: "the documentation builds without a warning, private items included",
-        cargo: &[
-            "doc",
-            "--workspace",
-            "--no-deps",
-            "--document-private-items",
-        ],
+        cargo: &["doc", "--workspace", "--no-deps", "--document-private-items"],
         environment: &[("RUSTDOCFLAGS", "-D warnings")],
         needs_corpus: false,
         subject: Subject::Workspace,
@@ -195,13 +203,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let budget = Duration::from_secs(options.minutes * 60);
     let mut results = Vec::new();
     for (at, step) in chosen.iter().enumerate() {
-        println!(
-            "\n==> [{}/{}] {}: {}",
-            at + 1,
-            chosen.len(),
-            step.name,
-            step.about
-        );
+        println!("\n==> [{}/{}] {}: {}", at + 1, chosen.len(), step.name, step.about);
         let start = Instant::now();
         let left = budget.saturating_sub(begin.elapsed());
         let verdict = perform(step, left.min(Duration::from_secs(step.minutes * 60)));
@@ -209,11 +211,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         match &verdict {
             Verdict::Passed => println!("==> {} passed in {:.1} s", step.name, took.as_secs_f64()),
             Verdict::Failed(why) => {
-                println!(
-                    "==> {} FAILED after {:.1} s: {why}",
-                    step.name,
-                    took.as_secs_f64()
-                );
+                println!("==> {} FAILED after {:.1} s: {why}", step.name, took.as_secs_f64());
             }
         }
         results.push((step.name, verdict, took));
@@ -235,11 +233,7 @@ fn summarise(results: &[(&str, Verdict, Duration)], took: Duration) -> Result<()
         }
     }
     let total = took.as_secs_f64() / 60.0;
-    println!(
-        "  {} of {} steps passed in {total:.1} min",
-        results.len() - failed.len(),
-        results.len()
-    );
+    println!("  {} of {} steps passed in {total:.1} min", results.len() - failed.len(), results.len());
     if !failed.is_empty() {
         bail!("CI failed: {}", failed.join(", "));
     }
@@ -259,9 +253,7 @@ fn perform(step: &Step, limit: Duration) -> Verdict {
     // timeout(1) puts what it starts into a process group of its own and ends all of it.
     let mut command = if command::exists("timeout") {
         let mut timeout = Command::new("timeout");
-        timeout
-            .arg("--kill-after=10")
-            .arg(limit.as_secs().max(1).to_string());
+        timeout.arg("--kill-after=10").arg(limit.as_secs().max(1).to_string());
         timeout.arg(cargo.get_program()).args(cargo.get_args());
         copy_environment(&cargo, &mut timeout);
         timeout
@@ -282,9 +274,7 @@ fn perform(step: &Step, limit: Duration) -> Verdict {
 
 fn prepare(step: &Step) -> Command {
     let mut cargo = Command::new("cargo");
-    cargo
-        .args(step.cargo)
-        .envs(step.environment.iter().copied());
+    cargo.args(step.cargo).envs(step.environment.iter().copied());
     if step.needs_corpus {
         cargo.env("FERRMOD_REQUIRE_CORPUS", "1");
     } else {
@@ -325,10 +315,7 @@ fn is_there(step: &Step) -> Result<Option<String>> {
         }
         Subject::Tests => {
             let listed = command::output(prepare(step).args(["--", "--list"]))?;
-            let tests = listed
-                .lines()
-                .filter(|line| line.ends_with(": test"))
-                .count();
+            let tests = listed.lines().filter(|line| line.ends_with(": test")).count();
             println!("{tests} tests");
             Ok((tests == 0).then(|| "no test of this name exists".to_owned()))
         }
@@ -342,11 +329,7 @@ mod tests {
     #[test]
     fn steps_have_names_of_their_own() {
         for (at, step) in STEPS.iter().enumerate() {
-            assert!(
-                STEPS[..at].iter().all(|earlier| earlier.name != step.name),
-                "{}",
-                step.name
-            );
+            assert!(STEPS[..at].iter().all(|earlier| earlier.name != step.name), "{}", step.name);
             assert!(step.minutes > 0 && !step.about.is_empty());
         }
     }
@@ -370,12 +353,7 @@ mod tests {
 
     #[test]
     fn an_unknown_step_is_refused() {
-        let options = Options {
-            only: vec!["nosuch".to_owned()],
-            skip: vec![],
-            list: true,
-            minutes: 1,
-        };
+        let options = Options { only: vec!["nosuch".to_owned()], skip: vec![], list: true, minutes: 1 };
         assert!(run(&options).unwrap_err().to_string().contains("nosuch"));
     }
 

@@ -22,10 +22,7 @@ pub(crate) fn line(command: &Command) -> String {
 
 /// Runs the command with our own output, and fails when it does.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let status = command
-        .stdin(Stdio::null())
-        .status()
-        .with_context(|| format!("start `{}`", line(command)))?;
+    let status = command.stdin(Stdio::null()).status().with_context(|| format!("start `{}`", line(command)))?;
     if !status.success() {
         bail!("`{}` ended with {status}", line(command));
     }
@@ -57,19 +54,14 @@ mod tests {
 
     #[test]
     fn a_line_quotes_what_a_shell_would_split() {
-        assert_eq!(
-            line(Command::new("a").args(["b=c", "d e", ""])),
-            "a b=c 'd e' ''"
-        );
+        assert_eq!(line(Command::new("a").args(["b=c", "d e", ""])), "a b=c 'd e' ''");
     }
 
     #[test]
     fn a_failure_names_the_command() {
         let error = run(&mut Command::new("false")).unwrap_err().to_string();
         assert!(error.starts_with("`false` ended with"), "{error}");
-        let error = run(&mut Command::new("/nonexistent"))
-            .unwrap_err()
-            .to_string();
+        let error = run(&mut Command::new("/nonexistent")).unwrap_err().to_string();
         assert_eq!(error, "start `/nonexistent`");
     }
 }

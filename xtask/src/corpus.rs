@@ -25,16 +25,8 @@ struct Kernel {
 }
 
 const KERNELS: [Kernel; 2] = [
-    Kernel {
-        version: "6.1",
-        codename: "bookworm",
-        pattern: r"^linux-image-6\.1\.0-[0-9]+-amd64$",
-    },
-    Kernel {
-        version: "6.12",
-        codename: "trixie",
-        pattern: r"^linux-image-6\.12[.0-9]*\+deb13(\+[0-9]+)?-amd64$",
-    },
+    Kernel { version: "6.1", codename: "bookworm", pattern: r"^linux-image-6\.1\.0-[0-9]+-amd64$" },
+    Kernel { version: "6.12", codename: "trixie", pattern: r"^linux-image-6\.12[.0-9]*\+deb13(\+[0-9]+)?-amd64$" },
 ];
 
 pub(crate) fn fetch() -> Result<()> {
@@ -57,11 +49,7 @@ fn fetch_kernel(folder: &Path, kernel: &Kernel) -> Result<()> {
             RECORDED
         } else {
             let Some(name) = newest(&names) else {
-                bail!(
-                    "{} offers no package like {}",
-                    kernel.codename,
-                    kernel.pattern
-                );
+                bail!("{} offers no package like {}", kernel.codename, kernel.pattern);
             };
             if version == "6.1" {
                 println!(
@@ -79,11 +67,7 @@ fn fetch_kernel(folder: &Path, kernel: &Kernel) -> Result<()> {
             folder.join(version).display()
         );
     };
-    println!(
-        "{version}: {} with {} modules",
-        tree.release,
-        tree.files().len()
-    );
+    println!("{version}: {} with {} modules", tree.release, tree.files().len());
 
     if version == "6.1" {
         let headers = format!("{version}-headers");
@@ -95,12 +79,7 @@ fn fetch_kernel(folder: &Path, kernel: &Kernel) -> Result<()> {
                 format!("linux-headers-{abi}-common"),
                 format!("linux-kbuild-{version}"),
             ];
-            install(
-                lists(&mut apt, folder, kernel)?,
-                folder,
-                &headers,
-                &packages,
-            )?;
+            install(lists(&mut apt, folder, kernel)?, folder, &headers, &packages)?;
         }
         println!("{headers}: ready for kbuild");
     }
@@ -142,19 +121,13 @@ fn newest(names: &[String]) -> Option<&str> {
     names
         .iter()
         .map(String::as_str)
-        .filter(|name| {
-            !["-rt-", "-cloud-", "-unsigned", "-dbg"]
-                .iter()
-                .any(|part| name.contains(part))
-        })
+        .filter(|name| !["-rt-", "-cloud-", "-unsigned", "-dbg"].iter().any(|part| name.contains(part)))
         .max_by_key(|name| numbers(name))
 }
 
 /// The numbers in the name, in order: `6.12.96+deb13` is 6, 12, 96, 13.
 fn numbers(name: &str) -> Vec<u64> {
-    name.split(|c: char| !c.is_ascii_digit())
-        .filter_map(|digits| digits.parse().ok())
-        .collect()
+    name.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
 }
 
 #[cfg(test)]

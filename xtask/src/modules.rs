@@ -52,26 +52,16 @@ pub(crate) fn build() -> Result<()> {
         };
         let copy = work.join(name);
         copy_changed(&folder, &copy)?;
-        println!(
-            "kbuild {} against {}",
-            name.to_string_lossy(),
-            headers.release
-        );
+        println!("kbuild {} against {}", name.to_string_lossy(), headers.release);
         make(&headers, &copy)?;
         for module in files_in(&copy)? {
-            if module
-                .extension()
-                .is_some_and(|extension| extension == "ko")
-            {
+            if module.extension().is_some_and(|extension| extension == "ko") {
                 finished.extend(strip(&module, &output)?);
             }
         }
     }
     for module in files_in(&output)? {
-        if !module
-            .file_name()
-            .is_some_and(|name| finished.contains(name))
-        {
+        if !module.file_name().is_some_and(|name| finished.contains(name)) {
             fs::remove_file(&module).with_context(|| format!("remove {}", module.display()))?;
         }
     }
@@ -82,31 +72,25 @@ pub(crate) fn build() -> Result<()> {
 /// The headers unpacked in the corpus, else those installed on the machine.
 fn headers() -> Option<Headers> {
     let unpacked = corpus::folder().join("6.1-headers/usr/src");
-    [unpacked, PathBuf::from("/usr/src")]
-        .iter()
-        .find_map(|folder| {
-            let mut found: Vec<Headers> = fs::read_dir(folder)
-                .ok()?
-                .flatten()
-                .filter_map(|entry| {
-                    let name = entry.file_name().into_string().ok()?;
-                    let release = name.strip_prefix("linux-headers-")?.to_owned();
-                    let abi = release.strip_suffix("-amd64")?;
-                    if !abi.starts_with("6.1.0-") {
-                        return None;
-                    }
-                    let source = folder.join(format!("linux-headers-{abi}-common"));
-                    let headers = Headers {
-                        build: entry.path(),
-                        source,
-                        release,
-                    };
-                    headers.source.join("Makefile").is_file().then_some(headers)
-                })
-                .collect();
-            found.sort_by(|a, b| a.release.cmp(&b.release));
-            found.pop()
-        })
+    [unpacked, PathBuf::from("/usr/src")].iter().find_map(|folder| {
+        let mut found: Vec<Headers> = fs::read_dir(folder)
+            .ok()?
+            .flatten()
+            .filter_map(|entry| {
+                let name = entry.file_name().into_string().ok()?;
+                let release = name.strip_prefix("linux-headers-")?.to_owned();
+                let abi = release.strip_suffix("-amd64")?;
+                if !abi.starts_with("6.1.0-") {
+                    return None;
+                }
+                let source = folder.join(format!("linux-headers-{abi}-common"));
+                let headers = Headers { build: entry.path(), source, release };
+                headers.source.join("Makefile").is_file().then_some(headers)
+            })
+            .collect();
+        found.sort_by(|a, b| a.release.cmp(&b.release));
+        found.pop()
+    })
 }
 
 fn make(headers: &Headers, folder: &Path) -> Result<()> {
@@ -114,14 +98,8 @@ fn make(headers: &Headers, folder: &Path) -> Result<()> {
     let mut make = Command::new("make");
     // The installed Makefile includes the common one by its absolute path in /usr/src; naming the
     // common one works wherever the packages were unpacked.
-    make.arg("-C")
-        .arg(&headers.build)
-        .arg("-f")
-        .arg(headers.source.join("Makefile"));
-    make.arg(format!("M={}", folder.display()))
-        .arg(format!("-j{jobs}"))
-        .arg("-s")
-        .arg("modules");
+    make.arg("-C").arg(&headers.build).arg("-f").arg(headers.source.join("Makefile"));
+    make.arg(format!("M={}", folder.display())).arg(format!("-j{jobs}")).arg("-s").arg("modules");
     // Type information needs the kernel's own vmlinux, which no package has; without this kbuild
     // says so once a module.
     make.arg("CONFIG_DEBUG_INFO_BTF_MODULES=");
@@ -130,13 +108,7 @@ fn make(headers: &Headers, folder: &Path) -> Result<()> {
         make.arg("CC=gcc");
     }
     // A test's environment must not leak into the kernel's build.
-    for variable in [
-        "ARCH",
-        "CROSS_COMPILE",
-        "KBUILD_OUTPUT",
-        "MAKEFLAGS",
-        "MFLAGS",
-    ] {
+    for variable in ["ARCH", "CROSS_COMPILE", "KBUILD_OUTPUT", "MAKEFLAGS", "MFLAGS"] {
         make.env_remove(variable);
     }
     command::run(&mut make)
@@ -149,13 +121,7 @@ fn strip(module: &Path, into: &Path) -> Result<Option<OsString>> {
     };
     let whole = into.join(name);
     let partial = into.join(name).with_extension("partial");
-    command::run(
-        Command::new("strip")
-            .arg("--strip-debug")
-            .arg("-o")
-            .arg(&partial)
-            .arg(module),
-    )?;
+    command::run(Command::new("strip").arg("--strip-debug").arg("-o").arg(&partial).arg(module))?;
     fs::rename(&partial, &whole).with_context(|| format!("rename to {}", whole.display()))?;
     Ok(Some(name.to_owned()))
 }
@@ -165,9 +131,7 @@ fn strip(module: &Path, into: &Path) -> Result<Option<OsString>> {
 fn copy_changed(from: &Path, to: &Path) -> Result<()> {
     let names = |folder: &Path| -> Result<BTreeSet<OsString>> {
         let names = files_in(folder)?.into_iter();
-        Ok(names
-            .filter_map(|file| file.file_name().map(OsString::from))
-            .collect())
+        Ok(names.filter_map(|file| file.file_name().map(OsString::from)).collect())
     };
     let is_source = |name: &OsString| {
         let name = name.to_string_lossy();
@@ -175,12 +139,7 @@ fn copy_changed(from: &Path, to: &Path) -> Result<()> {
         !made && (name == "Kbuild" || name.ends_with(".c") || name.ends_with(".h"))
     };
     let wanted = names(from)?;
-    if to.is_dir()
-        && !names(to)?
-            .iter()
-            .filter(|name| is_source(name))
-            .all(|n| wanted.contains(n))
-    {
+    if to.is_dir() && !names(to)?.iter().filter(|name| is_source(name)).all(|n| wanted.contains(n)) {
         fs::remove_dir_all(to).with_context(|| format!("remove {}", to.display()))?;
     }
     fs::create_dir_all(to).with_context(|| format!("create {}", to.display()))?;
@@ -198,9 +157,7 @@ fn copy_changed(from: &Path, to: &Path) -> Result<()> {
 /// What the folder holds, sorted.
 fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))?;
-    let mut files = entries
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut files = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
     files.sort();
     Ok(files)
 }

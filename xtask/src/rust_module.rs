@@ -22,7 +22,11 @@ pub(crate) fn build(arguments: &Arguments) -> Result<()> {
     let path = &arguments.path;
     let manifest = if path.is_dir() { path.join("Cargo.toml") } else { path.clone() };
     let manifest = manifest.canonicalize().with_context(|| format!("{}", manifest.display()))?;
-    let options = Options { offline: arguments.offline, ..Options::default() };
+    // Not in the crate's own target folder, whose flags are others, and so that what the SDK is made of is made once.
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    let target = target.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"));
+    let target_dir = Some(target.join("ferrmod-modules"));
+    let options = Options { offline: arguments.offline, target_dir, ..Options::default() };
     let module = ferrmod_sdk_build::build(&manifest, &options)?;
     let output = arguments.output.clone().unwrap_or_else(|| Path::new(&module.name).with_extension("ko"));
     std::fs::write(&output, &module.bytes).with_context(|| format!("write {}", output.display()))?;

@@ -68,6 +68,7 @@ pub fn boot(kernel: &'static Kernel, facts: &'static [u8]) -> Result<(), BootErr
     kernel.platform.commit().map_err(|_| BootError::Memory(Errno::ENOMEM))?;
     kernel.add_linux_world(&WORLD);
     crate::tasks::begin(kernel);
+    crate::vfs::begin(kernel);
     crate::crypto::builtin::begin();
     Ok(())
 }

@@ -97,7 +97,7 @@ pub(crate) unsafe fn begin_user(iter: u64, at: u64, length: u64, to_user: bool) 
 }
 
 /// Makes an iterator over one `struct kvec`'s memory.
-extern "C" fn iov_iter_kvec(iter: u64, direction: u32, vector: u64, segments: u64, count: u64) {
+pub(crate) extern "C" fn iov_iter_kvec(iter: u64, direction: u32, vector: u64, segments: u64, count: u64) {
     begin(iter, Kind::Kernel, direction, segments, count);
     // SAFETY: the caller's iterator.
     unsafe { iov_iter::kvec.set(iter, vector) };
@@ -337,7 +337,7 @@ extern "C" fn iov_iter_alignment(iter: u64) -> u64 {
 }
 
 /// Takes a reference of a page.
-fn hold(page: u64) {
+pub(crate) fn hold(page: u64) {
     // SAFETY: a `struct page` of the memory map.
     unsafe {
         let references = page_struct::_refcount.get::<u32>(page);

@@ -31,6 +31,15 @@ mod bitmaps;
 mod caches;
 mod crypto;
 mod data;
+mod vfs;
+mod uevent;
+mod sysfs;
+mod net;
+mod misc;
+mod kobject;
+mod firmware;
+mod dma;
+mod device;
 mod export;
 mod field;
 mod instructions;
@@ -64,6 +73,8 @@ mod user;
 mod waiting;
 mod workqueue;
 mod world;
+mod xarray;
+mod zstd;
 
 pub use boot::{BootError, boot, tick};
 pub use export::{Export, Kind};
@@ -72,6 +83,33 @@ use data::Datum;
 
 /// Every function, file by file.
 pub(crate) static EXPORTS: &[&[Export]] = &[
+    device::EXPORTS,
+    device::bus::EXPORTS,
+    device::class::EXPORTS,
+    device::devres::EXPORTS,
+    device::driver::EXPORTS,
+    device::show::EXPORTS,
+    dma::EXPORTS,
+    firmware::EXPORTS,
+    kobject::EXPORTS,
+    misc::EXPORTS,
+    net::attributes::EXPORTS,
+    net::devices::EXPORTS,
+    net::namespace::EXPORTS,
+    net::netlink::EXPORTS,
+    net::packets::EXPORTS,
+    net::sk_buff::EXPORTS,
+    net::sockets::EXPORTS,
+    sysfs::EXPORTS,
+    uevent::EXPORTS,
+    vfs::attr::EXPORTS,
+    vfs::chrdev::EXPORTS,
+    vfs::debugfs::EXPORTS,
+    vfs::debugfs::NUMBERS,
+    vfs::open::EXPORTS,
+    vfs::proc::EXPORTS,
+    vfs::seq::EXPORTS,
+    vfs::simple::EXPORTS,
     crypto::acomp::EXPORTS,
     crypto::aead::EXPORTS,
     crypto::aes::EXPORTS,
@@ -86,12 +124,14 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
     crypto::cpu::EXPORTS,
     crypto::ctr::EXPORTS,
     crypto::digests::EXPORTS,
+    crypto::dmaengine::EXPORTS,
     crypto::geniv::EXPORTS,
     crypto::hmac::EXPORTS,
     crypto::instances::EXPORTS,
     crypto::keys::EXPORTS,
     crypto::kinds::EXPORTS,
     crypto::kpp::EXPORTS,
+    crypto::lz4::EXPORTS,
     crypto::null::EXPORTS,
     crypto::oid::EXPORTS,
     crypto::padata::EXPORTS,
@@ -102,6 +142,7 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
     crypto::sha3::EXPORTS,
     crypto::shash::EXPORTS,
     crypto::skcipher::EXPORTS,
+    crypto::sums::EXPORTS,
     crypto::templates::EXPORTS,
     crypto::transforms::EXPORTS,
     crypto::walk::EXPORTS,
@@ -139,10 +180,19 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
     user::EXPORTS,
     waiting::EXPORTS,
     workqueue::EXPORTS,
+    xarray::EXPORTS,
+    xarray::ids::EXPORTS,
+    xarray::radix::EXPORTS,
+    xarray::state::EXPORTS,
+    zstd::EXPORTS,
 ];
 
 /// Every datum, file by file.
 pub(crate) static DATA: &[&[&Datum]] = &[
+    firmware::VARIABLES,
+    kobject::VARIABLES,
+    net::devices::VARIABLES,
+    net::namespace::VARIABLES,
     crypto::algorithms::VARIABLES,
     crypto::aes::VARIABLES,
     crypto::cpu::VARIABLES,
@@ -152,6 +202,7 @@ pub(crate) static DATA: &[&[&Datum]] = &[
     crypto::kinds::VARIABLES,
     crypto::padata::VARIABLES,
     crypto::rng::VARIABLES,
+    crypto::sums::VARIABLES,
     boot::VARIABLES,
     tracepoints::VARIABLES,
     jump_labels::VARIABLES,

@@ -7,7 +7,7 @@ use ferrmod_kernel::{Errno, Wake, kernel};
 
 use crate::export::{Export, exports};
 use crate::field::layout;
-use crate::{ram, tasks, time};
+use crate::{instructions, ram, tasks, time};
 
 layout! {
     mod mutex = "mutex" { owner, wait_list }
@@ -65,13 +65,35 @@ extern "C" fn _raw_spin_unlock(lock: u64) {
     spin_give(lock);
 }
 
-extern "C" fn _raw_spin_lock_irqsave(lock: u64) -> u64 {
-    spin_take(lock);
-    INTERRUPTS_ON
+/// Switches interrupts off; the flags as they were.
+fn save_interrupts() -> u64 {
+    let flags = if instructions::interrupts_enabled() { INTERRUPTS_ON } else { 0 };
+    instructions::set_interrupts(false);
+    flags
 }
 
-extern "C" fn _raw_spin_unlock_irqrestore(lock: u64, _flags: u64) {
+fn restore_interrupts(flags: u64) {
+    instructions::set_interrupts(flags & INTERRUPTS_ON != 0);
+}
+
+extern "C" fn _raw_spin_lock_irqsave(lock: u64) -> u64 {
+    spin_take(lock);
+    save_interrupts()
+}
+
+extern "C" fn _raw_spin_unlock_irqrestore(lock: u64, flags: u64) {
     spin_give(lock);
+    restore_interrupts(flags);
+}
+
+extern "C" fn _raw_spin_lock_irq(lock: u64) {
+    spin_take(lock);
+    save_interrupts();
+}
+
+extern "C" fn _raw_spin_unlock_irq(lock: u64) {
+    spin_give(lock);
+    restore_interrupts(INTERRUPTS_ON);
 }
 
 extern "C" fn _raw_spin_lock_bh(lock: u64) {
@@ -156,11 +178,35 @@ extern "C" fn _raw_write_unlock(lock: u64) {
 }
 extern "C" fn _raw_read_lock_irqsave(lock: u64) -> u64 {
     read_take(lock);
-    INTERRUPTS_ON
+    save_interrupts()
+}
+extern "C" fn _raw_read_unlock_irqrestore(lock: u64, flags: u64) {
+    read_give(lock);
+    restore_interrupts(flags);
+}
+extern "C" fn _raw_read_lock_irq(lock: u64) {
+    read_take(lock);
+    save_interrupts();
+}
+extern "C" fn _raw_read_unlock_irq(lock: u64) {
+    read_give(lock);
+    restore_interrupts(INTERRUPTS_ON);
 }
 extern "C" fn _raw_write_lock_irqsave(lock: u64) -> u64 {
     write_take(lock);
-    INTERRUPTS_ON
+    save_interrupts()
+}
+extern "C" fn _raw_write_unlock_irqrestore(lock: u64, flags: u64) {
+    write_give(lock);
+    restore_interrupts(flags);
+}
+extern "C" fn _raw_write_lock_irq(lock: u64) {
+    write_take(lock);
+    save_interrupts();
+}
+extern "C" fn _raw_write_unlock_irq(lock: u64) {
+    write_give(lock);
+    restore_interrupts(INTERRUPTS_ON);
 }
 extern "C" fn _raw_read_lock_bh(lock: u64) {
     read_take(lock);
@@ -479,13 +525,13 @@ extern "C" fn completion_done(done: u64) -> bool {
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
     c _raw_spin_lock, c _raw_spin_unlock, c _raw_spin_lock_irqsave, c _raw_spin_unlock_irqrestore, c _raw_spin_lock_bh,
-    c _raw_spin_unlock_bh, c _raw_spin_trylock, c _raw_spin_trylock_bh, c _raw_spin_lock_irq = _raw_spin_lock,
-    c _raw_spin_unlock_irq = _raw_spin_unlock,
+    c _raw_spin_unlock_bh, c _raw_spin_trylock, c _raw_spin_trylock_bh, c _raw_spin_lock_irq,
+    c _raw_spin_unlock_irq,
     c _raw_read_lock, c _raw_read_unlock, c _raw_write_lock, c _raw_write_unlock, c _raw_read_lock_irqsave,
-    c _raw_write_lock_irqsave, c _raw_read_unlock_irqrestore = _raw_read_unlock,
-    c _raw_write_unlock_irqrestore = _raw_write_unlock, c _raw_read_lock_bh, c _raw_read_unlock_bh, c _raw_write_lock_bh,
-    c _raw_write_unlock_bh, c _raw_read_lock_irq = _raw_read_lock, c _raw_read_unlock_irq = _raw_read_unlock,
-    c _raw_write_lock_irq = _raw_write_lock, c _raw_write_unlock_irq = _raw_write_unlock,
+    c _raw_write_lock_irqsave, c _raw_read_unlock_irqrestore,
+    c _raw_write_unlock_irqrestore, c _raw_read_lock_bh, c _raw_read_unlock_bh, c _raw_write_lock_bh,
+    c _raw_write_unlock_bh, c _raw_read_lock_irq, c _raw_read_unlock_irq,
+    c _raw_write_lock_irq, c _raw_write_unlock_irq,
     c __local_bh_enable_ip, c __local_bh_disable_ip,
     c __mutex_init, c mutex_lock, c mutex_lock_interruptible, c mutex_lock_killable = mutex_lock_interruptible,
     c mutex_trylock, c mutex_unlock, c mutex_is_locked, c atomic_dec_and_mutex_lock,

@@ -157,7 +157,8 @@ extern "C" fn panic_list(format: u64, list: u64) {
 /// `void __warn_printk(const char *, ...)`: the text of a WARN whose `ud2` follows.
 extern "C" fn warn_list(format: u64, list: u64) {
     let text = text_of(format, list);
-    kernel().printk(&[b"\x014", text.as_slice(), b"\n"].concat());
+    kernel().printk(b"\x014------------[ cut here ]------------\n");
+    kernel().printk(&[b"\x014", text.as_slice()].concat());
 }
 
 /// `int vsscanf(const char *, const char *, va_list)`

@@ -8,12 +8,42 @@ use core::arch::asm;
 
 use ferrmod_kernel::percpu::CALLER_SLOT;
 
+/// Touches address 0 as the access that is about to be made would, where Rust's own primitives must not be given it: the fault
+/// is the module's and not a panic of the kernel.
+#[cold]
+#[inline(never)]
+fn touch_null(write: bool) {
+    // SAFETY: nothing is ever mapped at address 0, so that neither access can change or reveal anything; each faults.
+    unsafe {
+        if write {
+            asm!("mov byte ptr [{0}], 0", in(reg) 0_u64, options(nostack, preserves_flags));
+        } else {
+            asm!("mov {0:l}, byte ptr [{0:r}]", inout(reg) 0_u64 => _, options(nostack, preserves_flags));
+        }
+    }
+}
+
+#[inline]
+fn before_read(address: u64) {
+    if address == 0 {
+        touch_null(false);
+    }
+}
+
+#[inline]
+fn before_write(address: u64) {
+    if address == 0 {
+        touch_null(true);
+    }
+}
+
 /// Reads a value.
 ///
 /// # Safety
 /// `address` holds a `T`, or faults.
 #[inline]
 pub(crate) unsafe fn get<T: Copy>(address: u64) -> T {
+    before_read(address);
     // SAFETY: the caller vouches for the address.
     unsafe { (address as *const T).read_unaligned() }
 }
@@ -24,6 +54,7 @@ pub(crate) unsafe fn get<T: Copy>(address: u64) -> T {
 /// `address` has room for a `T` that may be overwritten, or faults.
 #[inline]
 pub(crate) unsafe fn put<T: Copy>(address: u64, value: T) {
+    before_write(address);
     // SAFETY: the caller vouches for the address.
     unsafe { (address as *mut T).write_unaligned(value) }
 }
@@ -37,6 +68,7 @@ pub(crate) unsafe fn bytes<'a>(address: u64, length: u64) -> &'a [u8] {
     if length == 0 {
         return &[];
     }
+    before_read(address);
     // SAFETY: the caller vouches for the range; a zero length is handled above, so the address may be anything.
     unsafe { core::slice::from_raw_parts(address as *const u8, length as usize) }
 }
@@ -50,6 +82,7 @@ pub(crate) unsafe fn bytes_mut<'a>(address: u64, length: u64) -> &'a mut [u8] {
     if length == 0 {
         return &mut [];
     }
+    before_write(address);
     // SAFETY: as for `bytes`.
     unsafe { core::slice::from_raw_parts_mut(address as *mut u8, length as usize) }
 }
@@ -60,6 +93,11 @@ pub(crate) unsafe fn bytes_mut<'a>(address: u64, length: u64) -> &'a mut [u8] {
 /// Both ranges are there, and the target may be overwritten.
 #[inline]
 pub(crate) unsafe fn copy(to: u64, from: u64, length: u64) {
+    if length == 0 {
+        return;
+    }
+    before_read(from);
+    before_write(to);
     // SAFETY: the caller vouches for both ranges.
     unsafe { core::ptr::copy(from as *const u8, to as *mut u8, length as usize) }
 }
@@ -70,6 +108,10 @@ pub(crate) unsafe fn copy(to: u64, from: u64, length: u64) {
 /// The range is there and may be overwritten.
 #[inline]
 pub(crate) unsafe fn fill(to: u64, byte: u8, length: u64) {
+    if length == 0 {
+        return;
+    }
+    before_write(to);
     // SAFETY: the caller vouches for the range.
     unsafe { core::ptr::write_bytes(to as *mut u8, byte, length as usize) }
 }

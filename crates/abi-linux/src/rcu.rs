@@ -103,6 +103,11 @@ pub(crate) fn forget(ranges: &[Range<u64>]) -> usize {
     before - queue.len()
 }
 
+/// Frees an object when every reader of now is done.
+pub(crate) fn free_later(object: u64) {
+    later(Due::Free { object });
+}
+
 extern "C" fn call_rcu(head: u64, function: u64) {
     // SAFETY: the caller's head.
     unsafe { rcu_head::func.set(head, function) };

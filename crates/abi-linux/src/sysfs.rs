@@ -178,7 +178,11 @@ pub(crate) fn add_file(object: u64, group: &str, attribute: u64, mode: Option<u3
     add_node(&directory(object, group)?, &name_of(attribute), node)
 }
 
-fn add_binary(object: u64, group: &str, attribute: u64, mode: Option<u32>) -> Result<(), Errno> {
+/// Adds one file for a binary attribute.
+///
+/// # Errors
+/// As [`add_file`].
+pub(crate) fn add_binary(object: u64, group: &str, attribute: u64, mode: Option<u32>) -> Result<(), Errno> {
     // SAFETY: the module's attribute, whose first member is a `struct attribute`.
     let mode = mode.unwrap_or_else(|| unsafe { attribute::mode.get::<u16>(attribute) }.into());
     let node = Node::File((mode & 0o777) as u16, Arc::new(Binary { object, attribute }));

@@ -7,7 +7,7 @@ use ferrmod_kernel::{Errno, Kernel, Owner, TaskId, Wake, kernel};
 
 use crate::export::{Export, exports};
 use crate::field::layout;
-use crate::{ram, symbols, time};
+use crate::{instructions, ram, symbols, time};
 
 layout! {
     mod task_struct = "task_struct" { comm, pid, tgid, usage, state = "__state" }
@@ -16,8 +16,8 @@ layout! {
 struct Shadows {
     by_id: HashMap<TaskId, u64>,
     by_address: HashMap<u64, TaskId>,
-    /// `__preempt_count` of tasks that do not run.
-    preempt: HashMap<TaskId, u32>,
+    /// `__preempt_count` of tasks that do not run, and whether they had interrupts on.
+    preempt: HashMap<TaskId, (u32, bool)>,
     running: TaskId,
 }
 
@@ -67,8 +67,10 @@ pub(crate) fn running(id: TaskId) {
     if let (Some(count), Some(shadows)) = (symbols::percpu("__preempt_count"), SHADOWS.lock().as_mut()) {
         // SAFETY: the per-CPU variable lies in the mapped area.
         unsafe {
-            shadows.preempt.insert(shadows.running, ram::get(count));
-            ram::put(count, shadows.preempt.remove(&id).unwrap_or(NO_RESCHEDULE));
+            shadows.preempt.insert(shadows.running, (ram::get(count), instructions::interrupts_enabled()));
+            let (before, interrupts) = shadows.preempt.remove(&id).unwrap_or((NO_RESCHEDULE, true));
+            ram::put(count, before);
+            instructions::set_interrupts(interrupts);
         }
         shadows.running = id;
     }
@@ -121,12 +123,41 @@ pub(crate) fn preempt_count() -> u32 {
     symbols::percpu("__preempt_count").map_or(0, |at| unsafe { ram::get::<u32>(at) } & !NO_RESCHEDULE)
 }
 
+/// Sets `__preempt_count`; no rescheduling is due.
+pub(crate) fn set_preempt(count: u32) {
+    if let Some(at) = symbols::percpu("__preempt_count") {
+        // SAFETY: the per-CPU variable lies in the mapped area.
+        unsafe { ram::put(at, count | NO_RESCHEDULE) };
+    }
+}
+
 /// Called before a task blocks: one that must not is reported, as `schedule()` does on Linux.
 pub(crate) fn might_block(caller: u64) {
     let count = preempt_count();
     if count != 0 {
-        let text = alloc::format!("BUG: scheduling while atomic: preempt_count {count:#010x}");
-        kernel().warn(&text, caller);
+        let me = kernel().tasks.current();
+        let name = kernel().tasks.name(me).unwrap_or_default();
+        // `schedule()` itself counts as one.
+        let text = alloc::format!("BUG: scheduling while atomic: {name}/{}/{:#010x}", me.0, count.wrapping_add(1));
+        kernel().complain(3, &text, caller);
+        set_preempt(0);
+    }
+}
+
+/// Complains about an init function that did not put back what it found, and puts it back: `before` was the preemption count.
+pub(crate) fn check_balance(init: u64, before: u32) {
+    let mut text = alloc::string::String::new();
+    if preempt_count() != before {
+        text.push_str("preemption imbalance ");
+        set_preempt(before);
+    }
+    if !instructions::interrupts_enabled() {
+        text.push_str("disabled interrupts ");
+        instructions::set_interrupts(true);
+    }
+    if !text.is_empty() {
+        let name = kernel().symbolise(init);
+        kernel().warn(&alloc::format!("initcall {name} returned with {text}"), init);
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) fn list() -> Vec<u8> {
 }
 
 /// Adds `text` to an environment.
-fn add_variable(env: u64, text: &[u8]) -> i32 {
+pub(crate) fn add_variable(env: u64, text: &[u8]) -> i32 {
     // SAFETY: an environment that `send` made.
     unsafe {
         let index: i32 = kobj_uevent_env::envp_idx.get(env);
@@ -125,20 +125,33 @@ pub(crate) fn send(object: u64, action: &str, more: &[Vec<u8>]) -> i32 {
     }
 }
 
-/// Remembers an event.
-///
-/// # Safety
-/// `env` is an environment that `send` made.
-unsafe fn keep(action: &str, path: &str, env: u64) {
-    // SAFETY: the caller vouches for the environment.
-    let count = unsafe { kobj_uevent_env::envp_idx.get::<i32>(env) };
-    let mut text = alloc::format!("{action}@{path}\n");
-    for index in 0..count as u64 {
-        // SAFETY: as above; each entry is a C string in the environment's buffer.
-        let variable = unsafe { ram::c_string_or_empty(ram::get(kobj_uevent_env::envp.at(env) + 8 * index)) };
-        text.push_str(&variable.to_str_lossy());
-        text.push('\n');
+/// Gives `use_it` an empty environment; nothing happens without memory.
+pub(crate) fn with_environment(use_it: impl FnOnce(u64)) {
+    let env = slab::allocate(kobj_uevent_env::SIZE.get(), 8, slab::ZERO, 0);
+    if env != 0 {
+        use_it(env);
+        slab::release(env, 0);
     }
+}
+
+/// The variables of an environment, one a line.
+pub(crate) fn environment_text(env: u64) -> Vec<u8> {
+    // SAFETY: an environment of ours; each entry is a C string in its buffer.
+    unsafe {
+        let count = kobj_uevent_env::envp_idx.get::<i32>(env) as u64;
+        let mut text = Vec::new();
+        for index in 0..count {
+            text.extend_from_slice(&ram::c_string_or_empty(ram::get(kobj_uevent_env::envp.at(env) + 8 * index)));
+            text.push(b'\n');
+        }
+        text
+    }
+}
+
+/// Remembers an event.
+fn keep(action: &str, path: &str, env: u64) {
+    let text = environment_text(env).to_str_lossy().into_owned();
+    let mut text = alloc::format!("{action}@{path}\n{text}");
     let mut events = EVENTS.lock();
     events.0 += 1;
     text.push_str(&alloc::format!("SEQNUM={}\n\n", events.0));

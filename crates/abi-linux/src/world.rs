@@ -100,11 +100,12 @@ impl World for LinuxWorld {
     }
 
     fn init(&self, module: &Arc<Module>) -> i32 {
-        match module.linked().init {
-            // SAFETY: the linker took the address from the module's own `init_module` and placed it in its text.
-            Some(init) => unsafe { ram::call(init, []) as i32 },
-            None => 0,
-        }
+        let Some(init) = module.linked().init else { return 0 };
+        let before = tasks::preempt_count();
+        // SAFETY: the linker took the address from the module's own `init_module` and placed it in its text.
+        let result = unsafe { ram::call(init, []) as i32 };
+        tasks::check_balance(init, before);
+        result
     }
 
     fn exit(&self, module: &Arc<Module>) {

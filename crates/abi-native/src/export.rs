@@ -85,9 +85,8 @@ pub(crate) fn is_up() -> bool {
 /// # Errors
 /// `ENOMEM` when the text region is too small.
 pub(crate) fn begin(kernel: &Kernel) -> Result<(), Errno> {
-    let code: Vec<u8> = all()
-        .flat_map(|export| bridge::emit(export.bridge, export.target as u64, CALLER_SLOT as i32))
-        .collect();
+    let code: Vec<u8> =
+        all().flat_map(|export| bridge::emit(export.bridge, export.target as u64, CALLER_SLOT as i32)).collect();
     let start = kernel.text.take(code.len() as u64, 4096)?;
     let written = kernel.platform.write(start, &code).and_then(|()| kernel.platform.commit());
     if written.is_err() {

@@ -219,6 +219,19 @@ impl Files {
         Ok(names)
     }
 
+    /// Type and permissions of what is at `path`, as `st_mode` has them; links are not followed.
+    ///
+    /// # Errors
+    /// `ENOENT`.
+    pub fn mode(&self, path: &str) -> Result<u32, Errno> {
+        // stat(2): S_IFDIR, S_IFREG, S_IFLNK.
+        Ok(match self.node(path).ok_or(Errno::ENOENT)? {
+            Node::Directory => 0o040_755,
+            Node::File(mode, _) => 0o100_000 | u32::from(mode),
+            Node::Link(_) => 0o120_777,
+        })
+    }
+
     fn file(&self, path: &str) -> Result<(u16, Arc<dyn FileOperations>), Errno> {
         match self.node(path).ok_or(Errno::ENOENT)? {
             Node::File(mode, operations) => Ok((mode, operations)),

@@ -3,17 +3,16 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt::Write as _;
 
 use bstr::ByteSlice;
 use ferrmod_linker::orc::{Frame, Table, Unwinder};
 
-use crate::module::TAINT_LETTERS;
 use crate::task::TaskId;
 use crate::trap::{Registers, Trap, Verdict};
-use crate::{Kernel, lock, printk};
+use crate::{Kernel, lock};
 
 mod emulate;
+mod report;
 
 /// A fault that killed a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +36,10 @@ const DIED: u64 = 1 << 7;
 const WARNED: u64 = 1 << 9;
 /// The deepest trace printed.
 const DEEPEST: usize = 64;
+/// Frames of the kernel's own functions between a fault and the bridge take less than this, in bytes.
+const LARGEST_FRAMES: u64 = 32 << 10;
+/// A bridge puts at most this many words between its own frame and the caller's return address.
+const BRIDGE_WORDS: usize = 24;
 
 impl Kernel {
     /// Takes a fault from the platform's handler, which runs on a stack of its own.
@@ -57,13 +60,16 @@ impl Kernel {
         if trap == Trap::GeneralProtection && emulate::port_access(self.platform, registers) {
             return Verdict::Resume;
         }
-        let reason = self.reason(trap, registers);
-        let location = self.symbolise(registers.rip);
-        let trace = self.trace(registers);
         let number = self.oopses.lock().len() + 1;
-        self.report(trap, registers, &reason, number, &trace);
+        let headline = self.headline(trap, registers, number);
+        let location = self.location(registers);
+        let trace = self.trace(registers);
+        // The report's RIP line says where; the trace below it says who called.
+        let callers = trace.iter().position(|line| line.trim_start_matches("? ") != location);
+        self.print_oops(&headline, trap, registers, &location, trace.get(callers.unwrap_or(trace.len())..).unwrap_or(&[]));
         let task = self.tasks.current();
         self.modules.taint(DIED);
+        let reason = headline.into_iter().map(|(_, line)| line).find(|line| line != report::CUT_HERE).unwrap_or_default();
         self.oopses.lock().push(Oops { reason, location, task, trace });
         if task.0 == 0 { Verdict::Halt } else { Verdict::Kill }
     }
@@ -75,18 +81,11 @@ impl Kernel {
 
     /// Reports something wrong that the kernel found by itself (`BUG()` inside a function) and kills the running task.
     pub fn bug(&'static self, reason: &str, caller: u64) -> ! {
-        let registers = Registers { rip: caller, rsp: 0, ..Registers::default() };
         let trace = self.trace_from_here(caller);
         let number = self.oopses.lock().len() + 1;
-        self.say_block(|text| {
-            let _ = writeln!(text, "{reason}");
-            let _ = writeln!(text, "Oops: 0000 [#{number}] PREEMPT SMP");
-            let _ = writeln!(text, "{}", self.task_line());
-            let _ = writeln!(text, "RIP: 0010:{}", self.symbolise(registers.rip));
-            self.write_trace(text, &trace);
-        });
-        self.modules.taint(DIED);
         let location = self.symbolise(caller);
+        self.print_bug(reason, number, &location, &trace);
+        self.modules.taint(DIED);
         self.oopses.lock().push(Oops { reason: reason.into(), location, task: self.tasks.current(), trace });
         if self.tasks.current().0 == 0 {
             self.platform.halt(reason);
@@ -97,28 +96,25 @@ impl Kernel {
     /// Prints a warning as WARN does and goes on.
     pub fn warn(&'static self, reason: &str, caller: u64) {
         let trace = self.trace_from_here(caller);
+        self.print_warning(&[report::CUT_HERE, reason], "", &self.symbolise(caller), None, &trace);
         self.modules.taint(WARNED);
-        self.say_block(|text| {
-            let _ = writeln!(text, "------------[ cut here ]------------");
-            let _ = writeln!(text, "{reason}");
-            let _ = writeln!(text, "WARNING: at {}", self.symbolise(caller));
-            let _ = writeln!(text, "{}", self.task_line());
-            self.write_trace(text, &trace);
-            let _ = writeln!(text, "---[ end trace 0000000000000000 ]---");
-        });
+    }
+
+    /// Prints a complaint at `level` and where the running task is, and goes on.
+    pub fn complain(&'static self, level: u8, complaint: &str, caller: u64) {
+        let trace = self.trace_from_here(caller);
+        self.print_place(level, complaint, &trace);
+        self.modules.taint(WARNED);
     }
 
     /// Prints where a task that is not going on is, and `why` that is wrong.
     pub fn report_hung(&'static self, id: TaskId, why: &str) {
         let Some(context) = self.tasks.context(id) else { return };
-        let registers = self.platform.saved_registers(context);
-        let trace = self.trace(&registers);
+        let Registers { rip: ip, rsp: sp, rbp: bp, .. } = self.platform.saved_registers(context);
+        let trace = self.trace_from(Frame { ip, sp, bp, exact: true, scratch: None }, id);
         let name = self.tasks.name(id).unwrap_or_default();
         let reason = format!("INFO: task {name}:{} {why}", id.0);
-        self.say_block(|text| {
-            let _ = writeln!(text, "{reason}");
-            self.write_trace(text, &trace);
-        });
+        self.print_hung(&reason, &trace);
         let location = trace.first().cloned().unwrap_or_default();
         self.oopses.lock().push(Oops { reason, location, task: id, trace });
     }
@@ -133,7 +129,26 @@ impl Kernel {
                 return format!("{name}+{distance:#x}");
             }
         }
-        format!("{address:#018x}")
+        format!("{address:#x}")
+    }
+
+    /// Where a fault happened; in the kernel's own code, the function that the module had called.
+    fn location(&self, registers: &Registers) -> String {
+        let known = self.modules.at(registers.rip).is_some();
+        let bridge = |address| self.worlds().into_iter().find_map(|world| world.name_of(address));
+        if known || bridge(registers.rip).is_some() || self.platform.read(registers.rip, &mut [0]).is_err() {
+            return self.symbolise(registers.rip);
+        }
+        let end = registers.rsp.saturating_add(LARGEST_FRAMES);
+        let called = self.next_bridge(registers.rsp, end).and_then(|(_, word)| bridge(word).map(|found| (word, found)));
+        let caller = self.calling_frame(registers.rsp, end);
+        match (called, caller) {
+            // An older call may have left its traces; this one is the one when the module's call leads there.
+            (Some((word, (name, distance))), Some(caller)) if self.call_target(caller.ip) == Some(word - distance) => {
+                format!("{name} [kernel]")
+            }
+            _ => self.symbolise(registers.rip),
+        }
     }
 
     fn warned(&'static self, registers: &mut Registers) -> bool {
@@ -147,17 +162,11 @@ impl Kernel {
         if !again {
             let place = format!("{}:{}", self.string_at(bug.file), bug.line);
             let trace = self.trace(registers);
+            let location = self.symbolise(registers.rip);
+            let line: &[&str] = if Self::draws_line(bug.flags) { &[report::CUT_HERE] } else { &[] };
+            let callers = trace.get(1..).unwrap_or(&[]);
+            self.print_warning(line, &format!("{place} "), &location, Some(registers), callers);
             self.modules.taint(WARNED);
-            self.say_block(|text| {
-                let task = self.tasks.current();
-                let _ = writeln!(text, "------------[ cut here ]------------");
-                let location = self.symbolise(registers.rip);
-                let _ = writeln!(text, "WARNING: CPU: 0 PID: {} at {place} {location}", task.0);
-                let _ = writeln!(text, "{}", self.task_line());
-                let _ = writeln!(text, "RIP: 0010:{location}");
-                self.write_trace(text, &trace);
-                let _ = writeln!(text, "---[ end trace 0000000000000000 ]---");
-            });
         }
         // `ud2` is two bytes long.
         registers.rip += 2;
@@ -175,42 +184,6 @@ impl Kernel {
         emulate::exception_fixup(entry.data, entry.fixup, registers)
     }
 
-    fn reason(&self, trap: Trap, registers: &Registers) -> String {
-        match trap {
-            Trap::PageFault { address, write, fetch, protection } => {
-                if let Some(name) = self.absent_name(address) {
-                    return format!("unimplemented kernel symbol {} used", name.as_bstr());
-                }
-                if address < 4096 {
-                    return format!("BUG: kernel NULL pointer dereference, address: {address:016x}");
-                }
-                if fetch && protection {
-                    return format!("kernel tried to execute NX-protected page, address: {address:016x}");
-                }
-                let _ = write;
-                format!("BUG: unable to handle page fault for address: {address:016x}")
-            }
-            Trap::StackOverflow { address } => {
-                format!("BUG: kernel stack overflow, stack guard page was hit at {address:016x}")
-            }
-            Trap::InvalidOpcode => match self.bug_place(registers.rip) {
-                Some(place) => format!("kernel BUG at {place}!"),
-                None => "invalid opcode: 0000".into(),
-            },
-            Trap::GeneralProtection => "general protection fault".into(),
-            Trap::DivideError => "divide error: 0000".into(),
-            Trap::Breakpoint => "int3: 0000".into(),
-            Trap::Debug => "debug exception: 0000".into(),
-            Trap::Other(vector) => format!("exception {vector}"),
-            Trap::SoftLockup(time) => {
-                let (task, seconds) = (self.tasks.current(), time / 1_000_000_000);
-                let name = self.tasks.name(task).unwrap_or_default();
-                format!("watchdog: BUG: soft lockup - CPU#0 stuck for {seconds}s! [{name}:{}]", task.0)
-            }
-            Trap::SystemCall => "system call instruction in kernel code".into(),
-        }
-    }
-
     fn absent_name(&self, address: u64) -> Option<Vec<u8>> {
         if !self.platform.regions().absent.contains(&address) {
             return None;
@@ -218,10 +191,11 @@ impl Kernel {
         self.worlds().into_iter().find_map(|world| world.absent_at(address))
     }
 
-    fn bug_place(&self, address: u64) -> Option<String> {
+    /// File and line of a BUG, and its flags.
+    fn bug_place(&self, address: u64) -> Option<(String, u16)> {
         let linked = self.modules.at(address)?.linked();
         let bug = linked.bug_at(address)?;
-        Some(format!("{}:{}", self.string_at(bug.file), bug.line))
+        Some((format!("{}:{}", self.string_at(bug.file), bug.line), bug.flags))
     }
 
     fn string_at(&self, address: u64) -> String {
@@ -233,117 +207,48 @@ impl Kernel {
         bytes.to_str_lossy().into_owned()
     }
 
-    fn report(&'static self, trap: Trap, registers: &Registers, reason: &str, number: usize, trace: &[String]) {
-        self.say_block(|text| {
-            let _ = writeln!(text, "{reason}");
-            let mut code = 0;
-            if let Trap::PageFault { write, fetch, protection, .. } = trap {
-                code = u32::from(protection) | u32::from(write) << 1 | u32::from(fetch) << 4;
-                let access = if fetch { "instruction fetch" } else if write { "write access" } else { "read access" };
-                let why = if protection { "permissions violation" } else { "not-present page" };
-                let _ = writeln!(text, "#PF: supervisor {access} in kernel mode");
-                let _ = writeln!(text, "#PF: error_code({code:#06x}) - {why}");
-            }
-            let _ = writeln!(text, "Oops: {code:04x} [#{number}] PREEMPT SMP");
-            let _ = writeln!(text, "{}", self.task_line());
-            let _ = writeln!(text, "RIP: 0010:{}", self.symbolise(registers.rip));
-            let _ = writeln!(text, "Code: {}", self.code_bytes(registers.rip));
-            let r = registers;
-            let _ = writeln!(text, "RSP: 0018:{:016x} EFLAGS: {:08x}", r.rsp, r.rflags);
-            let _ = writeln!(text, "RAX: {:016x} RBX: {:016x} RCX: {:016x}", r.rax, r.rbx, r.rcx);
-            let _ = writeln!(text, "RDX: {:016x} RSI: {:016x} RDI: {:016x}", r.rdx, r.rsi, r.rdi);
-            let _ = writeln!(text, "RBP: {:016x} R08: {:016x} R09: {:016x}", r.rbp, r.r8, r.r9);
-            let _ = writeln!(text, "R10: {:016x} R11: {:016x} R12: {:016x}", r.r10, r.r11, r.r12);
-            let _ = writeln!(text, "R13: {:016x} R14: {:016x} R15: {:016x}", r.r13, r.r14, r.r15);
-            self.write_trace(text, trace);
-            let _ = writeln!(text, "---[ end trace 0000000000000000 ]---");
-        });
-    }
-
-    fn say_block(&self, write: impl FnOnce(&mut String)) {
-        let mut text = String::new();
-        write(&mut text);
-        printk::say(self, 1, &text);
-    }
-
-    fn task_line(&self) -> String {
-        let task = self.tasks.current();
-        let name = self.tasks.name(task).unwrap_or_default();
-        let taints = self.modules.taints();
-        let letters: String = TAINT_LETTERS
-            .iter()
-            .enumerate()
-            .map(|(bit, &letter)| match (bit, taints >> bit & 1) {
-                (0, 0) => 'G',
-                (_, 0) => ' ',
-                _ => letter as char,
-            })
-            .collect();
-        let tainted = if taints == 0 { "Not tainted".into() } else { format!("Tainted: {}", letters.trim_end()) };
-        format!("CPU: 0 PID: {} Comm: {name} {tainted} {}", task.0, self.release())
-    }
-
     /// What the kernel calls itself: the release its modules were built for, when it takes a Linux kernel's.
     pub fn release(&self) -> &str {
         self.linux_world().map_or(&self.options.release, |world| world.release())
-    }
-
-    fn write_trace(&self, text: &mut String, trace: &[String]) {
-        let _ = writeln!(text, "Call Trace:");
-        let _ = writeln!(text, " <TASK>");
-        for line in trace {
-            let _ = writeln!(text, " {line}");
-        }
-        let _ = writeln!(text, " </TASK>");
-        let mut linked_in = String::from("Modules linked in:");
-        for module in self.modules.list() {
-            let _ = write!(linked_in, " {}", module.name);
-            if !module.taints.is_empty() {
-                let _ = write!(linked_in, "({})", module.taints);
-            }
-        }
-        if let Some((name, taints)) = self.modules.last_unloaded() {
-            let _ = write!(linked_in, " [last unloaded: {name}");
-            if !taints.is_empty() {
-                let _ = write!(linked_in, "({taints})");
-            }
-            linked_in.push(']');
-        }
-        let _ = writeln!(text, "{linked_in}");
-    }
-
-    /// The bytes around the instruction, its own first byte in angle brackets, as Linux prints them.
-    fn code_bytes(&self, rip: u64) -> String {
-        let mut out = String::new();
-        for offset in -42i64..22 {
-            let mut byte = [0];
-            let address = rip.wrapping_add_signed(offset);
-            match (self.platform.read(address, &mut byte), offset) {
-                (Ok(()), 0) => {
-                    let _ = write!(out, "<{:02x}> ", byte[0]);
-                }
-                (Ok(()), _) => {
-                    let _ = write!(out, "{:02x} ", byte[0]);
-                }
-                (Err(_), 0) => return "Unable to access opcode bytes".into(),
-                (Err(_), _) => (),
-            }
-        }
-        out.trim_end().into()
     }
 
     /// The return addresses on the running stack, from the call that came from `caller`.
     fn trace_from_here(&'static self, caller: u64) -> Vec<String> {
         let Some(context) = self.tasks.context(self.tasks.current()) else { return Vec::new() };
         let stack = self.platform.stack_of(context);
-        // The call's return address is on the stack, above this function's own frame; the innermost place it is found at is
-        // where the trace begins.
+        // The call's return address is on the stack, above this function's own frame, and below it the caller's frame pointer,
+        // which a bridge put there. The functions in between have copies of the address: the right place is the one from which
+        // the stack can be followed.
         let marker = 0u8;
         let here = (core::ptr::from_ref(&marker).addr() as u64).next_multiple_of(8);
-        let mut places = (here.max(stack.start)..stack.end).step_by(8);
-        let found = places.find(|&at| self.word(at) == Some(caller));
-        let rsp = found.map_or(stack.end, |at| at + 8);
-        self.trace(&Registers { rip: caller, rsp, ..Registers::default() })
+        let places = (here.max(stack.start)..stack.end).step_by(8).filter(|&at| self.word(at) == Some(caller));
+        let frame = |at: u64| Frame {
+            ip: caller,
+            sp: at + 8,
+            bp: self.word(at - 8).unwrap_or(0),
+            exact: false,
+            scratch: None,
+        };
+        let tables = self.unwind_tables();
+        let mut last = Frame { sp: stack.end, ..frame(stack.end) };
+        for at in places {
+            last = frame(at);
+            if self.caller_of(&last, &tables, stack.end).is_some() {
+                break;
+            }
+        }
+        self.trace_from(last, self.tasks.current())
+    }
+
+    fn unwind_tables(&self) -> Vec<Table> {
+        self.modules.all().iter().filter_map(|module| module.linked().orc).collect()
+    }
+
+    /// The caller's frame, by unwind tables or, in modules that have none, by frame pointers.
+    fn caller_of(&self, frame: &Frame, tables: &[Table], end: u64) -> Option<Frame> {
+        let mut read = |address: u64, into: &mut [u8]| self.platform.read(address, into).is_ok();
+        let next = Unwinder::new(*frame, tables, &mut read).step().ok();
+        next.filter(|next| self.modules.at(next.ip).is_some()).or_else(|| self.step_frame_pointer(frame, end))
     }
 
     fn word(&self, address: u64) -> Option<u64> {
@@ -353,32 +258,29 @@ impl Kernel {
     }
 
     fn trace(&'static self, registers: &Registers) -> Vec<String> {
-        let tables: Vec<Table> = self.modules.all().iter().filter_map(|module| module.linked().orc).collect();
-        let stack = self.tasks.context(self.tasks.current()).map_or(0..0, |context| self.platform.stack_of(context));
+        let &Registers { rip: ip, rsp: sp, rbp: bp, .. } = registers;
+        self.trace_from(Frame { ip, sp, bp, exact: true, scratch: None }, self.tasks.current())
+    }
+
+    /// From `frame` outwards, on the stack of `task`.
+    fn trace_from(&'static self, mut frame: Frame, task: TaskId) -> Vec<String> {
+        let tables = self.unwind_tables();
+        let stack = self.tasks.context(task).map_or(0..0, |context| self.platform.stack_of(context));
         let mut lines = Vec::new();
-        let mut read = |address: u64, into: &mut [u8]| self.platform.read(address, into).is_ok();
-        let mut frame = Frame {
-            ip: registers.rip,
-            sp: registers.rsp,
-            bp: registers.rbp,
-            exact: true,
-            scratch: None,
-        };
         let mut certain = true;
         if self.modules.at(frame.ip).is_none() {
             lines.push(format!("? {}", self.symbolise(frame.ip)));
-            match self.next_module_frame(frame.sp, stack.end) {
+            match self.calling_frame(frame.sp, stack.end) {
                 Some(next) => (frame, certain) = (next, false),
                 None => return lines,
             }
         }
         while lines.len() < DEEPEST {
-            lines.push(format!("{}{}", if certain { "" } else { "? " }, self.symbolise(frame.ip)));
-            let mut unwinder = Unwinder::new(frame, &tables, &mut read);
-            let next = unwinder.step().ok().filter(|next| self.modules.at(next.ip).is_some());
-            match next {
+            let name = if frame.exact { self.symbolise(frame.ip) } else { self.symbolise_return(frame.ip) };
+            lines.push(format!("{}{name}", if certain { "" } else { "? " }));
+            match self.caller_of(&frame, &tables, stack.end) {
                 Some(next) => (frame, certain) = (next, true),
-                None => match self.next_module_frame(unwinder.frame().sp.max(frame.sp), stack.end) {
+                None => match self.calling_frame(frame.sp, stack.end) {
                     Some(next) => (frame, certain) = (next, false),
                     None => break,
                 },
@@ -387,18 +289,78 @@ impl Kernel {
         lines
     }
 
+    /// The caller's frame, when the frame pointer leads to a return address into module text.
+    fn step_frame_pointer(&self, frame: &Frame, end: u64) -> Option<Frame> {
+        let bp = frame.bp;
+        if !(frame.sp..end).contains(&bp) {
+            return None;
+        }
+        let (saved, ip) = (self.word(bp)?, self.word(bp + 8)?);
+        self.is_return_address(ip).then_some(Frame { ip, sp: bp + 16, bp: saved, exact: false, scratch: None })
+    }
+
+    /// A call may be the last instruction of its function: the name is that of the call, the distance that of the return.
+    fn symbolise_return(&self, address: u64) -> String {
+        match self.modules.symbolise(address.wrapping_sub(1)) {
+            Some((name, distance, size, module)) => format!("{name}+{:#x}/{size:#x} [{module}]", distance + 1),
+            None => self.symbolise(address),
+        }
+    }
+
+    fn is_return_address(&self, word: u64) -> bool {
+        let last = word.wrapping_sub(1);
+        let in_text = self.modules.at(last).is_some_and(|module| module.linked().text_contains(last).is_some());
+        in_text && self.follows_call(word)
+    }
+
+    /// The next word on the stack that is a return address into a bridge, and where it is.
+    fn next_bridge(&self, from: u64, end: u64) -> Option<(u64, u64)> {
+        let worlds = self.worlds();
+        let text = &self.platform.regions().text;
+        let words = (from.next_multiple_of(8)..end).step_by(8).filter_map(|at| Some((at, self.word(at)?)));
+        let mut returns = words.filter(|(_, word)| text.contains(word) && self.follows_call(*word));
+        returns.find(|(_, word)| worlds.iter().any(|world| world.name_of(*word).is_some()))
+    }
+
+    /// The module frame that called into the kernel's code, which is running at `from`: behind the bridge it went through.
+    fn calling_frame(&self, from: u64, end: u64) -> Option<Frame> {
+        let frame = |at: u64| {
+            let ip = self.word(at)?;
+            let bp = self.word(at - 8).unwrap_or(0);
+            self.is_return_address(ip).then_some(Frame { ip, sp: at + 8, bp, exact: false, scratch: None })
+        };
+        self.next_bridge(from, end)
+            .and_then(|(at, _)| (at + 8..end).step_by(8).take(BRIDGE_WORDS).find_map(frame))
+            .or_else(|| self.next_module_frame(from, end))
+    }
+
     /// The next word on the stack that is a return address into module text.
     fn next_module_frame(&self, from: u64, end: u64) -> Option<Frame> {
+        // A stack pointer that was lost points anywhere; no stack is larger than this.
+        if end.saturating_sub(from) > 2 << 20 {
+            return None;
+        }
         let mut at = from.next_multiple_of(8);
         while at + 8 <= end {
-            let word = self.word(at)?;
-            let in_text = self.modules.at(word).is_some_and(|module| module.linked().text_contains(word).is_some());
-            if in_text && self.follows_call(word) {
+            let Some(word) = self.word(at) else {
+                // A stack pointer in the guard page: the stack begins behind it.
+                at = (at + 1).next_multiple_of(4096);
+                continue;
+            };
+            if self.is_return_address(word) {
                 return Some(Frame { ip: word, sp: at + 8, bp: 0, exact: false, scratch: None });
             }
             at += 8;
         }
         None
+    }
+
+    /// Where the direct call before the return address `address` leads.
+    fn call_target(&self, address: u64) -> Option<u64> {
+        let mut bytes = [0; 5];
+        self.platform.read(address - 5, &mut bytes).ok()?;
+        let [0xe8, distance @ ..] = bytes else { return None };
+        Some(address.wrapping_add_signed(i32::from_le_bytes(distance).into()))
     }
 
     /// Whether the bytes before `address` are a call: `e8 rel32`, or `ff /2` in its short forms.
@@ -407,6 +369,6 @@ impl Kernel {
         if self.platform.read(address - 7, &mut bytes).is_err() {
             return false;
         }
-        bytes[2] == 0xe8 || (2..6).any(|at| bytes[at] == 0xff && bytes[at + 1] >> 3 & 7 == 2)
+        bytes[2] == 0xe8 || (1..6).any(|at| bytes[at] == 0xff && bytes[at + 1] >> 3 & 7 == 2)
     }
 }

@@ -325,6 +325,7 @@ impl Tasks {
         drop(table);
         if killed {
             kernel.work.worker_died(id);
+            kernel.softirq_died(id);
         }
     }
 

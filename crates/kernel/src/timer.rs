@@ -5,6 +5,7 @@ use alloc::collections::BTreeMap;
 use hashbrown::HashMap;
 
 use crate::lock::Lock;
+use crate::task::TaskId;
 use crate::{Kernel, kernel};
 
 /// What a timer calls when it fires, with the timer's key. Runs on the soft-interrupt task.
@@ -49,6 +50,11 @@ impl Timers {
         self.0.lock().firing
     }
 
+    /// The task that called timers was killed: the one whose function ran is over.
+    pub(crate) fn abandon(&self) {
+        self.0.lock().firing = None;
+    }
+
     /// When the next timer is due.
     pub fn next(&self) -> Option<u64> {
         self.0.lock().by_time.first_key_value().map(|((at, _), _)| *at)
@@ -91,6 +97,15 @@ impl Queue {
 }
 
 impl Kernel {
+    /// A task was killed: if it ran timers, the next one that is due gets a new task.
+    pub(crate) fn softirq_died(&self, id: TaskId) {
+        let mut softirq = self.softirq.lock();
+        if *softirq == Some(id) {
+            *softirq = None;
+            self.timers.abandon();
+        }
+    }
+
     /// Makes the task that runs timers ready. It is made at the first call.
     pub(crate) fn wake_softirq(&'static self) {
         let known = *self.softirq.lock();

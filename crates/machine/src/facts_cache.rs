@@ -134,8 +134,7 @@ pub fn open_in(folder: Option<&Path>, path: &Path) -> Result<FactsBytes, FactsCa
         return Ok(facts);
     }
     let file = fs::read(path).map_err(unread)?;
-    let image =
-        KernelImage::read(&file).map_err(|error| FactsCacheError::Kernel { path: path.to_owned(), error })?;
+    let image = KernelImage::read(&file).map_err(|error| FactsCacheError::Kernel { path: path.to_owned(), error })?;
     let facts = Facts::build(&image);
     if let Some(cached) = &cached {
         // Without a cache the next run takes longer, and that is all.
@@ -148,9 +147,8 @@ fn map(path: &Path) -> io::Result<FactsBytes> {
     let file = File::open(path)?;
     let length = usize::try_from(file.metadata()?.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
     // SAFETY: a new private mapping where the system likes; the descriptor is open. Length 0 is refused by the system.
-    let base = unsafe {
-        libc::mmap(std::ptr::null_mut(), length, libc::PROT_READ, libc::MAP_PRIVATE, file.as_raw_fd(), 0)
-    };
+    let base =
+        unsafe { libc::mmap(std::ptr::null_mut(), length, libc::PROT_READ, libc::MAP_PRIVATE, file.as_raw_fd(), 0) };
     if base == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }

@@ -34,6 +34,4 @@ pub use ferrmod_kernel::LoadFlags;
 pub use facts_cache::FactsBytes;
 pub use options::{BootError, LoadOutcome, MachineError, Options, Outcome};
 pub use supervisor::{Fetch, Fetched, LogSink, Machine};
-pub use value::{
-    Allocation, Argument, Called, LogLine, Memory, ModuleState, ModuleStatus, Registration, Report, Task,
-};
+pub use value::{Allocation, Argument, Called, LogLine, Memory, ModuleState, ModuleStatus, Registration, Report, Task};

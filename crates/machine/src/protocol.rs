@@ -72,6 +72,9 @@ pub(crate) enum Request<'a> {
     ListDirectory {
         path: &'a str,
     },
+    Mode {
+        path: &'a str,
+    },
     Symbol {
         #[serde(with = "serde_bytes")]
         name: &'a [u8],

@@ -137,6 +137,17 @@ impl Machine {
         })
     }
 
+    /// Type and permissions of a file of the machine, as `st_mode` has them.
+    ///
+    /// # Errors
+    /// [`MachineError`] when the machine is gone.
+    pub fn mode(&mut self, path: &str) -> Result<Outcome<u32>, MachineError> {
+        outcome(self.ask_now(Request::Mode { path })?, |response| match response {
+            Response::Number(mode) => mode.try_into().ok(),
+            _ => None,
+        })
+    }
+
     /// The address of an exported symbol, of the kernel or of a module.
     ///
     /// # Errors

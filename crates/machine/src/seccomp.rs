@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
-    sock_filter,
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    TargetArch, sock_filter,
 };
 
 use crate::child::CONTROL;
@@ -72,12 +72,8 @@ fn make() -> Result<Program, seccompiler::BackendError> {
     let abort = SeccompCondition::new(2, SeccompCmpArgLen::Dword, Eq, libc::SIGABRT as u64)?;
     rules.insert(libc::SYS_tgkill, vec![SeccompRule::new(vec![own, abort])?]);
 
-    let filter = SeccompFilter::new(
-        rules,
-        SeccompAction::Errno(libc::EPERM as u32),
-        SeccompAction::Allow,
-        TargetArch::x86_64,
-    )?;
+    let filter =
+        SeccompFilter::new(rules, SeccompAction::Errno(libc::EPERM as u32), SeccompAction::Allow, TargetArch::x86_64)?;
     let body: BpfProgram = filter.try_into()?;
     let mut program = modules_make_none();
     program.extend(body);
@@ -88,8 +84,10 @@ fn make() -> Result<Program, seccompiler::BackendError> {
 /// one that it tries is worth an oops rather than an error number nobody reads.
 fn modules_make_none() -> Vec<sock_filter> {
     // Offsets in `struct seccomp_data`: arch 4, instruction_pointer 8 (low half) and 12 (high half).
-    let load = |offset| sock_filter { code: (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16, jt: 0, jf: 0, k: offset };
-    let jump = |test: u32, value, jt, jf| sock_filter { code: (libc::BPF_JMP | test | libc::BPF_K) as u16, jt, jf, k: value };
+    let load =
+        |offset| sock_filter { code: (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16, jt: 0, jf: 0, k: offset };
+    let jump =
+        |test: u32, value, jt, jf| sock_filter { code: (libc::BPF_JMP | test | libc::BPF_K) as u16, jt, jf, k: value };
     const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
     vec![
         load(4),

@@ -359,9 +359,8 @@ impl Machine {
 
     fn fetched(&mut self, name: &[u8]) -> Result<(), MachineError> {
         let found = std::str::from_utf8(name).ok().and_then(|name| (self.fetch)(name));
-        let modules = found.as_ref().map(|found| {
-            found.iter().map(|(bytes, arguments)| Module { bytes, arguments }).collect()
-        });
+        let modules =
+            found.as_ref().map(|found| found.iter().map(|(bytes, arguments)| Module { bytes, arguments }).collect());
         match self.say(&Down::Fetched(modules)) {
             // Too large to be handed over is as good as not there.
             Err(MachineError::TooLarge { .. }) => self.say(&Down::Fetched(None)).map(drop),

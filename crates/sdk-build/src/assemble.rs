@@ -63,10 +63,7 @@ const THIS_MODULE: &str = ".gnu.linkonce.this_module";
 
 /// Sections that are kept although nothing refers to them.
 fn is_root(name: &str) -> bool {
-    matches!(
-        name,
-        THIS_MODULE | ".modinfo" | "__param" | "__ksymtab" | "__ksymtab_gpl" | "__kcrctab" | "__kcrctab_gpl"
-    )
+    matches!(name, THIS_MODULE | ".modinfo" | "__param" | "__ksymtab" | "__ksymtab_gpl" | "__kcrctab" | "__kcrctab_gpl")
 }
 
 /// What the SDK's macros leave for this step; it is not copied.
@@ -272,8 +269,23 @@ impl Notes {
     }
 }
 
-/// The name to show for a symbol: its path when that is one word, as `/proc/kallsyms` needs it.
+/// The name to show for a symbol: its path, in one word because `/proc/kallsyms` is read word by word.
 pub(crate) fn demangled(name: &str) -> String {
     let path = format!("{:#}", rustc_demangle::demangle(name));
-    if path.chars().any(|letter| letter.is_whitespace() || letter.is_control()) { name.into() } else { path }
+    path.chars().map(|letter| if letter.is_whitespace() || letter.is_control() { '_' } else { letter }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_one_word() {
+        assert_eq!(demangled("init_module"), "init_module");
+        assert_eq!(demangled("_ZN5crash8go_wrong17h0123456789abcdefE"), "crash::go_wrong");
+        assert_eq!(
+            demangled("_ZN44_$LT$$RF$T$u20$as$u20$core..fmt..Display$GT$3fmt17h8396827787e55656E"),
+            "<&T_as_core::fmt::Display>::fmt"
+        );
+    }
 }

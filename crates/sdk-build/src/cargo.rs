@@ -113,8 +113,7 @@ pub fn build(manifest: &Path, options: &Options) -> Result<Assembled, BuildError
     let messages = String::from_utf8_lossy(&output.stdout);
     let path = archive_in(&messages).ok_or_else(|| BuildError::NoArchive { manifest: manifest.into() })?;
     let archive = std::fs::read(&path).map_err(|error| BuildError::Read { path, error })?;
-    assemble(&archive, options.in_tree)
-        .map_err(|error| BuildError::Assemble { manifest: manifest.into(), error })
+    assemble(&archive, options.in_tree).map_err(|error| BuildError::Assemble { manifest: manifest.into(), error })
 }
 
 /// Whether a variable tells about the cargo that started this program (as a build script or a test) and would steer the one
@@ -134,7 +133,9 @@ fn archive_in(messages: &str) -> Option<PathBuf> {
         line.contains(r#""reason":"compiler-artifact""#) && line.contains(r#""crate_types":["staticlib"]"#)
     })?;
     let (_, files) = line.split_once(r#""filenames":["#)?;
-    strings(files.split_once(']').map_or(files, |(files, _)| files)).find(|file| file.ends_with(".a")).map(PathBuf::from)
+    strings(files.split_once(']').map_or(files, |(files, _)| files))
+        .find(|file| file.ends_with(".a"))
+        .map(PathBuf::from)
 }
 
 /// The strings of a JSON array of strings.

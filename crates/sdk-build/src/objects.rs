@@ -82,9 +82,8 @@ impl<'a> Objects<'a> {
 
     /// Name, type, flags, size and alignment.
     pub(crate) fn header(&self, id: SectionId) -> Result<Header<'a>, AssembleError> {
-        let section = self.objects[id.object]
-            .section_by_index(SectionIndex(id.section))
-            .map_err(AssembleError::Archive)?;
+        let section =
+            self.objects[id.object].section_by_index(SectionIndex(id.section)).map_err(AssembleError::Archive)?;
         let SectionFlags::Elf { sh_type: kind, sh_flags: flags } = section.flags() else {
             return Ok(Header::default());
         };

@@ -33,12 +33,7 @@ impl Output {
     }
 
     /// Copies an input section behind what is there.
-    pub(crate) fn copy(
-        &mut self,
-        objects: &Objects<'_>,
-        input: SectionId,
-        place: Place,
-    ) -> Result<(), AssembleError> {
+    pub(crate) fn copy(&mut self, objects: &Objects<'_>, input: SectionId, place: Place) -> Result<(), AssembleError> {
         let (header, data) = (objects.header(input)?, objects.data(input)?);
         let section = self.sections.entry(place).or_default();
         let start = section.size.next_multiple_of(header.align);

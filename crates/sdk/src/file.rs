@@ -45,9 +45,8 @@ impl<T: CharDevice> File<T> {
         let data = Arc::as_ptr(&content).expose_provenance();
         // SAFETY: path and operations live during the call; `data` is what both functions expect, and lives until the file is
         // removed.
-        let returned = unsafe {
-            kernel::ferrmod_file_add(path.as_ptr(), path.len(), mode.into(), &Self::OPERATIONS, data)
-        };
+        let returned =
+            unsafe { kernel::ferrmod_file_add(path.as_ptr(), path.len(), mode.into(), &Self::OPERATIONS, data) };
         Error::check(returned).map(|handle| Self { handle, content })
     }
 }
@@ -70,9 +69,8 @@ fn returned(result: Result<usize>) -> isize {
 unsafe extern "C" fn read<T: CharDevice>(data: usize, offset: u64, buffer: *mut u8, length: usize) -> isize {
     // SAFETY: `data` is the content `File::add` gave, which lives until the file is removed; the kernel hands over a buffer of
     // this length that is nobody else's during the call.
-    let (content, buffer) = unsafe {
-        (&*core::ptr::with_exposed_provenance::<T>(data), core::slice::from_raw_parts_mut(buffer, length))
-    };
+    let (content, buffer) =
+        unsafe { (&*core::ptr::with_exposed_provenance::<T>(data), core::slice::from_raw_parts_mut(buffer, length)) };
     returned(content.read(offset, buffer))
 }
 

@@ -68,9 +68,8 @@ fn parse_standard(kind: &str, text: Option<&[u8]>, mut value: u64) -> Result<u64
 
 fn show_standard(kind: &str, value: u64, buffer: &mut [u8]) -> Result<usize> {
     // SAFETY: the text lives and the buffer is ours during the call.
-    let returned = unsafe {
-        kernel::ferrmod_param_show(kind.as_ptr(), kind.len(), value, buffer.as_mut_ptr(), buffer.len())
-    };
+    let returned =
+        unsafe { kernel::ferrmod_param_show(kind.as_ptr(), kind.len(), value, buffer.as_mut_ptr(), buffer.len()) };
     Error::check(returned).map(|length| (length as usize).min(buffer.len()))
 }
 
@@ -182,9 +181,8 @@ unsafe extern "C" fn set<T: ParamType>(text: *const u8, parameter: *const Kernel
 
 unsafe extern "C" fn get<T: ParamType>(buffer: *mut u8, parameter: *const KernelParam) -> i32 {
     // SAFETY: as in `set`; the buffer has a page.
-    let (parameter, buffer) = unsafe {
-        (&*(*parameter).value.cast::<Param<T>>(), core::slice::from_raw_parts_mut(buffer, SHOWN_MAX))
-    };
+    let (parameter, buffer) =
+        unsafe { (&*(*parameter).value.cast::<Param<T>>(), core::slice::from_raw_parts_mut(buffer, SHOWN_MAX)) };
     let (room, newline) = buffer.split_at_mut(SHOWN_MAX - 1);
     match parameter.get().show(room) {
         Ok(length) if length < room.len() => {

@@ -22,21 +22,25 @@ ferrmod_sdk::module! {
 struct Crash;
 
 /// Reads a list with the worst of indices: an ordinary Rust panic.
+#[inline(never)]
 fn read_past_the_end() -> u32 {
     let list: Vec<u32> = (0..3).collect();
     list[black_box(3)]
 }
 
+#[inline(never)]
 fn read_null() -> u32 {
     // SAFETY: none; this is the bug.
     unsafe { black_box(core::ptr::null::<u32>()).wrapping_add(4).read_volatile() }
 }
 
+#[inline(never)]
 fn write_to_code() {
     // SAFETY: none; the kernel maps code without write access.
     unsafe { black_box(write_to_code as *mut u8).write_volatile(0) }
 }
 
+#[inline(never)]
 fn jump_into_data() {
     static DATA: [u8; 16] = [0xc3; 16];
     // SAFETY: none; the kernel maps data without execute access.
@@ -49,12 +53,13 @@ fn recurse(depth: u64) -> u64 {
     recurse(depth + 1) + frame[0]
 }
 
-#[cfg(target_arch = "x86_64")]
+#[inline(never)]
 fn halt_the_processor() {
     // SAFETY: none; `hlt` is for the kernel's own code.
     unsafe { core::arch::asm!("hlt") }
 }
 
+#[inline(never)]
 fn divide() -> u32 {
     let result: u32;
     // Rust checks its divisions, so this one is the processor's own.
@@ -65,6 +70,7 @@ fn divide() -> u32 {
     result
 }
 
+#[inline(never)]
 fn free_twice() {
     let block = Vec::<u64>::with_capacity(black_box(8));
     // SAFETY: none; the copy is freed, and then the block itself.
@@ -72,6 +78,7 @@ fn free_twice() {
     drop(block);
 }
 
+#[inline(never)]
 fn go_wrong(how: &str) -> Result {
     match how {
         "null" => drop(black_box(read_null())),

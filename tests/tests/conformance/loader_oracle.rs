@@ -30,9 +30,11 @@ const NO_FILE: [(&str, &str); 3] = [
     ("base/srcversion", "it is a sum over sources that were written anew for these tests"),
 ];
 
-/// What Linux prints and this kernel does not: its own dumps of the stack and of the machine it runs on.
+/// What Linux prints and this kernel does not: dumps of its own stack and of the machine it runs on, and the second CPU.
 fn is_dump(text: &str) -> bool {
-    ["CPU: ", "Hardware name: ", "Call Trace:", " "].iter().any(|start| text.starts_with(start))
+    let registers = ["RIP: 0033", "Code: ", "RSP: ", "RAX: ", "RDX: ", "RBP: ", "R10: ", "R13: "];
+    let machine = ["CPU: ", "Hardware name: ", "Call Trace:", " ", "pcpu 1 "];
+    registers.iter().chain(&machine).any(|start| text.starts_with(start))
 }
 
 /// Hexadecimal numbers of 16 digits, and what a relocation found, masked: they are or depend on addresses.
@@ -126,6 +128,12 @@ fn without_address(line: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
+/// Without the digits at the end of names the compiler numbers.
+fn unnumbered(line: &str) -> String {
+    let (symbol, module) = line.split_once('\t').unwrap_or((line, ""));
+    format!("{}\t{module}", symbol.trim_end_matches(|digit: char| digit.is_ascii_digit()))
+}
+
 /// Looks at what the recording looked at; what is there instead.
 fn look(stage: &mut Stage, seen: &Line<'_>) -> Result<(), String> {
     match *seen {
@@ -137,12 +145,28 @@ fn look(stage: &mut Stage, seen: &Line<'_>) -> Result<(), String> {
             Err(ours) if ours == error => Ok(()),
             other => Err(format!("{other:?}")),
         },
-        Line::Node { path, .. } => {
-            let (folder, name) = path.rsplit_once('/').unwrap();
-            match stage.machine.list_directory(folder).unwrap() {
-                Outcome::Done(names) if names.iter().any(|other| other == name) => Ok(()),
-                other => Err(format!("{other:?}")),
+        Line::Node { path, mode, size, folder } => {
+            let theirs = if folder { 0o040_000 } else { 0o100_000 } | u32::from(mode);
+            match stage.machine.mode(path).unwrap() {
+                Outcome::Done(ours) if ours == theirs => (),
+                other => return Err(format!("{other:?}")),
             }
+            let (above, name) = path.rsplit_once('/').unwrap();
+            match stage.machine.list_directory(above).unwrap() {
+                Outcome::Done(names) if names.iter().any(|other| other == name) => (),
+                other => return Err(format!("{other:?}")),
+            }
+            // A binary file's size is its content's, an attribute's a page and an address's the length of one.
+            if path.contains("/notes/") {
+                let ours = stage.machine.read_file(path).unwrap().done().map(|bytes| bytes.len() as u64);
+                return if ours == Some(size) { Ok(()) } else { Err(format!("{ours:?} bytes")) };
+            }
+            Ok(())
+        }
+        Line::Symbol { kind, name, module, .. } => {
+            let listed = stage.read("/proc/kallsyms").unwrap();
+            let end = format!(" {kind} {name}\t[{module}]");
+            if listed.lines().any(|line| unnumbered(line).ends_with(&unnumbered(&end))) { Ok(()) } else { Err(listed) }
         }
         _ => Ok(()),
     }

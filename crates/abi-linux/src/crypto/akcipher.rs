@@ -10,7 +10,7 @@ use crate::ram;
 
 layout! {
     pub(crate) mod akcipher_alg = "akcipher_alg" {
-        sign, verify, encrypt, decrypt, set_pub_key, set_priv_key, max_size, init, exit, base,
+        sign, verify, encrypt, decrypt, set_priv_key, init, exit, base,
     }
     pub(crate) mod crypto_akcipher = "crypto_akcipher" { base }
     pub(crate) mod akcipher_instance = "akcipher_instance" { free, alg, base = "s.base" }

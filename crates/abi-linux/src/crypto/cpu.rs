@@ -11,7 +11,6 @@ layout! {
     mod cpuinfo_x86 = "cpuinfo_x86" {
         x86, x86_vendor, x86_model, x86_stepping, x86_virt_bits, x86_phys_bits, extended_cpuid_level, cpuid_level,
         x86_capability, x86_vendor_id, x86_model_id, x86_cache_alignment, x86_max_cores, x86_clflush_size, booted_cores,
-        loops_per_jiffy,
     }
     mod x86_cpu_id = "x86_cpu_id" { vendor, family, model, steppings, feature, flags }
 }

@@ -14,7 +14,7 @@ use crate::{ram, slab};
 
 layout! {
     mod aead_geniv_ctx = "aead_geniv_ctx" { child, sknull, salt }
-    mod aead_request = "aead_request" { base }
+    mod aead_request = "aead_request" {}
 }
 
 /// The functions of this file.

@@ -30,12 +30,14 @@ pub(crate) mod cipher;
 pub(crate) mod cpu;
 pub(crate) mod ctr;
 pub(crate) mod digests;
+pub(crate) mod dmaengine;
 pub(crate) mod geniv;
 pub(crate) mod hmac;
 pub(crate) mod instances;
 pub(crate) mod keys;
 pub(crate) mod kinds;
 pub(crate) mod kpp;
+pub(crate) mod lz4;
 pub(crate) mod null;
 pub(crate) mod oid;
 pub(crate) mod padata;
@@ -46,6 +48,7 @@ pub(crate) mod scatterwalk;
 pub(crate) mod sha3;
 pub(crate) mod shash;
 pub(crate) mod skcipher;
+pub(crate) mod sums;
 pub(crate) mod templates;
 pub(crate) mod transforms;
 pub(crate) mod walk;
@@ -60,10 +63,10 @@ layout! {
         coa_decompress = "cra_u.compress.coa_decompress",
     }
     pub(crate) mod crypto_tfm = "crypto_tfm" { refcnt, crt_flags, node, exit, alg = "__crt_alg", ctx = "__crt_ctx" }
-    pub(crate) mod crypto_instance = "crypto_instance" { alg, tmpl, list, spawns, ctx = "__ctx" }
+    pub(crate) mod crypto_instance = "crypto_instance" { tmpl, list, spawns, ctx = "__ctx" }
     pub(crate) mod crypto_spawn = "crypto_spawn" { list, alg, inst, next, frontend, mask, dead, registered }
     pub(crate) mod crypto_template = "crypto_template" { list, instances, module, create, name }
-    pub(crate) mod crypto_async_request = "crypto_async_request" { list, complete, data, tfm, flags }
+    pub(crate) mod crypto_async_request = "crypto_async_request" { list, data, tfm, flags }
 }
 
 /// The number of the type in `cra_flags`, and the types.
@@ -106,10 +109,9 @@ pub(crate) const FIPS_INTERNAL: u32 = 0x2_0000;
 /// `CRYPTO_ALG_INHERITED_FLAGS`
 pub(crate) const INHERITED: u32 = ASYNC | NEED_FALLBACK | ALLOCATES_MEMORY;
 
-/// `CRYPTO_TFM_NEED_KEY`, `CRYPTO_TFM_REQ_MASK`, `CRYPTO_TFM_REQ_MAY_SLEEP`, `CRYPTO_TFM_REQ_MAY_BACKLOG`
+/// `CRYPTO_TFM_NEED_KEY`, `CRYPTO_TFM_REQ_MASK`, `CRYPTO_TFM_REQ_MAY_BACKLOG`
 pub(crate) const NEED_KEY: u32 = 1;
 pub(crate) const REQ_MASK: u32 = 0xf_ff00;
-pub(crate) const MAY_SLEEP: u32 = 0x200;
 pub(crate) const MAY_BACKLOG: u32 = 0x400;
 
 /// `CRYPTO_MAX_ALG_NAME`

@@ -13,7 +13,7 @@ use crate::export::{Export, exports};
 use crate::ram;
 
 /// The functions of this file.
-pub(crate) static EXPORTS: &[Export] = exports![c look_up_OID, c sprint_oid, c sprint_OID, c parse_OID];
+pub(crate) static EXPORTS: &[Export] = exports![c look_up_OID = look_up, c sprint_oid, c sprint_OID = sprint_number, c parse_OID = parse];
 
 /// The names in `enum OID` and what they stand for.
 const NAMES: &[(&str, &str)] = &[
@@ -168,13 +168,13 @@ fn number_of(bytes: &[u8]) -> i32 {
 }
 
 /// `enum OID look_up_OID(const void *data, size_t datasize)`
-extern "C" fn look_up_OID(data: u64, size: u64) -> i32 {
+extern "C" fn look_up(data: u64, size: u64) -> i32 {
     // SAFETY: the module's bytes.
     number_of(unsafe { ram::bytes(data, size) })
 }
 
 /// `int parse_OID(const void *data, size_t datasize, enum OID *)`: `data` starts with tag and length.
-extern "C" fn parse_OID(data: u64, size: u64, out: u64) -> i32 {
+extern "C" fn parse(data: u64, size: u64, out: u64) -> i32 {
     // SAFETY: the module's bytes and variable.
     unsafe {
         match ram::bytes(data, size) {
@@ -216,7 +216,7 @@ extern "C" fn sprint_oid(data: u64, size: u64, buffer: u64, room: u64) -> i32 {
 }
 
 /// `int sprint_OID(enum OID, char *buffer, size_t bufsize)`
-extern "C" fn sprint_OID(number: i32, buffer: u64, room: u64) -> i32 {
+extern "C" fn sprint_number(number: i32, buffer: u64, room: u64) -> i32 {
     let btf = facts().btf();
     let known = NAMES.iter().find(|(name, _)| btf.enum_value(name) == Some(i64::from(number)));
     match known {

@@ -9,7 +9,7 @@ use crate::{ram, slab};
 layout! {
     pub(crate) mod scatterlist = "scatterlist" { page_link, offset, length }
     mod sg_mapping_iter = "sg_mapping_iter" {
-        page, addr, length, consumed, sg = "piter.sg", pgoffset = "piter.sg_pgoffset", nents = "piter.__nents",
+        page, addr, length, consumed, sg = "piter.sg", nents = "piter.__nents",
         offset = "__offset", remaining = "__remaining", flags = "__flags",
     }
     mod sg_page_iter = "sg_page_iter" { sg, sg_pgoffset, nents = "__nents", advance = "__pg_advance" }

@@ -19,7 +19,7 @@ layout! {
         base,
     }
     pub(crate) mod crypto_skcipher = "crypto_skcipher" { reqsize, base }
-    pub(crate) mod skcipher_request = "skcipher_request" { cryptlen, iv, src, dst, base, ctx = "__ctx" }
+    pub(crate) mod skcipher_request = "skcipher_request" { cryptlen, iv, src, dst, base }
     pub(crate) mod skcipher_instance = "skcipher_instance" { free, alg, base = "s.base" }
 }
 

@@ -138,6 +138,18 @@ fn create(name: u64, caller: u64) -> u64 {
     }
 }
 
+/// A class of the kernel's own; 0 without memory.
+pub(crate) fn own(name: &'static str, devnode: u64) -> u64 {
+    let text = crate::printf::duplicate(name.as_bytes(), 0, 0);
+    let made = create(text, 0);
+    if text == 0 || Errno::from_pointer(made).is_some() {
+        return 0;
+    }
+    // SAFETY: the class just made.
+    unsafe { class::devnode.set(made, devnode) };
+    made
+}
+
 extern "C" fn class_create_release(of: u64) {
     slab::release(of, 0);
 }

@@ -12,7 +12,6 @@ use hashbrown::HashMap;
 
 use crate::export::{Export, exports};
 use crate::kobject::{self, kobject as c_kobject, kset};
-use crate::ram::VaList;
 use crate::{locks, printf, ram, slab, symbols, sysfs, uevent, vfs};
 
 pub(crate) mod bus;
@@ -419,6 +418,10 @@ extern "C" fn device_unregister(dev: u64) {
     delete(dev);
     kobject::put(object(dev));
 }
+/// Takes a device away and gives its first reference back.
+pub(crate) fn destroy(dev: u64) {
+    device_unregister(dev);
+}
 extern "C" fn get_device(dev: u64) -> u64 {
     if dev != 0 {
         kobject::get(object(dev));
@@ -497,8 +500,13 @@ extern "C" fn device_create(class: u64, parent: u64, number: u32, data: u64, for
 /// the first of the list here.
 extern "C" fn device_create_with_groups(class: u64, parent: u64, number: u32, data: u64, groups: u64, list: u64) -> u64 {
     let caller = ram::caller();
-    // SAFETY: the bridge's list, which begins with the format.
-    let format = unsafe { (*(list as *mut VaList)).next() };
+    // SAFETY: the bridge's list (psABI, "The va_list Type"): its first 32-bit number is the offset of the next register in
+    // the area that its last word points at, and the format came in the sixth register.
+    let format = unsafe {
+        let offset: u32 = ram::get(list);
+        ram::put(list, offset + 8);
+        ram::get(ram::get::<u64>(list + 16) + u64::from(offset))
+    };
     create(class, parent, number, data, groups, &printf::text_of(format, list), caller).unwrap_or_else(Errno::to_pointer)
 }
 /// The device of a class with a number.

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 
 use ferrmod_kernel::files::{self, FileOperations};
 use ferrmod_kernel::lock::Lock;
-use ferrmod_kernel::{Errno, kernel};
+use ferrmod_kernel::{Errno, Kernel, kernel};
 use hashbrown::HashMap;
 
 use crate::field::{Field, layout};
@@ -99,6 +99,22 @@ pub(crate) struct Node {
 static NODES: Lock<BTreeMap<String, Arc<Node>>> = Lock::new(BTreeMap::new());
 /// The `proc_dir_entry` of each inode that is open.
 static ENTRIES: Lock<Option<HashMap<u64, u64>>> = Lock::new(None);
+
+/// Adds the files that the kernel itself has in a Linux world.
+pub(crate) fn begin(kernel: &Kernel) {
+    for directory in ["/proc/fs", "/proc/driver", "/proc/bus", "/proc/irq", "/proc/scsi", "/proc/tty/driver", "/proc/acpi"] {
+        kernel.files.make_directories(directory);
+    }
+    let plain: [(&str, fn() -> Vec<u8>); 3] = [
+        ("/proc/devices", chrdev::list),
+        ("/proc/net/protocols", crate::net::sockets::protocols),
+        ("/proc/ferrmod-uevents", crate::uevent::list),
+    ];
+    for (path, read) in plain {
+        // The tree is new: nothing is in the way.
+        let _ = kernel.files.add(path, files::read_only(0o444, read));
+    }
+}
 
 struct NodeFile(Arc<Node>);
 

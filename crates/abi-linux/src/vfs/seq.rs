@@ -369,7 +369,8 @@ extern "C" fn seq_puts(at: u64, text: u64) {
 }
 extern "C" fn seq_write(at: u64, data: u64, length: u64) -> i32 {
     // SAFETY: the module's bytes.
-    if Buffer { at }.append(unsafe { ram::bytes(data, length) }) { 0 } else { -1 }
+    let fits = Buffer { at }.append(unsafe { ram::bytes(data, length) });
+    if fits { 0 } else { -1 }
 }
 extern "C" fn seq_put_decimal_ull(at: u64, before: u64, number: u64) {
     seq_puts(at, before);

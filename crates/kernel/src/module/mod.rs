@@ -8,7 +8,7 @@ use core::ops::Range;
 use core::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use bstr::{BStr, BString, ByteSlice};
-use ferrmod_linker::{Linked, PartKind};
+use ferrmod_linker::{Linked, PartKind, SymbolView};
 use hashbrown::HashMap;
 
 use crate::lock::Lock;
@@ -143,6 +143,11 @@ impl Module {
     /// Offset and size of its per-CPU variables.
     pub fn percpu(&self) -> Option<(u64, u64)> {
         self.memory.percpu()
+    }
+
+    /// The names, addresses and sizes of its notes.
+    pub(crate) fn notes(&self) -> impl Iterator<Item = &(BString, u64, u64)> {
+        self.sections.iter().filter(|(name, ..)| name.starts_with(b".note"))
     }
 
     /// Taint bits of this module.
@@ -335,12 +340,16 @@ impl Modules {
         self.0.lock().taints |= bits;
     }
 
-    /// The name and distance of the symbol `address` lies in, and the module's name.
+    /// The name of the symbol `address` lies in, the distance from its start, the distance from there to the next symbol
+    /// (which is what Linux calls its size), and the module's name.
     pub fn symbolise(&self, address: u64) -> Option<(BString, u64, u64, BString)> {
         let module = self.at(address)?;
         let linked = module.linked();
         let (symbol, distance) = linked.symbol_at(address)?;
-        Some((symbol.name.into(), distance, u64::from(symbol.size), module.name.clone()))
+        let part = module.part(linked.text_contains(address)?);
+        let behind = |other: &SymbolView<'_>| address < other.address && other.address < part.end && is_name(other.name);
+        let next = linked.symbols().filter(behind).map(|other| other.address).min().unwrap_or(part.end);
+        Some((symbol.name.into(), distance, next - symbol.address, module.name.clone()))
     }
 
     /// Whether a message printed once per boot is due: `bit` of a set the kernel keeps.
@@ -366,6 +375,11 @@ impl Kernel {
         }
         Ok(())
     }
+}
+
+/// Whether a person would call something so: the compiler's own labels are no names.
+fn is_name(name: &BStr) -> bool {
+    !name.starts_with(b".L") && !name.starts_with(b"L0\x01") && !name.starts_with(b"$")
 }
 
 fn name_is(name: &BStr, other: &[u8]) -> bool {

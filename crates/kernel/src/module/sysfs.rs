@@ -68,6 +68,20 @@ impl SysModule {
         ))
     }
 
+    /// A note section's bytes.
+    fn note(&self, module: &Module, name: &str) -> Option<Node> {
+        let &(_, address, size) = module.notes().find(|(section, ..)| section == name)?;
+        let kernel = self.0;
+        Some(read_only(0o444, move || {
+            let mut bytes = alloc::vec![0; size as usize];
+            // The module's own read-only memory, as long as it is loaded.
+            match kernel.platform.read(address, &mut bytes) {
+                Ok(()) => bytes,
+                Err(_) => Vec::new(),
+            }
+        }))
+    }
+
     fn section(&self, module: &Module, name: &str) -> Option<Node> {
         let (_, address, _) = module.sections.iter().find(|(section, ..)| section == name)?;
         Some(text(format!("{address:#018x}"), 0o400))
@@ -88,6 +102,8 @@ impl Provider for SysModule {
         match (below, leaf) {
             (None, _) => Some(Node::Directory),
             (Some("holders" | "sections"), None) => Some(Node::Directory),
+            (Some("notes"), None) => module.notes().next().map(|_| Node::Directory),
+            (Some("notes"), Some(leaf)) => self.note(&module, leaf),
             (Some("parameters"), None) => {
                 module.parameters().iter().any(|parameter| parameter.mode != 0).then_some(Node::Directory)
             }
@@ -118,12 +134,19 @@ impl Provider for SysModule {
                 if module.parameters().iter().any(|parameter| parameter.mode != 0) {
                     names.push("parameters".into());
                 }
+                if module.notes().next().is_some() {
+                    names.push("notes".into());
+                }
                 names
             }
             Some((name, "parameters")) => {
                 let module = self.module(name)?;
                 let visible = module.parameters().iter().filter(|parameter| parameter.mode != 0);
                 visible.map(|parameter| parameter.name.to_str_lossy().into_owned()).collect()
+            }
+            Some((name, "notes")) => {
+                let module = self.module(name)?;
+                module.notes().map(|(section, ..)| section.to_string()).collect()
             }
             Some((name, "sections")) => {
                 let module = self.module(name)?;

@@ -171,8 +171,7 @@ pub(super) fn create(entry: extern "C" fn(u64) -> !, argument: u64) -> Result<Co
     drop(slots);
     // What `ferrmod_machine_switch` pops, then two words of zero where a back-trace ends.
     let control = 0x1f80_u64 | 0x37f << 32;
-    let frame =
-        [control, 0, 0, argument, entry as usize as u64, 0, 0, ferrmod_machine_enter as *const () as u64, 0, 0];
+    let frame = [control, 0, 0, argument, entry as usize as u64, 0, 0, ferrmod_machine_enter as *const () as u64, 0, 0];
     let at = stack(context).end - size_of_val(&frame) as u64;
     // SAFETY: the top of a stack that is open and that nobody uses; `at` is 16-byte aligned.
     unsafe { std::ptr::write(at as *mut [u64; 10], frame) };

@@ -294,9 +294,7 @@ fn watch(process: &super::process::Process, rip: u64) -> Option<u64> {
     let unsafe_here = process.is_busy() || ferrmod_kernel::lock::held() > 0;
     // The C library may be in its allocator, which an oops needs.
     let in_library = process.library.contains(&rip);
-    let stop = (in_module && !unsafe_here)
-        || (late > PATIENCE && !unsafe_here && !in_library)
-        || late > 4 * PATIENCE;
+    let stop = (in_module && !unsafe_here) || (late > PATIENCE && !unsafe_here && !in_library) || late > 4 * PATIENCE;
     stop.then(|| {
         WATCHED_TICKS.store(0, Ordering::Relaxed);
         elapsed

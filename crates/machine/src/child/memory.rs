@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Step, whole_pages};
 use crate::layout::{
-    ABSENT, BOOT_STACK, CONTEXTS, DATA, HEAP_SIZES, HEAP_START, INBOX, INBOX_OFFSET, PAGE, PERCPU, RODATA, STACK, STACKS,
-    TEXT, VMEMMAP,
+    ABSENT, BOOT_STACK, CONTEXTS, DATA, HEAP_SIZES, HEAP_START, INBOX, INBOX_OFFSET, PAGE, PERCPU, RODATA, STACK,
+    STACKS, TEXT, VMEMMAP,
 };
 
 static HEAP_END: AtomicU64 = AtomicU64::new(0);

@@ -56,7 +56,8 @@ fn boot(options: &Options) -> Result<&'static Kernel, String> {
         },
     );
     // SAFETY: the options lie in this process's copy of the supervisor's memory, where nothing ever drops them.
-    let facts: Option<&'static [u8]> = options.facts.as_ref().map(|facts| unsafe { &*std::ptr::from_ref::<[u8]>(facts) });
+    let facts: Option<&'static [u8]> =
+        options.facts.as_ref().map(|facts| unsafe { &*std::ptr::from_ref::<[u8]>(facts) });
     worlds::boot(kernel, facts)?;
     kernel.inject.arm(options.fail_allocation.unwrap_or(0));
     Ok(kernel)
@@ -70,7 +71,9 @@ fn handle(kernel: &'static Kernel, request: Request<'_>) -> Response {
             let bytes: &'static [u8] = unsafe { &*std::ptr::from_ref(module.bytes) };
             let arguments = module.arguments.to_vec();
             let flags = LoadFlags::from_bits_truncate(flags);
-            task(kernel, "insmod", deadline, move || kernel.modules.load(bytes, &arguments, flags).map(|()| Response::Done))
+            task(kernel, "insmod", deadline, move || {
+                kernel.modules.load(bytes, &arguments, flags).map(|()| Response::Done)
+            })
         }
         Request::Unload { name, force, deadline } => {
             let name = name.to_vec();
@@ -89,6 +92,7 @@ fn handle(kernel: &'static Kernel, request: Request<'_>) -> Response {
             })
         }
         Request::ListDirectory { path } => answer(kernel.files.list(path).map(Response::Names)),
+        Request::Mode { path } => answer(kernel.files.mode(path).map(|mode| Response::Number(mode.into()))),
         Request::Symbol { name } => kernel.symbol(BStr::new(name)).map_or(Response::Nothing, Response::Number),
         Request::Call { address, arguments, deadline } => call(kernel, address, arguments, deadline),
         Request::Peek { address, length } => peek(kernel, address, length),
@@ -98,7 +102,11 @@ fn handle(kernel: &'static Kernel, request: Request<'_>) -> Response {
         }
         Request::Allocate { size, align } => answer(allocate(kernel, size, align).map(Response::Number)),
         Request::Free { address } => {
-            if kernel.heap.free(address).is_ok() { Response::Done } else { Response::Errno(Errno::EINVAL.0) }
+            if kernel.heap.free(address).is_ok() {
+                Response::Done
+            } else {
+                Response::Errno(Errno::EINVAL.0)
+            }
         }
         Request::FailAllocation { number } => {
             kernel.inject.arm(number);

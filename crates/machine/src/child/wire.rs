@@ -29,9 +29,8 @@ fn send_placed(message: &Message<'_>) -> std::io::Result<()> {
     let start = process.staged();
     // SAFETY: `start` is inside the outbox, whose rest nobody else uses in this process; the supervisor reads it only after
     // the packet below.
-    let room = unsafe {
-        std::slice::from_raw_parts_mut((process.outbox + start) as *mut u8, (OUTBOX_SIZE - start) as usize)
-    };
+    let room =
+        unsafe { std::slice::from_raw_parts_mut((process.outbox + start) as *mut u8, (OUTBOX_SIZE - start) as usize) };
     match postcard::to_slice(message, room) {
         Ok(body) => packet::send(CONTROL, &placed(start, body.len() as u64), true),
         Err(_) => {

@@ -93,9 +93,7 @@ fn more_arguments_than_registers() {
 fn buffers_go_in_and_come_back() {
     let mut test = boot(Options::default());
     // mov al, [rdi]; mov [rsi], al; mov ax, [rdx]; inc ax; mov [rdx], ax; mov rax, rdx; ret
-    let code = [
-        0x8a, 0x07, 0x88, 0x06, 0x66, 0x8b, 0x02, 0x66, 0xff, 0xc0, 0x66, 0x89, 0x02, 0x48, 0x89, 0xd0, 0xc3,
-    ];
+    let code = [0x8a, 0x07, 0x88, 0x06, 0x66, 0x8b, 0x02, 0x66, 0xff, 0xc0, 0x66, 0x89, 0x02, 0x48, 0x89, 0xd0, 0xc3];
     let arguments = [Argument::In(vec![7; 100_000]), Argument::Out(3), Argument::InOut(vec![1, 2])];
     let called = test.execute(&code, &arguments).done().unwrap();
     assert!(called.value >= 0x1_0000_0000, "buffers are on the heap");

@@ -62,7 +62,10 @@ fn every_fault_of_a_module_is_contained() {
         assert_eq!(outcome, Ok(ends), "{what}: {text}");
         assert!(text.contains(said), "{what} does not say {said:?}: {text}");
         if ends != LoadOutcome::Loaded {
-            assert!(text.contains(&format!("fault_{what}")), "{what} is not named: {text}");
+            // Some end in a jump elsewhere: when that faults, their own frame is gone.
+            let jumps = ["memcpy", "wild", "null_call", "data_call", "deadlock", "spin"].contains(&what);
+            let name = if jumps { "[faults]".to_owned() } else { format!("fault_{what}") };
+            assert!(text.contains(&name), "{name} is not named: {text}");
             assert_eq!(test.machine.report().unwrap().oopses.len(), 1, "{what}: {text}");
         }
         test.is_well();

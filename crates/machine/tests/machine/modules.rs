@@ -20,7 +20,8 @@ fn read(path: &Path) -> Vec<u8> {
 
 fn loaded(test: &mut Test, tree: &Tree, name: &str) {
     let file = read(&tree.file(name).unwrap());
-    let outcome = test.machine.load(&file, b"", LoadFlags::empty()).unwrap_or_else(|error| panic!("{error}\n{}", test.text()));
+    let outcome =
+        test.machine.load(&file, b"", LoadFlags::empty()).unwrap_or_else(|error| panic!("{error}\n{}", test.text()));
     assert_eq!(outcome, LoadOutcome::Loaded, "{name}: {}", test.text());
 }
 

@@ -198,7 +198,8 @@ fn supervisor_that_is_killed() {
     if std::env::var_os("FERRMOD_TEST_SUPERVISOR").is_none() {
         return;
     }
-    let mut test = boot(Options { watchdog: Duration::from_secs(100), timeout: Duration::from_secs(100), ..Options::default() });
+    let mut test =
+        boot(Options { watchdog: Duration::from_secs(100), timeout: Duration::from_secs(100), ..Options::default() });
     println!("\nmachine {}", test.machine.pid());
     test.execute(&[0xeb, 0xfe], &[]);
 }

@@ -149,7 +149,8 @@ fn a_module_from_another_workspace() {
     std::fs::write(folder.join("Cargo.toml"), manifest).unwrap();
     std::fs::write(folder.join("src/lib.rs"), block("rust")).unwrap();
     let options = ferrmod_sdk_build::Options { offline: true, ..Default::default() };
-    let module = ferrmod_sdk_build::build(&folder.join("Cargo.toml"), &options).unwrap_or_else(|error| panic!("{error}"));
+    let module =
+        ferrmod_sdk_build::build(&folder.join("Cargo.toml"), &options).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(module.name, "hello");
     let image = Image::read(&module.bytes).unwrap();
     assert_eq!(image.modinfo().get("intree"), None);

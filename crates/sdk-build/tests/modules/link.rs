@@ -43,8 +43,8 @@ fn linked_at(file: &[u8], functions: u64, mut next: u64) {
     let terms = Terms { got: true, ..Terms::new(&image, ferrmod_linker::Taints::default()) };
     let mut buffers = PartBuffers::new();
     let mut parts = buffers.parts(&layout);
-    let linked = link(&image, &layout, &place, &mut symbols, &terms, &mut parts)
-        .unwrap_or_else(|refused| panic!("{refused:?}"));
+    let linked =
+        link(&image, &layout, &place, &mut symbols, &terms, &mut parts).unwrap_or_else(|refused| panic!("{refused:?}"));
     let text = place.base[PartKind::InitText as usize];
     let init = linked.init.unwrap();
     assert!((text..text + layout.size(PartKind::InitText)).contains(&init), "{init:#x}");
