@@ -42,6 +42,7 @@ mod dma;
 mod device;
 mod export;
 mod field;
+mod hrtimer;
 mod instructions;
 mod iter;
 mod jump_labels;
@@ -152,6 +153,7 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
     counters::EXPORTS,
     percpu::EXPORTS,
     bitmaps::EXPORTS,
+    hrtimer::EXPORTS,
     instructions::EXPORTS,
     iter::EXPORTS,
     jump_labels::EXPORTS,

@@ -133,13 +133,12 @@ mod tests {
     #[test]
     fn below_is_fair() {
         let mut counts = [0; 7];
-        let mut word = 0u32;
-        // Every 2^24th number of the whole range, once.
-        for _ in 0..256 {
-            word = word.wrapping_add(1 << 24);
-            counts[below(7, || word) as usize] += 1;
+        // Numbers all over the range, evenly.
+        let mut words = (0..u32::MAX).step_by(1 << 20);
+        for _ in 0..4090 {
+            counts[below(7, || words.next().unwrap()) as usize] += 1;
         }
-        assert!(counts.iter().all(|&count| (36..=37).contains(&count)), "{counts:?}");
+        assert!(counts.iter().all(|&count| (580..=590).contains(&count)), "{counts:?}");
         assert_eq!(below(1, || 12345), 0);
         assert_eq!(below(0, || 12345), 12345);
     }

@@ -88,8 +88,8 @@ pub(crate) fn begin_percpu(kernel: &Kernel) -> Result<(), ferrmod_kernel::platfo
     let area = kernel.platform.regions().percpu.start;
     let (start, image) = facts().percpu_image();
     kernel.platform.write(area + start, image)?;
-    let set = |name: &str, value: &[u8]| match facts().find_export(name.as_bytes()) {
-        Some(index) => kernel.platform.write(area + facts().export(index).address, value),
+    let set = |name: &str, value: &[u8]| match percpu_offset(name) {
+        Some(offset) => kernel.platform.write(area + offset, value),
         None => Ok(()),
     };
     let mut canary = [0; 8];
@@ -105,8 +105,19 @@ pub(crate) fn begin_percpu(kernel: &Kernel) -> Result<(), ferrmod_kernel::platfo
 
 /// The address of the per-CPU variable `name` on the one CPU.
 pub(crate) fn percpu(name: &str) -> Option<u64> {
-    let export = facts().export(facts().find_export(name.as_bytes())?);
-    (export.kind == ExportKind::PerCpu).then(|| kernel().platform.regions().percpu.start + export.address)
+    Some(kernel().platform.regions().percpu.start + percpu_offset(name)?)
+}
+
+/// Where it lies in the area. Newer kernels keep some of them in one struct, `pcpu_hot`.
+fn percpu_offset(name: &str) -> Option<u64> {
+    let exported = |name: &str| {
+        let export = facts().export(facts().find_export(name.as_bytes())?);
+        (export.kind == ExportKind::PerCpu).then_some(export.address)
+    };
+    exported(name).or_else(|| {
+        let hot = facts().btf().struct_named("pcpu_hot")?.offset_of(name.trim_start_matches('_'))?;
+        Some(exported("pcpu_hot")? + hot)
+    })
 }
 
 /// The address that module code calls the function or finds the datum `name` at.

@@ -157,7 +157,7 @@ pub(crate) fn check_balance(init: u64, before: u32) {
     }
     if !text.is_empty() {
         let name = kernel().symbolise(init);
-        kernel().warn(&alloc::format!("initcall {name} returned with {text}"), init);
+        kernel().warn(&alloc::format!("initcall {name} returned with {text}"), 0);
     }
 }
 

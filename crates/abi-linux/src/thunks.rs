@@ -42,7 +42,9 @@ indirect_thunks! {
 /// `__stack_chk_fail`: a function found its canary changed.
 extern "C" fn __stack_chk_fail() {
     let caller = ram::caller();
-    kernel().bug("stack-protector: Kernel stack is corrupted", caller)
+    let place = kernel().symbolise_return(caller);
+    let text = alloc::format!("Kernel panic - not syncing: stack-protector: Kernel stack is corrupted in: {place}");
+    kernel().bug(&text, caller)
 }
 
 /// The functions of this file.

@@ -36,6 +36,8 @@ const DIED: u64 = 1 << 7;
 const WARNED: u64 = 1 << 9;
 /// The deepest trace printed.
 const DEEPEST: usize = 64;
+/// No stack is larger.
+const LARGEST_STACK: u64 = 2 << 20;
 /// Frames of the kernel's own functions between a fault and the bridge take less than this, in bytes.
 const LARGEST_FRAMES: u64 = 32 << 10;
 /// A bridge puts at most this many words between its own frame and the caller's return address.
@@ -83,7 +85,7 @@ impl Kernel {
     pub fn bug(&'static self, reason: &str, caller: u64) -> ! {
         let trace = self.trace_from_here(caller);
         let number = self.oopses.lock().len() + 1;
-        let location = self.symbolise(caller);
+        let location = self.symbolise_return(caller);
         self.print_bug(reason, number, &location, &trace);
         self.modules.taint(DIED);
         self.oopses.lock().push(Oops { reason: reason.into(), location, task: self.tasks.current(), trace });
@@ -93,10 +95,13 @@ impl Kernel {
         crate::task_died()
     }
 
-    /// Prints a warning as WARN does and goes on.
+    /// Prints a warning as WARN does and goes on. `caller` 0: no module has called the kernel.
     pub fn warn(&'static self, reason: &str, caller: u64) {
-        let trace = self.trace_from_here(caller);
-        self.print_warning(&[report::CUT_HERE, reason], "", &self.symbolise(caller), None, &trace);
+        let (location, trace) = match caller {
+            0 => ("kernel".into(), Vec::new()),
+            _ => (self.symbolise_return(caller), self.trace_from_here(caller)),
+        };
+        self.print_warning(&[report::CUT_HERE, reason], "", &location, None, &trace);
         self.modules.taint(WARNED);
     }
 
@@ -248,7 +253,7 @@ impl Kernel {
     fn caller_of(&self, frame: &Frame, tables: &[Table], end: u64) -> Option<Frame> {
         let mut read = |address: u64, into: &mut [u8]| self.platform.read(address, into).is_ok();
         let next = Unwinder::new(*frame, tables, &mut read).step().ok();
-        next.filter(|next| self.modules.at(next.ip).is_some()).or_else(|| self.step_frame_pointer(frame, end))
+        next.filter(|next| self.is_return_address(next.ip)).or_else(|| self.step_frame_pointer(frame, end))
     }
 
     fn word(&self, address: u64) -> Option<u64> {
@@ -268,6 +273,12 @@ impl Kernel {
         let stack = self.tasks.context(task).map_or(0..0, |context| self.platform.stack_of(context));
         let mut lines = Vec::new();
         let mut certain = true;
+        if frame.ip == 0
+            && let Some(ip) = self.word(frame.sp).filter(|&word| self.is_return_address(word))
+        {
+            // A call of null: nothing has been pushed since.
+            frame = Frame { ip, sp: frame.sp + 8, exact: false, ..frame };
+        }
         if self.modules.at(frame.ip).is_none() {
             lines.push(format!("? {}", self.symbolise(frame.ip)));
             match self.calling_frame(frame.sp, stack.end) {
@@ -299,8 +310,9 @@ impl Kernel {
         self.is_return_address(ip).then_some(Frame { ip, sp: bp + 16, bp: saved, exact: false, scratch: None })
     }
 
-    /// A call may be the last instruction of its function: the name is that of the call, the distance that of the return.
-    fn symbolise_return(&self, address: u64) -> String {
+    /// As [`Kernel::symbolise`] for a return address: a call may be the last instruction of its function, so the name is that of
+    /// the call and the distance that of the return.
+    pub fn symbolise_return(&self, address: u64) -> String {
         match self.modules.symbolise(address.wrapping_sub(1)) {
             Some((name, distance, size, module)) => format!("{name}+{:#x}/{size:#x} [{module}]", distance + 1),
             None => self.symbolise(address),
@@ -317,7 +329,7 @@ impl Kernel {
     fn next_bridge(&self, from: u64, end: u64) -> Option<(u64, u64)> {
         let worlds = self.worlds();
         let text = &self.platform.regions().text;
-        let words = (from.next_multiple_of(8)..end).step_by(8).filter_map(|at| Some((at, self.word(at)?)));
+        let words = self.stack_words(from, end);
         let mut returns = words.filter(|(_, word)| text.contains(word) && self.follows_call(*word));
         returns.find(|(_, word)| worlds.iter().any(|world| world.name_of(*word).is_some()))
     }
@@ -336,23 +348,26 @@ impl Kernel {
 
     /// The next word on the stack that is a return address into module text.
     fn next_module_frame(&self, from: u64, end: u64) -> Option<Frame> {
-        // A stack pointer that was lost points anywhere; no stack is larger than this.
-        if end.saturating_sub(from) > 2 << 20 {
-            return None;
-        }
-        let mut at = from.next_multiple_of(8);
-        while at + 8 <= end {
-            let Some(word) = self.word(at) else {
-                // A stack pointer in the guard page: the stack begins behind it.
-                at = (at + 1).next_multiple_of(4096);
-                continue;
-            };
-            if self.is_return_address(word) {
-                return Some(Frame { ip: word, sp: at + 8, bp: 0, exact: false, scratch: None });
+        let mut words = self.stack_words(from, end);
+        let (at, ip) = words.find(|(_, word)| self.is_return_address(*word))?;
+        Some(Frame { ip, sp: at + 8, bp: 0, exact: false, scratch: None })
+    }
+
+    /// The words of a stack from `from` on, with their places. Pages that cannot be read are left out, such as the guard page
+    /// that a stack pointer may be in; a stack pointer that was lost points anywhere, and leads to nothing.
+    fn stack_words(&self, from: u64, end: u64) -> impl Iterator<Item = (u64, u64)> {
+        let mut next = if end.saturating_sub(from) > LARGEST_STACK { end } else { from.next_multiple_of(8) };
+        core::iter::from_fn(move || {
+            while next + 8 <= end {
+                let at = next;
+                let word = self.word(at);
+                next = if word.is_some() { at + 8 } else { (at + 1).next_multiple_of(4096) };
+                if let Some(word) = word {
+                    return Some((at, word));
+                }
             }
-            at += 8;
-        }
-        None
+            None
+        })
     }
 
     /// Where the direct call before the return address `address` leads.

@@ -80,7 +80,7 @@ const FAULTS: &[(&str, End, Measure)] = &[
     ("freed_list", Dies, Words(&["list_del corruption. next->prev should be", "6b6b6b6b6b6b6b6b", " fault_freed_list+"], OWN_CHECK)),
     ("refcount", Returns, Words(&["refcount_t: addition on 0; use-after-free.", "refcount_t: decrement hit 0; leaking memory.", "faults: refcount returned"], OWN_CHECK)),
     ("fortify", Dies, Words(&["detected buffer overflow in memcpy", "fault_fortify"], OWN_CHECK)),
-    ("canary", Dies, Words(&["stack-protector: Kernel stack is corrupted in: fault_canary"], STOPPED)),
+    ("canary", Dies, Words(&["Kernel panic - not syncing: stack-protector: Kernel stack is corrupted in: fault_canary.cold+0x29/0x29 [faults]"], STOPPED)),
     ("irqs_off", Returns, Linux),
     ("atomic_sleep", Returns, Linux),
 ];
@@ -145,7 +145,7 @@ fn without_machine(text: &str) -> String {
         let place = rest.split_once(" at ").map_or("", |(_, place)| place);
         return format!("WARNING: {}", if place.contains("[faults]") && place.contains(".c:") { place } else { "in the kernel" });
     }
-    if text.starts_with("RIP: 0010:do_one_initcall") || text.starts_with("RIP: 0010:faults_init+0x0/") {
+    if text.starts_with("RIP: 0010:do_one_initcall") || text.starts_with("RIP: 0010:kernel") {
         return "RIP: in the kernel".into();
     }
     if text.starts_with("BUG: scheduling while atomic") {

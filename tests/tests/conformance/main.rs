@@ -3,3 +3,4 @@
 mod faults;
 mod loader_oracle;
 mod stage;
+mod work;

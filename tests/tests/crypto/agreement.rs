@@ -2,7 +2,7 @@
 
 use ferrmod_machine::Argument::{In, Value};
 
-use crate::bench::{Bench, each, hex};
+use crate::bench::{Bench, each, hex, noise};
 
 /// `crypto_kpp`: sets the secret, and gives the public key or what is agreed with another's.
 fn kpp(bench: &mut Bench, name: &str, secret: &[u8], other: Option<&[u8]>, size: usize) -> Vec<u8> {
@@ -41,23 +41,47 @@ fn kpp(bench: &mut Bench, name: &str, secret: &[u8], other: Option<&[u8]>, size:
     bench.peek(at[0], size)
 }
 
-/// RFC 7748, 6.1.
+/// RFC 7748, 5.2, the first vector; and two sides agree.
 #[test]
 fn curve25519() {
-    let alice = hex("77076d0a7318a57d3c16c17251b26645df4c2f92ebc0992ac177fba51db92c2a") ;
-    let bob = hex("de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f");
-    let shared = hex("4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742");
+    let scalar = hex("a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4");
+    let point = hex("e6db6867583030db3594c1a424b15f7c726624ec26b3353b10a903a6d0ab1c4c");
+    let product = hex("c3da55379de9c6908e94ea4df28d084f32eccf03491c71f754b4075577a28552");
     for module in ["curve25519_generic", "curve25519_x86_64"] {
         each(&[module], |bench| {
             if bench.modules().is_empty() {
                 // This kernel has none.
                 return;
             }
-            assert_eq!(kpp(bench, "curve25519", &alice, Some(&bob), 32), shared, "{module}");
-            let public = kpp(bench, "curve25519", &alice, None, 32);
-            assert_eq!(public, hex("8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a"));
+            assert_eq!(kpp(bench, "curve25519", &scalar, Some(&point), 32), product, "{module}");
+            let (alice, bob) = (noise(32, 1), noise(32, 2));
+            let alices = kpp(bench, "curve25519", &alice, None, 32);
+            let bobs = kpp(bench, "curve25519", &bob, None, 32);
+            let seen = kpp(bench, "curve25519", &alice, Some(&bobs), 32);
+            assert_eq!(seen, kpp(bench, "curve25519", &bob, Some(&alices), 32), "{module}");
+            assert_ne!(seen, alices);
         });
     }
+}
+
+/// `ecdh-nist-p256`, both sides. The secret is packed as `struct ecdh` is: type, length, key length, key.
+#[test]
+fn ecdh() {
+    each(&["ecdh_generic"], |bench| {
+        let secret = |seed| {
+            let mut bytes = [hex("0200 2600 2000"), noise(32, seed)].concat();
+            // Below the curve's order, whichever end is first.
+            bytes[6 + 31] &= 0x7f;
+            bytes[6] &= 0x7f;
+            bytes
+        };
+        let (alice, bob) = (secret(3), secret(4));
+        let alices = kpp(bench, "ecdh-nist-p256", &alice, None, 64);
+        let bobs = kpp(bench, "ecdh-nist-p256", &bob, None, 64);
+        let seen = kpp(bench, "ecdh-nist-p256", &alice, Some(&bobs), 32);
+        assert_eq!(seen, kpp(bench, "ecdh-nist-p256", &bob, Some(&alices), 32));
+        assert_ne!(seen, alices[..32]);
+    });
 }
 
 /// The generator behind `stdrng` gives bytes, and not the same ones twice.

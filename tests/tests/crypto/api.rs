@@ -28,19 +28,22 @@ fn the_best_algorithm_is_used() {
 /// A transform keeps the modules it runs in, through every template.
 #[test]
 fn what_is_in_use_stays() {
-    each(&["serpent_generic", "xts", "ecb"], |bench| {
-        let cipher = modes::open(bench, "xts(serpent)", &noise(64, 1));
-        // EBUSY and EAGAIN are Linux's two ways to say that a module is in use; ours is the one of `delete_module`.
-        for module in ["serpent_generic", "xts"] {
-            assert_ne!(bench.unload(module), 0, "{module}");
+    each(&["fcrypt", "ctr"], |bench| {
+        // 6.12 has `ctr` built in.
+        let modules: Vec<String> = bench.modules();
+        let cipher = modes::open(bench, "ctr(fcrypt)", &noise(8, 1));
+        for module in &modules {
+            // EWOULDBLOCK is what `delete_module` answers for a module in use.
+            assert_eq!(bench.unload(module), 11, "{module}");
         }
-        let (answer, output, _) = modes::crypt(bench, cipher, true, &noise(16, 2), &noise(64, 3), &[]);
+        let (answer, output, _) = modes::crypt(bench, cipher, true, &noise(8, 2), &noise(64, 3), &[]);
         assert_eq!(answer, 0);
         assert_ne!(output, noise(64, 3));
         bench.free("skcipher", cipher);
         // The instance stays without holding anybody; unloading the cipher takes it out.
-        assert_eq!(bench.unload("serpent_generic"), 0);
-        assert_eq!(bench.unload("xts"), 0);
+        for module in &modules {
+            assert_eq!(bench.unload(module), 0, "{module}");
+        }
     });
 }
 

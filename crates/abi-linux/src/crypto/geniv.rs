@@ -2,7 +2,7 @@
 
 use ferrmod_kernel::Errno;
 
-use super::aead::{aead_alg, aead_instance, alg_of, crypto_aead, crypto_aead_setauthsize, crypto_aead_setkey};
+use super::aead::{aead_alg, aead_instance, aead_request, alg_of, crypto_aead, crypto_aead_setauthsize, crypto_aead_setkey};
 use super::kinds::Kind;
 use super::{
     TYPE_AEAD, algorithms, code, context, crypto_alg, crypto_instance, crypto_spawn, crypto_template, crypto_tfm, function,
@@ -14,7 +14,6 @@ use crate::{ram, slab};
 
 layout! {
     mod aead_geniv_ctx = "aead_geniv_ctx" { child, sknull, salt }
-    mod aead_request = "aead_request" {}
 }
 
 /// The functions of this file.
@@ -102,11 +101,11 @@ unsafe fn init(aead: u64, caller: u64) -> Result<(), Errno> {
     // SAFETY: the caller has a new transform whose context is a `struct aead_geniv_ctx` with room for a salt.
     unsafe {
         let ctx = context(crypto_aead::base.at(aead));
-        rng::hold_default(caller)?;
+        rng::hold_default()?;
         let salted = rng::default_bytes(aead_geniv_ctx::salt.at(ctx), aead_alg::ivsize.get(alg_of(aead)));
         rng::crypto_put_default_rng();
         super::result(salted)?;
-        let sknull = null::hold_default(caller)?;
+        let sknull = null::hold_default()?;
         aead_geniv_ctx::sknull.set(ctx, sknull);
         let inst: u64 = crypto_tfm::alg.get(crypto_aead::base.at(aead));
         let child = transforms::spawn(crypto_instance::ctx.at(inst), caller)

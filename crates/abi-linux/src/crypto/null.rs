@@ -113,13 +113,13 @@ extern "C" fn null_skcipher_crypt(request: u64) -> i32 {
     0
 }
 
-/// Holds the default null cipher, made when it is first wanted.
+/// Holds the default null cipher, made when it is first wanted; it is the kernel's, whoever asks.
 ///
 /// # Errors
 /// As [`transforms::open`].
-pub(crate) fn hold_default(caller: u64) -> Result<u64, Errno> {
+pub(crate) fn hold_default() -> Result<u64, Errno> {
     let (made, users) = *DEFAULT.lock();
-    let cipher = if users == 0 { transforms::open(b"ecb(cipher_null)", Kind::Skcipher, 0, ASYNC, caller)? } else { made };
+    let cipher = if users == 0 { transforms::open(b"ecb(cipher_null)", Kind::Skcipher, 0, ASYNC, 0)? } else { made };
     *DEFAULT.lock() = (cipher, users + 1);
     Ok(cipher)
 }
@@ -136,8 +136,7 @@ pub(crate) fn release_default(caller: u64) {
 
 /// `struct crypto_sync_skcipher *crypto_get_default_null_skcipher(void)`
 extern "C" fn crypto_get_default_null_skcipher() -> u64 {
-    let caller = ram::caller();
-    super::pointer(hold_default(caller))
+    super::pointer(hold_default())
 }
 extern "C" fn crypto_put_default_null_skcipher() {
     let caller = ram::caller();

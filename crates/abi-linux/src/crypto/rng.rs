@@ -19,6 +19,8 @@ layout! {
 
 /// `struct crypto_rng *crypto_default_rng`
 static DEFAULT: Datum = Datum::new("crypto_default_rng", 8, Begin::Zero);
+/// Whose the default one is: nobody's who asks for it.
+const KERNEL: u64 = 0;
 /// How many use the default one.
 static USERS: Lock<u32> = Lock::new(0);
 
@@ -86,15 +88,15 @@ extern "C" fn crypto_rng_reset(rng: u64, seed: u64, length: u32) -> i32 {
 ///
 /// # Errors
 /// As [`transforms::open`], and what seeding it answers.
-pub(crate) fn hold_default(caller: u64) -> Result<(), Errno> {
+pub(crate) fn hold_default() -> Result<(), Errno> {
     // SAFETY: the variable is ours; the transform was just made.
     unsafe {
         if ram::get::<u64>(DEFAULT.address()) == 0 {
-            let rng = transforms::open(b"stdrng", Kind::Rng, 0, 0, caller)?;
+            let rng = transforms::open(b"stdrng", Kind::Rng, 0, 0, KERNEL)?;
             let alg = rng_alg::base.container(crypto_tfm::alg.get(crypto_rng::base.at(rng)));
             let seeded = crypto_rng_reset(rng, 0, rng_alg::seedsize.get(alg));
             if let Err(errno) = super::result(seeded) {
-                transforms::close_kind(rng, Kind::Rng, caller);
+                transforms::close_kind(rng, Kind::Rng, KERNEL);
                 return Err(errno);
             }
             ram::put(DEFAULT.address(), rng);
@@ -118,8 +120,7 @@ pub(crate) unsafe fn default_bytes(to: u64, length: u32) -> i32 {
 }
 
 extern "C" fn crypto_get_default_rng() -> i32 {
-    let caller = ram::caller();
-    code(hold_default(caller))
+    code(hold_default())
 }
 
 /// `void crypto_put_default_rng(void)`

@@ -327,7 +327,12 @@ impl Tree<'_> {
             if is_node(head) && index <= self.reach() {
                 return Ok(());
             }
-            let shift = if is_node(head) { self.shift(node_of(head)) + BITS } else { 0 };
+            let shift = match head {
+                // Nothing has to be reached but the index.
+                0 => (64 - index.max(1).leading_zeros() as u8 - 1) / BITS * BITS,
+                head if is_node(head) => self.shift(node_of(head)) + BITS,
+                _ => 0,
+            };
             let node = self.new_node(nodes, shift, 0, 0)?;
             if head != 0 {
                 self.put(node, self.shape.slots, head);

@@ -105,3 +105,91 @@ pub(super) fn port_access(platform: &dyn Platform, registers: &mut Registers) ->
     registers.rip += (at + size) as u64;
     true
 }
+
+/// Whether the upper bits of an address are copies of bit 47, as the processor demands.
+pub(super) fn is_canonical(address: u64) -> bool {
+    let upper = address.cast_signed() >> 47;
+    upper == 0 || upper == -1
+}
+
+/// Whether an instruction has a ModRM byte. Intel SDM volume 2, tables.
+fn has_modrm(two_byte: bool, opcode: u8) -> bool {
+    if two_byte {
+        return !matches!(opcode, 0x05..=0x0c | 0x0e | 0x30..=0x37 | 0x77 | 0x80..=0x8f | 0xa0..=0xa2 | 0xa8..=0xaa | 0xc8..=0xcf);
+    }
+    matches!(opcode, 0x62 | 0x63 | 0x69 | 0x6b | 0x80..=0x8f | 0xc0 | 0xc1 | 0xc6 | 0xc7 | 0xd0..=0xd3 | 0xd8..=0xdf)
+        || matches!(opcode, 0xf6 | 0xf7 | 0xfe | 0xff)
+        || (opcode < 0x40 && opcode & 7 < 4)
+}
+
+/// The address in the memory operand of the instruction that faulted, when it has one in a ModRM byte.
+pub(super) fn address_of_access(platform: &dyn Platform, registers: &Registers) -> Option<u64> {
+    let mut at = registers.rip;
+    let mut next = || {
+        let mut byte = [0];
+        platform.read(at, &mut byte).ok()?;
+        at += 1;
+        Some(byte[0])
+    };
+    let mut opcode = next()?;
+    while matches!(opcode, 0x26 | 0x2e | 0x36 | 0x3e | 0x64..=0x67 | 0xf0 | 0xf2 | 0xf3) {
+        if matches!(opcode, 0x64 | 0x65 | 0x67) {
+            // A segment base of its own, or a 32-bit address: never wrong in this way.
+            return None;
+        }
+        opcode = next()?;
+    }
+    let mut rex = 0;
+    if opcode & 0xf0 == 0x40 {
+        rex = opcode;
+        opcode = next()?;
+    }
+    let two_byte = opcode == 0x0f;
+    if two_byte {
+        opcode = next()?;
+    }
+    if !has_modrm(two_byte, opcode) {
+        return None;
+    }
+    let modrm = next()?;
+    let (mode, rm) = (modrm >> 6, u32::from(modrm & 7));
+    let mut value = *registers;
+    let mut register = |number: u32, extended: bool| register_mut(&mut value, number | u32::from(extended) << 3).copied();
+    let mut address = match (mode, rm) {
+        (3, _) => return None,
+        // Relative to the next instruction, which is near and therefore canonical.
+        (0, 5) => return None,
+        (_, 4) => {
+            let sib = next()?;
+            let (scale, index, base) = (sib >> 6, u32::from(sib >> 3 & 7), u32::from(sib & 7));
+            let indexed = match (index, rex & 2 != 0) {
+                (4, false) => 0,
+                (index, extended) => register(index, extended)?,
+            };
+            let base = if mode == 0 && base == 5 {
+                let mut bytes = [0; 4];
+                for byte in &mut bytes {
+                    *byte = next()?;
+                }
+                i64::from(i32::from_le_bytes(bytes)).cast_unsigned()
+            } else {
+                register(base, rex & 1 != 0)?
+            };
+            base.wrapping_add(indexed << scale)
+        }
+        (_, rm) => register(rm, rex & 1 != 0)?,
+    };
+    let displacement = match mode {
+        1 => i64::from(next()?.cast_signed()),
+        2 => {
+            let mut bytes = [0; 4];
+            for byte in &mut bytes {
+                *byte = next()?;
+            }
+            i32::from_le_bytes(bytes).into()
+        }
+        _ => 0,
+    };
+    address = address.wrapping_add_signed(displacement);
+    Some(address)
+}

@@ -7,6 +7,7 @@ use core::fmt::Write as _;
 
 use bstr::ByteSlice;
 
+use super::emulate;
 use crate::module::TAINT_LETTERS;
 use crate::trap::{Registers, Trap};
 use crate::{Kernel, printk};
@@ -80,7 +81,17 @@ impl Kernel {
                 }
                 None => Vec::from([counted("invalid opcode", 0)]),
             },
-            Trap::GeneralProtection => Vec::from([counted("general protection fault", 0)]),
+            Trap::GeneralProtection => {
+                // The processor does not say which address it was.
+                let what = match emulate::address_of_access(self.platform, registers) {
+                    Some(address) if !emulate::is_canonical(address) => {
+                        format!("general protection fault, probably for non-canonical address {address:#x}")
+                    }
+                    Some(address) => format!("general protection fault, maybe for address {address:#x}"),
+                    None => "general protection fault".into(),
+                };
+                Vec::from([counted(&what, 0)])
+            }
             Trap::DivideError => Vec::from([counted("divide error", 0)]),
             Trap::Breakpoint => Vec::from([counted("int3", 0)]),
             Trap::Debug => Vec::from([counted("debug", 0)]),
