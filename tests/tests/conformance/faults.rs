@@ -67,7 +67,7 @@ const FAULTS: &[(&str, End, Measure)] = &[
     ("divide", Dies, Linux),
     ("divide_overflow", Dies, Linux),
     ("loop", Dies, Words(&["watchdog: BUG: soft lockup - CPU#0 stuck for", "RIP: 0010:fault_loop+"], STOPPED)),
-    ("kernel_loop", Dies, Words(&["watchdog: BUG: soft lockup - CPU#0 stuck for", " fault_kernel_loop+"], STOPPED)),
+    ("kernel_loop", Dies, Words(&["watchdog: BUG: soft lockup - CPU#0 stuck for", "fault_kernel_loop+"], STOPPED)),
     ("sleep", Stays, Words(&["INFO: task insmod:1 did not end in the time it was given", " fault_sleep+"], STOPPED)),
     ("deadlock", Dies, Words(&["possible recursive locking", "commit.cold"], STOPPED)),
     ("spin", Dies, Words(&["BUG: spinlock lockup", "commit.cold"], STOPPED)),

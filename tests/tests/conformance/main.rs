@@ -1,6 +1,8 @@
 //! The kernel against the real one: the loader's answers, its rules, its faults, and what failing memory does to it.
 
+mod allocation;
 mod faults;
 mod loader_oracle;
+mod semantics;
 mod stage;
 mod work;
