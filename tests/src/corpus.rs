@@ -15,11 +15,7 @@ use std::path::{Path, PathBuf};
 /// It holds one folder of unpacked packages a kernel (`6.1`, `6.12`), the headers of 6.1
 /// (`6.1-headers`) and our own modules in C (`modules`).
 pub fn folder() -> PathBuf {
-    let set = |name: &str| {
-        env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
+    let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     if let Some(folder) = set("FERRMOD_CORPUS") {
         return folder;
     }
@@ -32,9 +28,7 @@ pub fn folder() -> PathBuf {
 /// Whether a test without its real input fails instead of passing: in CI, or when
 /// `FERRMOD_REQUIRE_CORPUS` is 1.
 pub fn is_required() -> bool {
-    let is = |name: &str, values: &[&str]| {
-        env::var(name).is_ok_and(|value| values.contains(&value.as_str()))
-    };
+    let is = |name: &str, values: &[&str]| env::var(name).is_ok_and(|value| values.contains(&value.as_str()));
     is("CI", &["true", "1"]) || is("FERRMOD_REQUIRE_CORPUS", &["1", "true"])
 }
 
@@ -44,10 +38,7 @@ pub fn is_required() -> bool {
 ///
 /// When real input [is required](is_required).
 pub fn skip(what: &str, remedy: &str) {
-    assert!(
-        !is_required(),
-        "{what} is required here and missing; {remedy}"
-    );
+    assert!(!is_required(), "{what} is required here and missing; {remedy}");
     // Not eprintln!, which the harness keeps to itself when a test passes.
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     let word = format!("SKIPPED {test}: {what} is missing; {remedy}\n");
@@ -92,11 +83,7 @@ pub fn tree_in(corpus: &Path, version: &str) -> Option<Tree> {
         .ok()?
         .flatten()
         .filter_map(|entry| {
-            let release = entry
-                .file_name()
-                .to_str()?
-                .strip_prefix("vmlinuz-")?
-                .to_owned();
+            let release = entry.file_name().to_str()?.strip_prefix("vmlinuz-")?.to_owned();
             Some((release, entry.path()))
         })
         .collect();
@@ -106,12 +93,7 @@ pub fn tree_in(corpus: &Path, version: &str) -> Option<Tree> {
         .iter()
         .map(|folder| root.join(folder).join(&release))
         .find(|folder| folder.join("kernel").is_dir())?;
-    Some(Tree {
-        root,
-        release,
-        vmlinuz,
-        modules,
-    })
+    Some(Tree { root, release, vmlinuz, modules })
 }
 
 impl Tree {
@@ -136,18 +118,14 @@ impl Tree {
     /// The file of the module of this name; `-` and `_` are the same, as everywhere in Linux.
     pub fn file(&self, name: &str) -> Option<PathBuf> {
         let name = name.replace('-', "_");
-        self.files()
-            .into_iter()
-            .find(|path| module_name(path).as_deref() == Some(&*name))
+        self.files().into_iter().find(|path| module_name(path).as_deref() == Some(&*name))
     }
 }
 
 /// The module's name by its file's name: `lib/crc-itu-t.ko.xz` is `crc_itu_t`.
 pub fn module_name(path: &Path) -> Option<String> {
     let name = path.file_name().and_then(OsStr::to_str)?;
-    let stem = [".ko", ".ko.xz", ".ko.gz", ".ko.zst"]
-        .iter()
-        .find_map(|ending| name.strip_suffix(ending))?;
+    let stem = [".ko", ".ko.xz", ".ko.gz", ".ko.zst"].iter().find_map(|ending| name.strip_suffix(ending))?;
     Some(stem.replace('-', "_"))
 }
 
@@ -170,10 +148,7 @@ pub fn own_module(name: &str) -> Option<PathBuf> {
 pub fn own_module_or_skip(name: &str) -> Option<PathBuf> {
     let path = own_module(name);
     if path.is_none() {
-        skip(
-            &format!("{name}.ko"),
-            "run `cargo xtask corpus`, then `cargo xtask modules`",
-        );
+        skip(&format!("{name}.ko"), "run `cargo xtask corpus`, then `cargo xtask modules`");
     }
     path
 }

@@ -74,7 +74,9 @@ fn modules_that_ask_for_others_get_them() {
         if expected.path.ends_with("/tcrypt.ko") {
             continue;
         }
-        faults.extend(survey.judge_with_requests(&expected).into_iter().map(|fault| format!("{}: {fault}", expected.path)));
+        faults.extend(
+            survey.judge_with_requests(&expected).into_iter().map(|fault| format!("{}: {fault}", expected.path)),
+        );
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }

@@ -96,8 +96,9 @@ extern "C" fn __bitmap_intersects(one: u64, other: u64, bits: u32) -> bool {
 /// `bool __bitmap_or_equal(const *a, const *b, const *c, unsigned nbits)`: whether a or b is c.
 extern "C" fn __bitmap_or_equal(one: u64, other: u64, sum: u64, bits: u32) -> bool {
     let bits = u64::from(bits);
-    (0..bits.div_ceil(64) as usize)
-        .all(|index| (word(one, index) | word(other, index)) & mask(index, bits) == word(sum, index) & mask(index, bits))
+    (0..bits.div_ceil(64) as usize).all(|index| {
+        (word(one, index) | word(other, index)) & mask(index, bits) == word(sum, index) & mask(index, bits)
+    })
 }
 
 extern "C" fn __bitmap_weight(at: u64, bits: u32) -> u32 {
@@ -190,8 +191,22 @@ extern "C" fn find_next_clump8(clump: u64, at: u64, bits: u64, from: u64) -> u64
 }
 
 /// `unsigned long bitmap_find_next_zero_area_off(unsigned long *, unsigned long size, start, unsigned nr, align_mask, offset)`
-extern "C" fn bitmap_find_next_zero_area_off(at: u64, bits: u64, from: u64, count: u32, align: u64, offset: u64) -> u64 {
-    bits::find_clear_area(words(at, bits), bits as usize, from as usize, count as usize, align as usize, offset as usize) as u64
+extern "C" fn bitmap_find_next_zero_area_off(
+    at: u64,
+    bits: u64,
+    from: u64,
+    count: u32,
+    align: u64,
+    offset: u64,
+) -> u64 {
+    bits::find_clear_area(
+        words(at, bits),
+        bits as usize,
+        from as usize,
+        count as usize,
+        align as usize,
+        offset as usize,
+    ) as u64
 }
 
 /// `int bitmap_find_free_region(unsigned long *, unsigned bits, int order)`: takes a free run of 2^order, aligned to its size.

@@ -219,13 +219,17 @@ extern "C" fn __printk_ratelimit(function: u64) -> i32 {
 }
 
 /// Ten messages in five seconds.
-static PRINTK: Datum = Datum::new("printk_ratelimit_state", 64, Begin::With(|at| {
-    // SAFETY: `data::place` gives room for the state.
-    unsafe {
-        ratelimit_state::interval.set(at, 5 * time::HZ as i32);
-        ratelimit_state::burst.set(at, 10);
-    }
-}));
+static PRINTK: Datum = Datum::new(
+    "printk_ratelimit_state",
+    64,
+    Begin::With(|at| {
+        // SAFETY: `data::place` gives room for the state.
+        unsafe {
+            ratelimit_state::interval.set(at, 5 * time::HZ as i32);
+            ratelimit_state::burst.set(at, 10);
+        }
+    }),
+);
 
 /// The variables of this file.
 pub(crate) static VARIABLES: &[&Datum] = &[&PRINTK];

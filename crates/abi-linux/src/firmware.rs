@@ -13,10 +13,14 @@ layout! {
     mod firmware = "firmware" { size, data }
 }
 
-static EMBEDDED: Datum = Datum::new("efi_embedded_fw_list", 16, Begin::With(|at| {
-    // SAFETY: `data::place` gives 16 writable bytes.
-    unsafe { locks::init_list(at) };
-}));
+static EMBEDDED: Datum = Datum::new(
+    "efi_embedded_fw_list",
+    16,
+    Begin::With(|at| {
+        // SAFETY: `data::place` gives 16 writable bytes.
+        unsafe { locks::init_list(at) };
+    }),
+);
 /// Whether the firmware's own memory was searched: it was not, for there is none.
 static CHECKED: Datum = Datum::new("efi_embedded_fw_checked", 1, Begin::Zero);
 
@@ -66,7 +70,15 @@ fn call_back(later: u64) {
 }
 
 /// `int request_firmware_nowait(struct module *, bool uevent, const char *, struct device *, gfp_t, void *context, void (*cont)(const struct firmware *, void *))`
-extern "C" fn request_firmware_nowait(owner: u64, _uevent: bool, name: u64, dev: u64, _flags: u32, context: u64, function: u64) -> i32 {
+extern "C" fn request_firmware_nowait(
+    owner: u64,
+    _uevent: bool,
+    name: u64,
+    dev: u64,
+    _flags: u32,
+    context: u64,
+    function: u64,
+) -> i32 {
     let mut none = 0u64;
     let error = look(&raw mut none as u64, name, dev, true);
     if error == Errno::EINVAL.to_return() {

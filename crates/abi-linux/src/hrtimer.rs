@@ -38,7 +38,8 @@ fn base_of(clock: u32) -> u64 {
         return base;
     }
     let size = hrtimer_clock_base::SIZE.get();
-    let Ok(base) = kernel().heap.allocate(size, 64, Owner::Kernel, 0, &ferrmod_kernel::inject::Injection::default()) else {
+    let Ok(base) = kernel().heap.allocate(size, 64, Owner::Kernel, 0, &ferrmod_kernel::inject::Injection::default())
+    else {
         return 0;
     };
     let clock_name = if matches!(clock, REALTIME | TAI) { "ktime_get_real" } else { "ktime_get" };
@@ -146,7 +147,8 @@ extern "C" fn hrtimer_active(timer: u64) -> bool {
 /// after `now`; how many.
 extern "C" fn hrtimer_forward(timer: u64, now: i64, interval: i64) -> u64 {
     // SAFETY: an initialised timer of the module's.
-    let (expires, enqueued) = unsafe { (hrtimer::expires.get::<i64>(timer), hrtimer::state.get::<u8>(timer) & ENQUEUED != 0) };
+    let (expires, enqueued) =
+        unsafe { (hrtimer::expires.get::<i64>(timer), hrtimer::state.get::<u8>(timer) & ENQUEUED != 0) };
     let late = now.saturating_sub(expires);
     if late < 0 || enqueued {
         return 0;

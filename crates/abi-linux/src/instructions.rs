@@ -84,11 +84,24 @@ extern "C" fn copy_page() {
 extern "C" fn __sw_hweight32() {
     naked_asm!(
         "push rdx",
-        "mov eax, edi", "shr eax, 1", "and eax, 0x55555555", "mov edx, edi", "sub edx, eax",
-        "mov eax, edx", "shr eax, 2", "and edx, 0x33333333", "and eax, 0x33333333", "add eax, edx",
-        "mov edx, eax", "shr edx, 4", "add eax, edx", "and eax, 0x0f0f0f0f",
-        "imul eax, eax, 0x01010101", "shr eax, 24",
-        "pop rdx", "ret",
+        "mov eax, edi",
+        "shr eax, 1",
+        "and eax, 0x55555555",
+        "mov edx, edi",
+        "sub edx, eax",
+        "mov eax, edx",
+        "shr eax, 2",
+        "and edx, 0x33333333",
+        "and eax, 0x33333333",
+        "add eax, edx",
+        "mov edx, eax",
+        "shr edx, 4",
+        "add eax, edx",
+        "and eax, 0x0f0f0f0f",
+        "imul eax, eax, 0x01010101",
+        "shr eax, 24",
+        "pop rdx",
+        "ret",
     )
 }
 
@@ -96,12 +109,31 @@ extern "C" fn __sw_hweight32() {
 #[unsafe(naked)]
 extern "C" fn __sw_hweight64() {
     naked_asm!(
-        "push rdx", "push rcx",
-        "mov rax, rdi", "shr rax, 1", "movabs rcx, 0x5555555555555555", "and rax, rcx", "mov rdx, rdi", "sub rdx, rax",
-        "mov rax, rdx", "shr rax, 2", "movabs rcx, 0x3333333333333333", "and rdx, rcx", "and rax, rcx", "add rax, rdx",
-        "mov rdx, rax", "shr rdx, 4", "add rax, rdx", "movabs rcx, 0x0f0f0f0f0f0f0f0f", "and rax, rcx",
-        "movabs rcx, 0x0101010101010101", "imul rax, rcx", "shr rax, 56",
-        "pop rcx", "pop rdx", "ret",
+        "push rdx",
+        "push rcx",
+        "mov rax, rdi",
+        "shr rax, 1",
+        "movabs rcx, 0x5555555555555555",
+        "and rax, rcx",
+        "mov rdx, rdi",
+        "sub rdx, rax",
+        "mov rax, rdx",
+        "shr rax, 2",
+        "movabs rcx, 0x3333333333333333",
+        "and rdx, rcx",
+        "and rax, rcx",
+        "add rax, rdx",
+        "mov rdx, rax",
+        "shr rdx, 4",
+        "add rax, rdx",
+        "movabs rcx, 0x0f0f0f0f0f0f0f0f",
+        "and rax, rcx",
+        "movabs rcx, 0x0101010101010101",
+        "imul rax, rcx",
+        "shr rax, 56",
+        "pop rcx",
+        "pop rdx",
+        "ret",
     )
 }
 

@@ -146,7 +146,10 @@ fn segment(iter: u64) -> Option<(Piece, u64)> {
             Kind::Pages => {
                 let at: u64 = iov_iter::bvec.get(iter);
                 let start = bio_vec::bv_offset.get::<u32>(at);
-                (pages::address_of(bio_vec::bv_page.get(at)) + u64::from(start), u64::from(bio_vec::bv_len.get::<u32>(at)))
+                (
+                    pages::address_of(bio_vec::bv_page.get(at)) + u64::from(start),
+                    u64::from(bio_vec::bv_len.get::<u32>(at)),
+                )
             }
         };
         Some(((base + offset, length.saturating_sub(offset)), length))

@@ -159,10 +159,14 @@ macro_rules! keys {
     };
 }
 
-static INITIALISED: Datum = Datum::new("static_key_initialized", 1, Begin::With(|at| {
-    // SAFETY: `data::place` gives this byte.
-    unsafe { ram::put(at, 1u8) };
-}));
+static INITIALISED: Datum = Datum::new(
+    "static_key_initialized",
+    1,
+    Begin::With(|at| {
+        // SAFETY: `data::place` gives this byte.
+        unsafe { ram::put(at, 1u8) };
+    }),
+);
 
 keys! {
     Begin::Image;
@@ -185,9 +189,32 @@ keys! {
 
 /// The variables of this file: the kernel's own keys.
 pub(crate) static VARIABLES: &[&Datum] = &[
-    &INITIALISED, &HUGETLB, &DEVMAP, &FREEZER, &BPF_STATS, &BPF_REDIRECT, &CONTEXT, &NETSTAMP, &MEMALLOC, &UDP_ENCAP,
-    &UDP6_ENCAP, &TCF_SW, &INIT_ON_ALLOC, &INIT_ON_FREE, &IBPB, &MEMORY, &MEMORY_DEFAULT, &MEMCG_SOCKETS, &MEMCG_KMEM,
-    &MEMCG_ONLINE, &MEMCG_BPF, &CGROUP_BPF, &NET_CLS, &NET_CLS_DEFAULT, &NET_PRIO, &NET_PRIO_DEFAULT,
+    &INITIALISED,
+    &HUGETLB,
+    &DEVMAP,
+    &FREEZER,
+    &BPF_STATS,
+    &BPF_REDIRECT,
+    &CONTEXT,
+    &NETSTAMP,
+    &MEMALLOC,
+    &UDP_ENCAP,
+    &UDP6_ENCAP,
+    &TCF_SW,
+    &INIT_ON_ALLOC,
+    &INIT_ON_FREE,
+    &IBPB,
+    &MEMORY,
+    &MEMORY_DEFAULT,
+    &MEMCG_SOCKETS,
+    &MEMCG_KMEM,
+    &MEMCG_ONLINE,
+    &MEMCG_BPF,
+    &CGROUP_BPF,
+    &NET_CLS,
+    &NET_CLS_DEFAULT,
+    &NET_PRIO,
+    &NET_PRIO_DEFAULT,
 ];
 
 /// The functions of this file.

@@ -48,10 +48,7 @@ impl Ring {
         let start = u64::from(index & self.mask);
         let capacity = u64::from(self.mask) + 1;
         let first = u64::from(count).min(capacity - start);
-        [
-            (self.data + start * size, 0, first * size),
-            (self.data, first * size, (u64::from(count) - first) * size),
-        ]
+        [(self.data + start * size, 0, first * size), (self.data, first * size, (u64::from(count) - first) * size)]
     }
 
     /// Writes at `index`.
@@ -176,8 +173,9 @@ extern "C" fn __kfifo_from_user(at: u64, from: u64, length: u64, copied: u64) ->
     let ring = Ring::of(at);
     let size = ring.element.max(1);
     let count = ((length / u64::from(size)) as u32).min(ring.free());
-    let (moved, failed) =
-        transfer(ring.runs(ring.head, count), size, |at, offset, bytes| user::_copy_from_user(at, from + offset, bytes));
+    let (moved, failed) = transfer(ring.runs(ring.head, count), size, |at, offset, bytes| {
+        user::_copy_from_user(at, from + offset, bytes)
+    });
     set_head(at, ring.head.wrapping_add(moved));
     report(copied, u64::from(moved) * u64::from(size), failed)
 }
@@ -240,7 +238,8 @@ extern "C" fn __kfifo_to_user_r(at: u64, to: u64, length: u64, copied: u64, widt
     }
     let count = u64::from(record_length(&ring, width)).min(length) as u32;
     let body = ring.tail.wrapping_add(width as u32);
-    let (_, failed) = transfer(ring.runs(body, count), 1, |at, offset, bytes| user::_copy_to_user(to + offset, at, bytes));
+    let (_, failed) =
+        transfer(ring.runs(body, count), 1, |at, offset, bytes| user::_copy_to_user(to + offset, at, bytes));
     if failed {
         return report(copied, 0, true);
     }

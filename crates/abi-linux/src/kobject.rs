@@ -497,7 +497,8 @@ extern "C" fn kset_find_obj(set: u64, wanted: u64) -> u64 {
     // SAFETY: the module's set and C string.
     unsafe {
         let wanted = ram::c_string(wanted);
-        let found = waiting::each(kset::list.at(set)).find(|&at| name(kobject::entry.container(at)).as_bytes() == wanted);
+        let found =
+            waiting::each(kset::list.at(set)).find(|&at| name(kobject::entry.container(at)).as_bytes() == wanted);
         found.map_or(0, |at| get(kobject::entry.container(at)))
     }
 }

@@ -198,7 +198,9 @@ mod tests {
             wrong_delete(1, |_| (POISON_NEXT, POISON_PREVIOUS)).unwrap(),
             "list_del corruption, 0000000000000001->next is LIST_POISON1 (dead000000000100)"
         );
-        assert!(wrong_delete(1, |entry| if entry == 1 { (2, 3) } else { (0, 0) }).unwrap().contains("prev->next should be"));
+        assert!(
+            wrong_delete(1, |entry| if entry == 1 { (2, 3) } else { (0, 0) }).unwrap().contains("prev->next should be")
+        );
     }
 
     #[test]

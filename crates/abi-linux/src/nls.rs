@@ -74,7 +74,8 @@ extern "C" fn __register_nls(table: u64, owner: u64) -> i32 {
     let caller = ram::caller();
     let default = default_table();
     // SAFETY: the module's table.
-    let (next, name) = unsafe { (nls_table::next.get::<u64>(table), ram::c_string_or_empty(nls_table::charset.get(table))) };
+    let (next, name) =
+        unsafe { (nls_table::next.get::<u64>(table), ram::c_string_or_empty(nls_table::charset.get(table))) };
     if next != 0 || TABLES.lock().contains(&table) {
         return Errno::EBUSY.to_return();
     }

@@ -315,20 +315,28 @@ extern "C" fn generate_random_uuid(to: u64) {
     random_uuid(to, 6);
 }
 
-static CTYPE: Datum = Datum::new("_ctype", 256, Begin::With(|at| {
-    // SAFETY: `data::place` gives 256 writable bytes.
-    unsafe { ram::put(at, CLASSES) };
-}));
+static CTYPE: Datum = Datum::new(
+    "_ctype",
+    256,
+    Begin::With(|at| {
+        // SAFETY: `data::place` gives 256 writable bytes.
+        unsafe { ram::put(at, CLASSES) };
+    }),
+);
 static HEX: Datum = Datum::new("hex_asc", 17, Begin::With(|at| put_text(at, b"0123456789abcdef")));
 static HEX_UPPER: Datum = Datum::new("hex_asc_upper", 17, Begin::With(|at| put_text(at, b"0123456789ABCDEF")));
 static UUID_NULL: Datum = Datum::new("uuid_null", 16, Begin::Zero);
 static GUID_NULL: Datum = Datum::new("guid_null", 16, Begin::Zero);
-static BYTE_REVERSED: Datum = Datum::new("byte_rev_table", 256, Begin::With(|at| {
-    for byte in 0..=u8::MAX {
-        // SAFETY: `data::place` gives 256 writable bytes.
-        unsafe { ram::put(at + u64::from(byte), byte.reverse_bits()) };
-    }
-}));
+static BYTE_REVERSED: Datum = Datum::new(
+    "byte_rev_table",
+    256,
+    Begin::With(|at| {
+        for byte in 0..=u8::MAX {
+            // SAFETY: `data::place` gives 256 writable bytes.
+            unsafe { ram::put(at + u64::from(byte), byte.reverse_bits()) };
+        }
+    }),
+);
 
 fn put_text(at: u64, text: &[u8; 16]) {
     // SAFETY: `data::place` gives 17 writable zeros.

@@ -108,7 +108,9 @@ fn free(first: u64, caller: u64) {
             unsafe { ram::fill(first, 0, pages * page::SIZE.get()) };
             slab::release(address, caller);
         }
-        _ => kernel().bug(&alloc::format!("BUG: Bad page state: {first:#x} is not the first of pages given out"), caller),
+        _ => {
+            kernel().bug(&alloc::format!("BUG: Bad page state: {first:#x} is not the first of pages given out"), caller)
+        }
     }
 }
 

@@ -109,15 +109,27 @@ scalars! {
     BINT Bint "param_ops_bint" param_set_bint param_get_bint;
 }
 
-static CHARP: Datum = Datum::new("param_ops_charp", 32, Begin::With(|at| {
-    begin(at, false, "param_set_charp", "param_get_charp", "param_free_charp");
-}));
-static STRING: Datum = Datum::new("param_ops_string", 32, Begin::With(|at| {
-    begin(at, false, "param_set_copystring", "param_get_string", "");
-}));
-static ARRAY: Datum = Datum::new("param_array_ops", 32, Begin::With(|at| {
-    begin(at, false, "param_array_set", "param_array_get", "param_array_free");
-}));
+static CHARP: Datum = Datum::new(
+    "param_ops_charp",
+    32,
+    Begin::With(|at| {
+        begin(at, false, "param_set_charp", "param_get_charp", "param_free_charp");
+    }),
+);
+static STRING: Datum = Datum::new(
+    "param_ops_string",
+    32,
+    Begin::With(|at| {
+        begin(at, false, "param_set_copystring", "param_get_string", "");
+    }),
+);
+static ARRAY: Datum = Datum::new(
+    "param_array_ops",
+    32,
+    Begin::With(|at| {
+        begin(at, false, "param_array_set", "param_array_get", "param_array_free");
+    }),
+);
 
 /// Fills in a `struct kernel_param_ops`.
 fn begin(at: u64, no_argument: bool, set: &str, get: &str, free: &str) {
@@ -197,7 +209,8 @@ extern "C" fn param_set_copystring(value: u64, parameter: u64) -> i32 {
     }
     let (description, new) = (argument(parameter), text(value));
     // SAFETY: the parameter's `struct kparam_string`.
-    let (room, buffer): (u32, u64) = unsafe { (kparam_string::maxlen.get(description), kparam_string::string.get(description)) };
+    let (room, buffer): (u32, u64) =
+        unsafe { (kparam_string::maxlen.get(description), kparam_string::string.get(description)) };
     answer(kinds::check_string(name(parameter), new, room as usize, &mut log).map(|()| {
         // SAFETY: it has just been seen to fit.
         unsafe {
@@ -277,7 +290,10 @@ extern "C" fn param_array_set(value: u64, parameter: u64) -> i32 {
     array.set_count(0);
     loop {
         if count == array.most {
-            log(Level::Error, alloc::format!("{}: can only take {} arguments", name(parameter), array.most).as_str().into());
+            log(
+                Level::Error,
+                alloc::format!("{}: can only take {} arguments", name(parameter), array.most).as_str().into(),
+            );
             return Errno::EINVAL.to_return();
         }
         let length = text(at).iter().position(|&byte| byte == b',');

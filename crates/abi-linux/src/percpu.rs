@@ -221,10 +221,14 @@ extern "C" fn percpu_ref_switch_to_atomic(reference: u64, confirm: u64) {
     }
 }
 
-static BATCH: Datum = Datum::new("percpu_counter_batch", 4, Begin::With(|at| {
-    // SAFETY: `data::place` gives 4 writable bytes.
-    unsafe { ram::put(at, 32i32) };
-}));
+static BATCH: Datum = Datum::new(
+    "percpu_counter_batch",
+    4,
+    Begin::With(|at| {
+        // SAFETY: `data::place` gives 4 writable bytes.
+        unsafe { ram::put(at, 32i32) };
+    }),
+);
 
 /// The variables of this file.
 pub(crate) static VARIABLES: &[&Datum] = &[&BATCH];

@@ -90,6 +90,7 @@ pub(crate) fn barrier() {
             kernel().tasks.yield_now();
         }
     }
+    kernel().timers.cancel(timer_key());
 }
 
 /// Forgets the callbacks whose functions lie in memory that goes; how many there were.

@@ -105,7 +105,11 @@ extern "C" fn kmalloc_size_roundup(size: u64) -> u64 {
     use ferrmod_kernel::heap::CLASSES;
     match size {
         0 => 0,
-        size => CLASSES.iter().map(|&class| u64::from(class)).find(|&class| class >= size).unwrap_or(size.next_multiple_of(PAGE)),
+        size => CLASSES
+            .iter()
+            .map(|&class| u64::from(class))
+            .find(|&class| class >= size)
+            .unwrap_or(size.next_multiple_of(PAGE)),
     }
 }
 

@@ -416,8 +416,22 @@ extern "C" fn __fortify_panic(reason: u8, room: u64, size: u64) {
     let caller = ram::caller();
     /// The functions that `FORTIFY_FUNC_*` number, from the top bits of the reason on; the lowest tells a write from a read.
     const NAMES: [&str; 16] = [
-        "strncpy", "strnlen", "strlen", "strscpy", "strlcat", "strcat", "strncat", "memset", "memcpy", "memmove", "memscan",
-        "memcmp", "memchr", "memchr_inv", "kmemdup", "strcpy",
+        "strncpy",
+        "strnlen",
+        "strlen",
+        "strscpy",
+        "strlcat",
+        "strcat",
+        "strncat",
+        "memset",
+        "memcpy",
+        "memmove",
+        "memscan",
+        "memcmp",
+        "memchr",
+        "memchr_inv",
+        "kmemdup",
+        "strcpy",
     ];
     let name = NAMES.get(usize::from(reason >> 1)).copied().unwrap_or("unknown");
     let what = if reason & 1 != 0 { "write" } else { "read" };
@@ -529,9 +543,14 @@ mod tests {
 
     #[test]
     fn lines() {
-        for (one, other, same) in
-            [("a", "a\n", true), ("a\n", "a", true), ("a\n", "a\n", true), ("a\n\n", "a", false), ("a", "b", false), ("", "\n", true)]
-        {
+        for (one, other, same) in [
+            ("a", "a\n", true),
+            ("a\n", "a", true),
+            ("a\n", "a\n", true),
+            ("a\n\n", "a", false),
+            ("a", "b", false),
+            ("", "\n", true),
+        ] {
             assert_eq!(sysfs_streq(at(&c(one)), at(&c(other))), same, "{one:?} {other:?}");
         }
         let (on, off) = (c("on"), c("off"));

@@ -6,17 +6,17 @@ use alloc::vec::Vec;
 
 use bstr::{BStr, ByteSlice};
 use ferrmod_image::facts::ExportKind;
+use ferrmod_image::linux::ExportClass;
 use ferrmod_kernel::lock::Lock;
 use ferrmod_kernel::percpu::{CALLER_SLOT, CANARY};
 use ferrmod_kernel::world::WorldSymbol;
 use ferrmod_kernel::{Errno, Kernel, kernel};
-use ferrmod_image::linux::ExportClass;
 use ferrmod_linker::bridge::{self, SLOT};
 use hashbrown::HashMap;
 
+use crate::EXPORTS;
 use crate::boot::facts;
 use crate::data::Datum;
-use crate::EXPORTS;
 use crate::export::Export;
 
 /// Stubs are made a page at a time.

@@ -98,7 +98,8 @@ const BINARY_MAX: usize = 16 << 20;
 impl FileOperations for Binary {
     fn read(&self) -> Result<Vec<u8>, Errno> {
         // SAFETY: the module's attribute.
-        let (read, size): (u64, u64) = unsafe { (bin_attribute::read.get(self.attribute), bin_attribute::size.get(self.attribute)) };
+        let (read, size): (u64, u64) =
+            unsafe { (bin_attribute::read.get(self.attribute), bin_attribute::size.get(self.attribute)) };
         if read == 0 {
             return Err(Errno::EIO);
         }

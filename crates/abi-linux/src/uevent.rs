@@ -7,8 +7,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use bstr::ByteSlice;
-use ferrmod_kernel::lock::Lock;
 use ferrmod_kernel::Errno;
+use ferrmod_kernel::lock::Lock;
 
 use crate::export::{Export, exports};
 use crate::field::layout;
@@ -109,7 +109,8 @@ pub(crate) fn send(object: u64, action: &str, more: &[Vec<u8>]) -> i32 {
             alloc::format!("SUBSYSTEM={subsystem}").into_bytes(),
         ];
         first.extend_from_slice(more);
-        let mut result = first.iter().map(|variable| add_variable(env, variable)).find(|&result| result != 0).unwrap_or(0);
+        let mut result =
+            first.iter().map(|variable| add_variable(env, variable)).find(|&result| result != 0).unwrap_or(0);
         let uevent = function(&kset_uevent_ops::uevent);
         if result == 0 && uevent != 0 {
             result = ram::call(uevent, [object, env]) as i32;

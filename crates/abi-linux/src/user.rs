@@ -41,7 +41,8 @@ impl UserBuffer {
         let kernel = kernel();
         let room = length.max(1);
         // Kept by the kernel and never refused on purpose: failure injection is for the module's own allocations.
-        let start = kernel.heap.allocate(room, PAGE, Owner::Kernel, 0, &ferrmod_kernel::inject::Injection::default())?;
+        let start =
+            kernel.heap.allocate(room, PAGE, Owner::Kernel, 0, &ferrmod_kernel::inject::Injection::default())?;
         // SAFETY: the heap has just given this memory to us.
         unsafe { ram::fill(start, 0, room) };
         RANGES.lock().insert(start, start + length);

@@ -38,8 +38,7 @@ pub(crate) fn console(console: &Console) -> Result<Exit, Failure> {
         }
         None => None,
     };
-    let (mut session, _) =
-        Session::boot(&console.machine, &[], |line| println!("{}", output::log_line(line)))?;
+    let (mut session, _) = Session::boot(&console.machine, &[], |line| println!("{}", output::log_line(line)))?;
     match script {
         Some(text) => {
             for line in text.lines() {
@@ -184,8 +183,10 @@ fn lsmod(session: &mut Session) -> Result<Exit, Failure> {
 fn modinfo(session: &mut Session, module: &str) -> Result<Exit, Failure> {
     let request = Request { module: module.into(), arguments: Vec::new() };
     for planned in session.plan(&request)?.iter().filter(|planned| planned.requested) {
-        let image = ferrmod_image::linux::Image::read(&planned.bytes)
-            .map_err(|error| Failure::Content { path: planned.path.display().to_string(), reason: error.to_string() })?;
+        let image = ferrmod_image::linux::Image::read(&planned.bytes).map_err(|error| Failure::Content {
+            path: planned.path.display().to_string(),
+            reason: error.to_string(),
+        })?;
         println!("{:<16}{}", "filename:", planned.path.display());
         for (key, value) in image.modinfo().iter() {
             println!("{:<16}{}", format!("{key}:"), value);

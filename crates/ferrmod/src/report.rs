@@ -235,9 +235,10 @@ impl RunReport {
 
     /// The exit code that all of it amounts to: the worst of an oops, a refusal, an error and a leak, in this order.
     pub(crate) fn exit(&self) -> Exit {
-        let loads = self.loads.iter().map(|load| {
-            load.ended.exit(if load.init_ran { Exit::ModuleError } else { Exit::Refused })
-        });
+        let loads = self
+            .loads
+            .iter()
+            .map(|load| load.ended.exit(if load.init_ran { Exit::ModuleError } else { Exit::Refused }));
         let unloads = self.unloads.iter().map(|unload| unload.ended.exit(Exit::LeftBehind));
         let mut all: Vec<Exit> = loads.chain(unloads).collect();
         if !self.oopses.is_empty() {

@@ -26,30 +26,13 @@ fn main() {
     let Some(tree) = corpus::tree_or_skip("6.1") else {
         return;
     };
-    let files: Vec<_> = tree
-        .files()
-        .iter()
-        .filter_map(|path| fs::read(path).ok())
-        .collect();
-    let images: Vec<_> = files
-        .iter()
-        .filter_map(|file| Image::read(file).ok())
-        .collect();
+    let files: Vec<_> = tree.files().iter().filter_map(|path| fs::read(path).ok()).collect();
+    let images: Vec<_> = files.iter().filter_map(|file| Image::read(file).ok()).collect();
     let report = |what: &str, time: Duration| {
-        println!(
-            "{what:<32} {:>8.2} µs a module",
-            time.as_secs_f64() * 1e6 / images.len() as f64
-        );
+        println!("{what:<32} {:>8.2} µs a module", time.as_secs_f64() * 1e6 / images.len() as f64);
     };
 
-    report(
-        "read",
-        best(|| {
-            files
-                .iter()
-                .for_each(|file| drop(black_box(Image::read(file))))
-        }),
-    );
+    report("read", best(|| files.iter().for_each(|file| drop(black_box(Image::read(file))))));
     report(
         "imports and their CRCs",
         best(|| {
@@ -64,22 +47,8 @@ fn main() {
             }
         }),
     );
-    report(
-        "exports",
-        best(|| {
-            images
-                .iter()
-                .for_each(|image| drop(black_box(image.exports())))
-        }),
-    );
-    report(
-        "parameters",
-        best(|| {
-            images
-                .iter()
-                .for_each(|image| drop(black_box(image.parameters())))
-        }),
-    );
+    report("exports", best(|| images.iter().for_each(|image| drop(black_box(image.exports())))));
+    report("parameters", best(|| images.iter().for_each(|image| drop(black_box(image.parameters())))));
     report(
         "thirty sections by name",
         best(|| {
@@ -92,12 +61,5 @@ fn main() {
             }
         }),
     );
-    report(
-        "description",
-        best(|| {
-            images
-                .iter()
-                .for_each(|image| drop(black_box(image.describe())))
-        }),
-    );
+    report("description", best(|| images.iter().for_each(|image| drop(black_box(image.describe())))));
 }

@@ -67,9 +67,7 @@ pub enum BtfError {
         found: u8,
     },
     /// A section of the header lies outside the bytes.
-    #[error(
-        "BTF: {field} section ({offset:#x}, {len:#x} bytes) lies outside the {available:#x} bytes there are"
-    )]
+    #[error("BTF: {field} section ({offset:#x}, {len:#x} bytes) lies outside the {available:#x} bytes there are")]
     Outside {
         /// `type` or `string`.
         field: &'static str,
@@ -188,10 +186,7 @@ impl Kind {
 
     /// Whether a type of this kind only qualifies or names another one.
     fn is_transparent(self) -> bool {
-        matches!(
-            self,
-            Kind::Typedef | Kind::Volatile | Kind::Const | Kind::Restrict | Kind::TypeTag
-        )
+        matches!(self, Kind::Typedef | Kind::Volatile | Kind::Const | Kind::Restrict | Kind::TypeTag)
     }
 }
 
@@ -268,16 +263,8 @@ impl<'a> Btf<'a> {
     /// The first thing that is wrong, with its place.
     pub fn read_split(raw: &'a [u8], base: &'a Btf<'a>) -> Result<Btf<'a>, BtfError> {
         let own = Btf::sections(raw)?;
-        let first_string = base
-            .first_string
-            .saturating_add(u32::try_from(base.strings.len()).unwrap_or(u32::MAX));
-        Btf {
-            base: Some(base),
-            first_type: base.types_len(),
-            first_string,
-            ..own
-        }
-        .indexed()
+        let first_string = base.first_string.saturating_add(u32::try_from(base.strings.len()).unwrap_or(u32::MAX));
+        Btf { base: Some(base), first_type: base.types_len(), first_string, ..own }.indexed()
     }
 
     /// The type information in `raw` with the index that [`Btf::index`] gave for it before. Nothing
@@ -286,15 +273,8 @@ impl<'a> Btf<'a> {
     /// # Errors
     /// As [`Btf::read`], and [`BtfError::Index`] when the index does not have the form of one.
     pub fn with_index(raw: &'a [u8], index: &'a [u8]) -> Result<Btf<'a>, BtfError> {
-        let btf = Btf {
-            index: Cow::Borrowed(index),
-            ..Btf::sections(raw)?
-        };
-        if index::holds(index) {
-            Ok(btf)
-        } else {
-            Err(BtfError::Index)
-        }
+        let btf = Btf { index: Cow::Borrowed(index), ..Btf::sections(raw)? };
+        if index::holds(index) { Ok(btf) } else { Err(BtfError::Index) }
     }
 
     /// Type information that has no types: what a kernel built without BTF offers.
@@ -324,14 +304,12 @@ impl<'a> Btf<'a> {
         let header = |offset| u32_at(raw, offset).ok_or(short);
         let body = raw.get(header(4)? as usize..).ok_or(short)?;
         let section = |field, offset: u32, len: u32| {
-            body.get(offset as usize..)
-                .and_then(|rest| rest.get(..len as usize))
-                .ok_or(BtfError::Outside {
-                    field,
-                    offset,
-                    len,
-                    available: body.len(),
-                })
+            body.get(offset as usize..).and_then(|rest| rest.get(..len as usize)).ok_or(BtfError::Outside {
+                field,
+                offset,
+                len,
+                available: body.len(),
+            })
         };
         Ok(Btf {
             raw,
@@ -347,10 +325,7 @@ impl<'a> Btf<'a> {
     /// The same with an index made for it.
     fn indexed(self) -> Result<Btf<'a>, BtfError> {
         let index = index::build(&self)?;
-        Ok(Btf {
-            index: Cow::Owned(index),
-            ..self
-        })
+        Ok(Btf { index: Cow::Owned(index), ..self })
     }
 
     /// The bytes this was read from.
@@ -463,11 +438,8 @@ impl<'a> Btf<'a> {
             index::names(&btf.index)
                 .candidates(name)
                 .filter(move |&own| {
-                    let found =
-                        index::type_offset(&btf.index, own).and_then(|offset| btf.type_at(offset));
-                    found.is_some_and(|found| {
-                        kinds.contains(&found.kind) && self.string_is(found.name, name)
-                    })
+                    let found = index::type_offset(&btf.index, own).and_then(|offset| btf.type_at(offset));
+                    found.is_some_and(|found| kinds.contains(&found.kind) && self.string_is(found.name, name))
                 })
                 .map(|own| btf.first_type.saturating_add(own))
         })
@@ -483,23 +455,17 @@ impl<'a> Btf<'a> {
     /// A kernel may have several different structs of one name, each private to a file;
     /// [`Btf::structs_named`] has all.
     pub fn struct_named(&self, name: impl AsRef<[u8]>) -> Option<Struct<'_>> {
-        self.named(name.as_ref(), &[Kind::Struct])
-            .find_map(|id| self.struct_of(id))
+        self.named(name.as_ref(), &[Kind::Struct]).find_map(|id| self.struct_of(id))
     }
 
     /// Every struct of that name.
-    pub fn structs_named<'n>(
-        &'n self,
-        name: &'n (impl AsRef<[u8]> + ?Sized),
-    ) -> impl Iterator<Item = Struct<'n>> + 'n {
-        self.named(name.as_ref(), &[Kind::Struct])
-            .filter_map(|id| self.struct_of(id))
+    pub fn structs_named<'n>(&'n self, name: &'n (impl AsRef<[u8]> + ?Sized)) -> impl Iterator<Item = Struct<'n>> + 'n {
+        self.named(name.as_ref(), &[Kind::Struct]).filter_map(|id| self.struct_of(id))
     }
 
     /// The first union of that name.
     pub fn union_named(&self, name: impl AsRef<[u8]>) -> Option<Struct<'_>> {
-        self.named(name.as_ref(), &[Kind::Union])
-            .find_map(|id| self.struct_of(id))
+        self.named(name.as_ref(), &[Kind::Union]).find_map(|id| self.struct_of(id))
     }
 
     /// The struct or union that a type is, through typedefs and qualifiers. A typedef of an unnamed
@@ -514,10 +480,7 @@ impl<'a> Btf<'a> {
         self.named(name.as_ref(), &[Kind::Func]).find_map(|id| {
             let function = self.get(id)?;
             let proto = self.func_proto(function.size_or_type)?;
-            Some(FuncProto {
-                name: BStr::new(self.string(function.name)?),
-                ..proto
-            })
+            Some(FuncProto { name: BStr::new(self.string(function.name)?), ..proto })
         })
     }
 
@@ -539,38 +502,29 @@ impl<'a> Btf<'a> {
     pub fn variable(&self, name: impl AsRef<[u8]>) -> Option<Variable<'_>> {
         self.named(name.as_ref(), &[Kind::Var]).find_map(|id| {
             let found = self.get(id)?;
-            Some(Variable {
-                name: BStr::new(self.string(found.name)?),
-                type_id: found.size_or_type,
-            })
+            Some(Variable { name: BStr::new(self.string(found.name)?), type_id: found.size_or_type })
         })
     }
 
     /// The value of an enumerator, whichever enumeration it belongs to.
     pub fn enum_value(&self, name: impl AsRef<[u8]>) -> Option<i64> {
         let name = name.as_ref();
-        let own = index::enumerators(&self.index)
-            .candidates(name)
-            .take(MAX_DEPTH)
-            .find_map(|own| {
-                let found = self.type_at(index::type_offset(&self.index, own)?)?;
-                let stride = match found.kind {
-                    Kind::Enum => 8,
-                    Kind::Enum64 => 12,
-                    _ => return None,
-                };
-                let mut entries = found.trailing.chunks_exact(stride);
-                let entry = entries
-                    .find(|entry| u32_at(entry, 0).is_some_and(|at| self.string_is(at, name)))?;
-                let low = u32_at(entry, 4)?;
-                Some(match (found.kind, found.kind_flag) {
-                    (Kind::Enum64, _) => {
-                        (u64::from(u32_at(entry, 8)?) << 32 | u64::from(low)) as i64
-                    }
-                    (_, true) => i64::from(low as i32),
-                    (_, false) => i64::from(low),
-                })
-            });
+        let own = index::enumerators(&self.index).candidates(name).take(MAX_DEPTH).find_map(|own| {
+            let found = self.type_at(index::type_offset(&self.index, own)?)?;
+            let stride = match found.kind {
+                Kind::Enum => 8,
+                Kind::Enum64 => 12,
+                _ => return None,
+            };
+            let mut entries = found.trailing.chunks_exact(stride);
+            let entry = entries.find(|entry| u32_at(entry, 0).is_some_and(|at| self.string_is(at, name)))?;
+            let low = u32_at(entry, 4)?;
+            Some(match (found.kind, found.kind_flag) {
+                (Kind::Enum64, _) => (u64::from(u32_at(entry, 8)?) << 32 | u64::from(low)) as i64,
+                (_, true) => i64::from(low as i32),
+                (_, false) => i64::from(low),
+            })
+        });
         own.or_else(|| self.base.and_then(|base| base.enum_value(name)))
     }
 
@@ -581,13 +535,9 @@ impl<'a> Btf<'a> {
         for _ in 0..MAX_DEPTH {
             let (_, found) = self.resolve(id)?;
             let one = match found.kind {
-                Kind::Int
-                | Kind::Struct
-                | Kind::Union
-                | Kind::Enum
-                | Kind::Enum64
-                | Kind::Float
-                | Kind::Datasec => u64::from(found.size_or_type),
+                Kind::Int | Kind::Struct | Kind::Union | Kind::Enum | Kind::Enum64 | Kind::Float | Kind::Datasec => {
+                    u64::from(found.size_or_type)
+                }
                 Kind::Ptr => 8,
                 Kind::Array => {
                     times = times.checked_mul(u64::from(u32_at(found.trailing, 8)?))?;
@@ -636,25 +586,15 @@ impl<'b> FuncProto<'b> {
     pub fn params(&self) -> impl ExactSizeIterator<Item = FuncParam<'b>> + use<'b> {
         let btf = self.btf;
         let named = self.parameters.len() / 8 - usize::from(self.is_variadic());
-        self.parameters
-            .chunks_exact(8)
-            .take(named)
-            .map(move |entry| FuncParam {
-                name: BStr::new(
-                    u32_at(entry, 0)
-                        .and_then(|offset| btf.string(offset))
-                        .unwrap_or_default(),
-                ),
-                type_id: u32_at(entry, 4).unwrap_or_default(),
-            })
+        self.parameters.chunks_exact(8).take(named).map(move |entry| FuncParam {
+            name: BStr::new(u32_at(entry, 0).and_then(|offset| btf.string(offset)).unwrap_or_default()),
+            type_id: u32_at(entry, 4).unwrap_or_default(),
+        })
     }
 
     /// Whether `...` follows the named parameters.
     pub fn is_variadic(&self) -> bool {
         // A last parameter of type void and without a name.
-        self.parameters
-            .chunks_exact(8)
-            .next_back()
-            .is_some_and(|last| last.iter().all(|&byte| byte == 0))
+        self.parameters.chunks_exact(8).next_back().is_some_and(|last| last.iter().all(|&byte| byte == 0))
     }
 }

@@ -50,10 +50,7 @@ pub fn detect(bytes: &[u8]) -> Compression {
         (&zstd::MAGIC, Compression::Zstd),
         (&lz4::MAGIC, Compression::Lz4),
     ];
-    FORMATS
-        .iter()
-        .find(|(magic, _)| bytes.starts_with(magic))
-        .map_or(Compression::None, |&(_, format)| format)
+    FORMATS.iter().find(|(magic, _)| bytes.starts_with(magic)).map_or(Compression::None, |&(_, format)| format)
 }
 
 /// Why a compressed file cannot be unpacked.
@@ -123,19 +120,11 @@ pub fn decompress(bytes: &[u8], limit: usize) -> Result<Cow<'_, [u8]>, Decompres
         Compression::Zstd => zstd::unpack,
         Compression::Lz4 => lz4::unpack,
     };
-    let mut output = Output {
-        bytes: Vec::new(),
-        filled: 0,
-        limit,
-    };
+    let mut output = Output { bytes: Vec::new(), filled: 0, limit };
     let mut input = Input { bytes, at: 0 };
     match unpack(&mut input, &mut output) {
         Ok(()) => Ok(Cow::Owned(output.into_bytes())),
-        Err(problem) => Err(DecompressError {
-            format,
-            at: input.at,
-            problem,
-        }),
+        Err(problem) => Err(DecompressError { format, at: input.at, problem }),
     }
 }
 
@@ -160,11 +149,7 @@ impl<'a> Input<'a> {
 
     /// The next `N` bytes.
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Problem> {
-        let taken = self
-            .rest()
-            .first_chunk()
-            .copied()
-            .ok_or(Problem::Truncated)?;
+        let taken = self.rest().first_chunk().copied().ok_or(Problem::Truncated)?;
         self.at += N;
         Ok(taken)
     }
@@ -211,19 +196,13 @@ impl Output {
 
     /// Whether there is no more than there may be.
     fn check(&self) -> Result<(), Problem> {
-        if self.filled > self.limit {
-            Err(Problem::Limit { limit: self.limit })
-        } else {
-            Ok(())
-        }
+        if self.filled > self.limit { Err(Problem::Limit { limit: self.limit }) } else { Ok(()) }
     }
 
     fn resize(&mut self, size: usize) -> Result<(), Problem> {
         let size = size.min(self.limit.saturating_add(1));
         if size > self.bytes.len() {
-            self.bytes
-                .try_reserve_exact(size - self.bytes.len())
-                .map_err(|_| Problem::Memory)?;
+            self.bytes.try_reserve_exact(size - self.bytes.len()).map_err(|_| Problem::Memory)?;
             self.bytes.resize(size, 0);
         }
         Ok(())

@@ -156,11 +156,7 @@ pub struct RelocationCount {
 
 /// The appended signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize),
-    serde(tag = "state", rename_all = "snake_case")
-)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(tag = "state", rename_all = "snake_case"))]
 pub enum SignatureDescription {
     /// There is none.
     Unsigned,
@@ -207,17 +203,8 @@ impl Image<'_> {
             aliases: every("alias"),
             firmware: every("firmware"),
             imported_namespaces: every("import_ns"),
-            modinfo: modinfo
-                .iter()
-                .map(|(key, value)| KeyValue {
-                    key: text(key),
-                    value: text(value),
-                })
-                .collect(),
-            entry_points: EntryNames {
-                init: entry_points.init.is_some(),
-                exit: entry_points.exit.is_some(),
-            },
+            modinfo: modinfo.iter().map(|(key, value)| KeyValue { key: text(key), value: text(value) }).collect(),
+            entry_points: EntryNames { init: entry_points.init.is_some(), exit: entry_points.exit.is_some() },
             parameters: self
                 .parameters()
                 .iter()
@@ -233,9 +220,7 @@ impl Image<'_> {
                 .map(|import| ImportDescription {
                     name: text(import.name),
                     weak: import.weak,
-                    crc: versions
-                        .as_mut()
-                        .and_then(|versions| versions.get(import.name)),
+                    crc: versions.as_mut().and_then(|versions| versions.get(import.name)),
                 })
                 .collect(),
             exports: self
@@ -265,20 +250,14 @@ impl Image<'_> {
                 .collect(),
             relocations: self
                 .relocations()
-                .map(|(section, relocations)| RelocationCount {
-                    section,
-                    count: relocations.len(),
-                })
+                .map(|(section, relocations)| RelocationCount { section, count: relocations.len() })
                 .collect(),
             signature: match self.signature() {
                 Ok(None) => SignatureDescription::Unsigned,
-                Ok(Some(signature)) => SignatureDescription::Present {
-                    id_type: signature.id_type,
-                    length: signature.length,
-                },
-                Err(error) => SignatureDescription::Malformed {
-                    reason: error.to_string(),
-                },
+                Ok(Some(signature)) => {
+                    SignatureDescription::Present { id_type: signature.id_type, length: signature.length }
+                }
+                Err(error) => SignatureDescription::Malformed { reason: error.to_string() },
             },
         }
     }

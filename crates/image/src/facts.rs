@@ -155,10 +155,7 @@ impl<'a> Facts<'a> {
         }
         let wanted = u64_at(bytes, 16).ok_or(FactsError::Header)?;
         if wanted != bytes.len() as u64 {
-            return Err(FactsError::Length {
-                found: bytes.len() as u64,
-                wanted,
-            });
+            return Err(FactsError::Length { found: bytes.len() as u64, wanted });
         }
         let count = u32_at(bytes, 12).ok_or(FactsError::Header)?;
         let header = bytes.get(..HEADER + PARTS * 16).ok_or(FactsError::Header)?;
@@ -167,9 +164,7 @@ impl<'a> Facts<'a> {
         }
         let mut parts = [&[][..]; PARTS];
         for (section, part) in parts.iter_mut().enumerate() {
-            let number = |field| {
-                u64_at(header, HEADER + section * 16 + field).and_then(|n| usize::try_from(n).ok())
-            };
+            let number = |field| u64_at(header, HEADER + section * 16 + field).and_then(|n| usize::try_from(n).ok());
             *part = number(0)
                 .zip(number(8))
                 .and_then(|(offset, len)| bytes.get(offset..)?.get(..len))
@@ -179,22 +174,12 @@ impl<'a> Facts<'a> {
             let section = part as usize;
             core::str::from_utf8(parts[section]).map_err(|_| FactsError::Section { section })
         };
-        let (release, version, vermagic) = (
-            text(Part::Release)?,
-            text(Part::Version)?,
-            text(Part::Vermagic)?,
-        );
+        let (release, version, vermagic) = (text(Part::Release)?, text(Part::Version)?, text(Part::Vermagic)?);
         let btf = match parts[Part::Btf as usize] {
             [] => Btf::empty(),
             raw => Btf::with_index(raw, parts[Part::BtfIndex as usize])?,
         };
-        Ok(Facts {
-            parts,
-            release,
-            version,
-            vermagic,
-            btf,
-        })
+        Ok(Facts { parts, release, version, vermagic, btf })
     }
 
     /// A section.
@@ -225,8 +210,7 @@ impl<'a> Facts<'a> {
     /// The record of an export.
     fn record(&self, index: u32) -> Option<&'a [u8]> {
         let start = (index as usize).checked_mul(RECORD)?;
-        self.part(Part::Exports)
-            .get(start..start.checked_add(RECORD)?)
+        self.part(Part::Exports).get(start..start.checked_add(RECORD)?)
     }
 
     /// The bytes of `part` that two numbers in a record name.
@@ -255,16 +239,8 @@ impl<'a> Facts<'a> {
         let namespace = self.named(Part::Strings, record, 24)?;
         Some(KernelExport {
             name: BStr::new(self.named(Part::Strings, record, 16)?),
-            class: if flags & build::GPL_ONLY != 0 {
-                ExportClass::GplOnly
-            } else {
-                ExportClass::Any
-            },
-            crc: if flags & build::HAS_CRC != 0 {
-                Some(u32_at(record, 8)?)
-            } else {
-                None
-            },
+            class: if flags & build::GPL_ONLY != 0 { ExportClass::GplOnly } else { ExportClass::Any },
+            crc: if flags & build::HAS_CRC != 0 { Some(u32_at(record, 8)?) } else { None },
             namespace: (!namespace.is_empty()).then_some(BStr::new(namespace)),
             address: u64_at(record, 0)?,
             kind: match flags & build::KIND {
@@ -279,11 +255,7 @@ impl<'a> Facts<'a> {
     pub fn find_export(&self, name: &[u8]) -> Option<u32> {
         NameTable::new(self.part(Part::ExportNames))
             .candidates(name)
-            .find(|&index| {
-                self.record(index)
-                    .and_then(|record| self.named(Part::Strings, record, 16))
-                    == Some(name)
-            })
+            .find(|&index| self.record(index).and_then(|record| self.named(Part::Strings, record, 16)) == Some(name))
     }
 
     /// The number of the export at exactly that address (of several, the first in the order of
@@ -297,15 +269,9 @@ impl<'a> Facts<'a> {
         let (mut low, mut high) = (0, table.len() / 4);
         while low < high {
             let middle = low.midpoint(high);
-            if at(middle)?.1 < address {
-                low = middle + 1
-            } else {
-                high = middle
-            }
+            if at(middle)?.1 < address { low = middle + 1 } else { high = middle }
         }
-        at(low)
-            .filter(|&(_, found)| found == address)
-            .map(|(index, _)| index)
+        at(low).filter(|&(_, found)| found == address).map(|(index, _)| index)
     }
 
     /// The initial contents of export `index`, up to the next export, at most 16 KiB; empty for
@@ -331,9 +297,7 @@ impl<'a> Facts<'a> {
     /// How many bytes lie between export `index` and the next one in its section: its size is at
     /// most that. What starts as zeroes has an extent and no bytes.
     pub fn export_extent(&self, index: u32) -> u64 {
-        self.record(index)
-            .and_then(|record| u64_at(record, 40))
-            .unwrap_or(0)
+        self.record(index).and_then(|record| u64_at(record, 40)).unwrap_or(0)
     }
 
     /// The kernel's type information; without types when the kernel has none.
@@ -345,10 +309,7 @@ impl<'a> Facts<'a> {
     /// export, less this address, is its place in the contents. Empty when there is no such section
     /// (a kernel for one processor).
     pub fn percpu_image(&self) -> (u64, &'a [u8]) {
-        (
-            u64_at(self.part(Part::PerCpuAddress), 0).unwrap_or(0),
-            self.part(Part::PerCpu),
-        )
+        (u64_at(self.part(Part::PerCpuAddress), 0).unwrap_or(0), self.part(Part::PerCpu))
     }
 
     /// The certificates the kernel trusts from the start, DER, one after the other; may be empty.

@@ -40,9 +40,7 @@ pub(crate) fn cstr_at(bytes: &[u8], offset: usize) -> Option<&[u8]> {
 
 /// FNV-1a over 64 bits. Fixed, because its values are stored in cache files.
 pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 /// Bytes of one slot.
@@ -58,9 +56,7 @@ impl<'a> NameTable<'a> {
     /// The table in `slots`; empty when the length is not a power of two of slots.
     pub(crate) fn new(slots: &'a [u8]) -> NameTable<'a> {
         let holds = slots.len().is_multiple_of(SLOT) && (slots.len() / SLOT).is_power_of_two();
-        NameTable {
-            slots: if holds { slots } else { &[] },
-        }
+        NameTable { slots: if holds { slots } else { &[] } }
     }
 
     /// The values stored under the hash of `name`, in the order they were put in. The caller
@@ -108,36 +104,20 @@ mod tests {
 
     #[test]
     fn a_name_table_finds_what_was_put_in_and_keeps_the_order_of_equal_names() {
-        let names: Vec<Vec<u8>> = (0..1000u32)
-            .map(|n| alloc::format!("name{}", n % 900).into_bytes())
-            .collect();
-        let entries: Vec<(u64, u32)> = names
-            .iter()
-            .zip(0..)
-            .map(|(name, value)| (fnv1a(name), value))
-            .collect();
+        let names: Vec<Vec<u8>> = (0..1000u32).map(|n| alloc::format!("name{}", n % 900).into_bytes()).collect();
+        let entries: Vec<(u64, u32)> = names.iter().zip(0..).map(|(name, value)| (fnv1a(name), value)).collect();
         let bytes = NameTable::build(&entries);
         let table = NameTable::new(&bytes);
-        let found: Vec<u32> = table
-            .candidates(b"name5")
-            .filter(|&v| names[v as usize] == b"name5")
-            .collect();
+        let found: Vec<u32> = table.candidates(b"name5").filter(|&v| names[v as usize] == b"name5").collect();
         assert_eq!(found, [5, 905]);
-        assert!(
-            table
-                .candidates(b"absent")
-                .all(|v| names[v as usize] != b"absent")
-        );
+        assert!(table.candidates(b"absent").all(|v| names[v as usize] != b"absent"));
     }
 
     #[test]
     fn a_full_table_of_rubbish_ends() {
         let bytes = [0xffu8; 64 * SLOT];
         assert_eq!(NameTable::new(&bytes).candidates(b"x").count(), 0);
-        assert_eq!(
-            NameTable::new(&bytes[..63 * SLOT]).candidates(b"x").count(),
-            0
-        );
+        assert_eq!(NameTable::new(&bytes[..63 * SLOT]).candidates(b"x").count(), 0);
         assert_eq!(NameTable::new(&[]).candidates(b"x").count(), 0);
     }
 

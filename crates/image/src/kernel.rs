@@ -66,9 +66,7 @@ pub enum KernelReadError {
         protocol: u16,
     },
     /// The payload lies outside the file.
-    #[error(
-        "bzImage: the payload ({offset:#x}, {len:#x} bytes) lies outside the file of {available:#x} bytes"
-    )]
+    #[error("bzImage: the payload ({offset:#x}, {len:#x} bytes) lies outside the file of {available:#x} bytes")]
     Payload {
         /// Where it should start.
         offset: u64,
@@ -194,30 +192,14 @@ impl<'a> KernelImage<'a> {
     fn of(bytes: Cow<'a, [u8]>) -> Result<KernelImage<'a>, KernelReadError> {
         let sections = sections(&bytes)?;
         let exports = exports::read(&bytes, &sections)?;
-        let (version, release) =
-            text::banner(&bytes, &sections).ok_or(KernelReadError::Missing {
-                what: "the version banner (\"Linux version ...\")",
-            })?;
-        let vermagic =
-            text::vermagic(&bytes, &sections, &release).ok_or(KernelReadError::Missing {
-                what: "the version magic of its modules",
-            })?;
-        let config = text::config(&bytes, &sections).and_then(|packed| {
-            decompress(bytes.get(packed)?, MAX_CONFIG)
-                .ok()
-                .map(Cow::into_owned)
-        });
+        let (version, release) = text::banner(&bytes, &sections)
+            .ok_or(KernelReadError::Missing { what: "the version banner (\"Linux version ...\")" })?;
+        let vermagic = text::vermagic(&bytes, &sections, &release)
+            .ok_or(KernelReadError::Missing { what: "the version magic of its modules" })?;
+        let config = text::config(&bytes, &sections)
+            .and_then(|packed| decompress(bytes.get(packed)?, MAX_CONFIG).ok().map(Cow::into_owned));
         let certificates = certificates::find(&bytes, &sections);
-        Ok(KernelImage {
-            sections,
-            exports,
-            version,
-            release,
-            vermagic,
-            certificates,
-            config,
-            bytes,
-        })
+        Ok(KernelImage { sections, exports, version, release, vermagic, certificates, config, bytes })
     }
 
     /// The ELF file.
@@ -262,10 +244,7 @@ impl<'a> KernelImage<'a> {
             name: BStr::new(self.slice(&found.name)),
             class: found.class,
             crc: found.crc,
-            namespace: found
-                .namespace
-                .as_ref()
-                .map(|namespace| BStr::new(self.slice(namespace))),
+            namespace: found.namespace.as_ref().map(|namespace| BStr::new(self.slice(namespace))),
             address: found.address,
             kind: found.kind,
         })
@@ -274,10 +253,7 @@ impl<'a> KernelImage<'a> {
     /// The initial contents of export `index` (in the order of [`KernelImage::exports`]), up to the
     /// next export, at most 16 KiB; empty for functions and for what starts as zeroes.
     pub fn export_bytes(&self, index: usize) -> &[u8] {
-        self.exports
-            .get(index)
-            .map(|found| self.slice(&found.data))
-            .unwrap_or_default()
+        self.exports.get(index).map(|found| self.slice(&found.data)).unwrap_or_default()
     }
 
     /// How many bytes lie between export `index` and the next one in its section: its size is at
@@ -316,16 +292,11 @@ impl<'a> KernelImage<'a> {
 /// The allocated sections of `vmlinux`.
 fn sections(bytes: &[u8]) -> Result<Vec<Section>, KernelReadError> {
     let broken = |field| KernelReadError::Elf { field };
-    let header =
-        elf::FileHeader64::<LittleEndian>::parse(bytes).map_err(|_| broken("the ELF header"))?;
+    let header = elf::FileHeader64::<LittleEndian>::parse(bytes).map_err(|_| broken("the ELF header"))?;
     let endian = header.endian().map_err(|_| broken("the byte order"))?;
-    let table = header
-        .sections(endian, bytes)
-        .map_err(|_| broken("the section table"))?;
+    let table = header.sections(endian, bytes).map_err(|_| broken("the section table"))?;
     if table.is_empty() {
-        return Err(KernelReadError::Missing {
-            what: "the section table",
-        });
+        return Err(KernelReadError::Missing { what: "the section table" });
     }
     if table.len() > MAX_SECTIONS {
         return Err(broken("the number of sections"));
@@ -343,12 +314,8 @@ fn sections(bytes: &[u8]) -> Result<Vec<Section>, KernelReadError> {
         if !flags.contains(elf::SHF_ALLOC) {
             continue;
         }
-        let name = table
-            .section_name(endian, section)
-            .map_err(|_| broken("the name of a section"))?;
-        let start = names
-            .checked_add(section.sh_name(endian) as usize)
-            .ok_or(broken("the name of a section"))?;
+        let name = table.section_name(endian, section).map_err(|_| broken("the name of a section"))?;
+        let start = names.checked_add(section.sh_name(endian) as usize).ok_or(broken("the name of a section"))?;
         let data = match section.file_range(endian) {
             None => 0..0,
             Some((offset, len)) => usize::try_from(offset)
@@ -371,9 +338,7 @@ fn sections(bytes: &[u8]) -> Result<Vec<Section>, KernelReadError> {
 
 /// The first section of that name.
 fn find_section<'s>(bytes: &[u8], sections: &'s [Section], name: &str) -> Option<&'s Section> {
-    sections
-        .iter()
-        .find(|section| bytes.get(section.name.clone()) == Some(name.as_bytes()))
+    sections.iter().find(|section| bytes.get(section.name.clone()) == Some(name.as_bytes()))
 }
 
 /// The place in the file of an address, and how many bytes of its section follow it there.

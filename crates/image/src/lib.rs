@@ -27,10 +27,10 @@ pub mod kernel;
 pub mod linux;
 
 pub use description::{
-    Description, EntryNames, ExportDescription, ImportDescription, KeyValue, ParameterDescription,
-    RelocationCount, SCHEMA, SectionDescription, SignatureDescription,
+    Description, EntryNames, ExportDescription, ImportDescription, KeyValue, ParameterDescription, RelocationCount,
+    SCHEMA, SectionDescription, SignatureDescription,
 };
 pub use linux::{
-    EntryPoints, Export, ExportClass, Image, Import, Modinfo, ModuleName, Parameter, Pointer,
-    ReadError, Section, Signature, SignatureError, Softdep, VersionCursor, Versions,
+    EntryPoints, Export, ExportClass, Image, Import, Modinfo, ModuleName, Parameter, Pointer, ReadError, Section,
+    Signature, SignatureError, Softdep, VersionCursor, Versions,
 };

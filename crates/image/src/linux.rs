@@ -110,19 +110,13 @@ impl<'a> Image<'a> {
     /// The first section of this name that is loaded, and its index: what Linux means by "section X".
     #[must_use]
     pub fn section(&self, name: &str) -> Option<(usize, &Section<'a>)> {
-        self.sections
-            .iter()
-            .enumerate()
-            .find(|(_, section)| section.name == name && section.is_alloc())
+        self.sections.iter().enumerate().find(|(_, section)| section.name == name && section.is_alloc())
     }
 
     /// The first section of this name, loaded or not, and its index.
     #[must_use]
     pub fn any_section(&self, name: &str) -> Option<(usize, &Section<'a>)> {
-        self.sections
-            .iter()
-            .enumerate()
-            .find(|(_, section)| section.name == name)
+        self.sections.iter().enumerate().find(|(_, section)| section.name == name)
     }
 
     /// The contents of the first loaded section of this name; empty when there is none.
@@ -162,9 +156,7 @@ impl<'a> Image<'a> {
     pub fn relocations(&self) -> impl Iterator<Item = (usize, &'a [Rela64<LE>])> + '_ {
         self.sections
             .iter()
-            .filter(|section| {
-                section.kind == SHT_RELA.0 && (section.info as usize) < self.sections.len()
-            })
+            .filter(|section| section.kind == SHT_RELA.0 && (section.info as usize) < self.sections.len())
             .map(|section| (section.info as usize, whole_entries(section.data)))
     }
 
@@ -189,10 +181,7 @@ impl<'a> Image<'a> {
     /// The modules that this one says it needs (`depends=`), in its order.
     pub fn depends(&self) -> impl Iterator<Item = &'a BStr> + use<'a> {
         let names = self.modinfo().get("depends").unwrap_or_default();
-        names
-            .split_str(b",")
-            .filter(|name| !name.is_empty())
-            .map(BStr::new)
+        names.split_str(b",").filter(|name| !name.is_empty()).map(BStr::new)
     }
 
     /// The modules that are wanted before and after this one (`softdep=`), in the order of the file.
@@ -216,19 +205,10 @@ impl<'a> Image<'a> {
     #[must_use]
     pub fn versions(&self) -> Option<Versions<'a>> {
         let basic = self.section("__versions").map(|(_, section)| section.data);
-        let crcs = self
-            .section("__version_ext_crcs")
-            .map(|(_, section)| section.data);
-        let names = self
-            .section("__version_ext_names")
-            .map(|(_, section)| section.data);
-        (basic.is_some() || crcs.is_some()).then(|| {
-            Versions::new(
-                basic.unwrap_or_default(),
-                crcs.unwrap_or_default(),
-                names.unwrap_or_default(),
-            )
-        })
+        let crcs = self.section("__version_ext_crcs").map(|(_, section)| section.data);
+        let names = self.section("__version_ext_names").map(|(_, section)| section.data);
+        (basic.is_some() || crcs.is_some())
+            .then(|| Versions::new(basic.unwrap_or_default(), crcs.unwrap_or_default(), names.unwrap_or_default()))
     }
 }
 
@@ -237,22 +217,14 @@ impl<'a> Image<'a> {
 pub fn is_gpl_compatible(licence: &BStr) -> bool {
     matches!(
         licence.as_bytes(),
-        b"GPL"
-            | b"GPL v2"
-            | b"GPL and additional rights"
-            | b"Dual BSD/GPL"
-            | b"Dual MIT/GPL"
-            | b"Dual MPL/GPL"
+        b"GPL" | b"GPL v2" | b"GPL and additional rights" | b"Dual BSD/GPL" | b"Dual MIT/GPL" | b"Dual MPL/GPL"
     )
 }
 
 /// The string at `offset` of `table`, without its NUL; empty when it is not there.
 #[inline]
 fn string_at(table: &[u8], offset: u64) -> &BStr {
-    let rest = usize::try_from(offset)
-        .ok()
-        .and_then(|offset| table.get(offset..))
-        .unwrap_or_default();
+    let rest = usize::try_from(offset).ok().and_then(|offset| table.get(offset..)).unwrap_or_default();
     BStr::new(match rest.find_byte(0) {
         Some(end) => rest.get(..end).unwrap_or_default(),
         None => rest,

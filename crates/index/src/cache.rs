@@ -28,31 +28,18 @@ pub(crate) struct Cache {
 
 /// `ferrmod/index` in the user's cache folder (XDG Base Directory Specification: a relative path is to be ignored).
 pub(crate) fn default_folder() -> Option<PathBuf> {
-    let set = |name: &str| {
-        env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|folder| folder.is_absolute())
-    };
-    set("XDG_CACHE_HOME")
-        .or_else(|| Some(set("HOME")?.join(".cache")))
-        .map(|cache| cache.join("ferrmod/index"))
+    let set = |name: &str| env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
+    set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache"))).map(|cache| cache.join("ferrmod/index"))
 }
 
 impl Cache {
     /// The cache in `folder` for the tree at `tree`, which is named by its path: what is in it tells whether it still is the same tree.
     pub(crate) fn new(folder: PathBuf, tree: &Path) -> Cache {
         // FNV-1a: the name of the file has to be the same in every run of every version.
-        let hash = tree
-            .as_os_str()
-            .as_bytes()
-            .iter()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-            });
-        Cache {
-            folder,
-            key: format!("{hash:016x}"),
-        }
+        let hash = tree.as_os_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        Cache { folder, key: format!("{hash:016x}") }
     }
 
     fn path(&self, what: &str) -> PathBuf {
@@ -97,25 +84,13 @@ impl Cache {
 
     fn write(&self, path: &Path, chunks: &[&[u8]]) -> io::Result<()> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.folder)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = path
-            .file_name()
-            .unwrap_or(OsStr::new("index"))
-            .to_string_lossy();
-        let temporary = self
-            .folder
-            .join(format!(".{name}.{}.{number}", process::id()));
+        let name = path.file_name().unwrap_or(OsStr::new("index")).to_string_lossy();
+        let temporary = self.folder.join(format!(".{name}.{}.{number}", process::id()));
         let written = (|| {
             // A new file and nothing else, so that a link that somebody put there is not followed.
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&temporary)?;
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
             chunks.iter().try_for_each(|chunk| file.write_all(chunk))?;
             drop(file);
             fs::rename(&temporary, path)

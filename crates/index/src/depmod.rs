@@ -24,11 +24,7 @@ impl Line<'_> {
     /// The names of the modules that are needed, in the order in which they load.
     pub(crate) fn needs(&self) -> Vec<String> {
         // depmod writes them with the one that loads first last.
-        self.needs
-            .split(|&byte| byte == b' ')
-            .rev()
-            .filter_map(|path| module_name(path.to_path().ok()?))
-            .collect()
+        self.needs.split(|&byte| byte == b' ').rev().filter_map(|path| module_name(path.to_path().ok()?)).collect()
     }
 }
 
@@ -46,22 +42,15 @@ impl Dependencies {
             // Cheap first: the letters of the name, whatever its dashes.
             let file = path.file_name()?.as_encoded_bytes();
             let same = file.len() > name.len()
-                && file
-                    .iter()
-                    .zip(name.bytes())
-                    .all(|(&a, b)| a == b || (a == b'-' && b == b'_'));
-            (same && module_name(path)? == name).then(|| Line {
-                path: path.to_owned(),
-                needs,
-            })
+                && file.iter().zip(name.bytes()).all(|(&a, b)| a == b || (a == b'-' && b == b'_'));
+            (same && module_name(path)? == name).then(|| Line { path: path.to_owned(), needs })
         })
     }
 }
 
 /// Calls `visit` with every line of a file of depmod that begins with `word`: what follows it.
 fn each_line<'a>(text: &'a [u8], word: &str) -> impl Iterator<Item = &'a [u8]> {
-    text.lines()
-        .filter_map(move |line| line.strip_prefix(word.as_bytes())?.strip_prefix(b" "))
+    text.lines().filter_map(move |line| line.strip_prefix(word.as_bytes())?.strip_prefix(b" "))
 }
 
 /// A file of `tree`, if it is there.
@@ -75,12 +64,8 @@ pub(crate) fn aliases(text: &[u8], name: &str) -> Vec<(String, String)> {
     each_line(text, "alias")
         .filter_map(|line| {
             let (pattern, module) = line.split_once_str(b" ")?;
-            fnmatch(&normalise_alias(pattern), &name).then(|| {
-                (
-                    pattern.to_str_lossy().into_owned(),
-                    normalise(&module.to_str_lossy()).into_owned(),
-                )
-            })
+            fnmatch(&normalise_alias(pattern), &name)
+                .then(|| (pattern.to_str_lossy().into_owned(), normalise(&module.to_str_lossy()).into_owned()))
         })
         .collect()
 }
@@ -95,10 +80,8 @@ pub(crate) fn softdep<'a>(text: &'a [u8], name: &str) -> Option<&'a [u8]> {
 
 /// Whether the kernel of `tree` has the module of this (normalised) name built in (`modules.builtin`).
 pub(crate) fn is_builtin(tree: &Path, name: &str) -> bool {
-    text(tree, "modules.builtin").is_some_and(|text| {
-        text.lines()
-            .any(|line| line.to_path().ok().and_then(module_name).as_deref() == Some(name))
-    })
+    text(tree, "modules.builtin")
+        .is_some_and(|text| text.lines().any(|line| line.to_path().ok().and_then(module_name).as_deref() == Some(name)))
 }
 
 /// The built-in modules of `tree` that have an alias which matches `name` (`modules.builtin.modinfo`).

@@ -48,22 +48,13 @@ impl FileError {
     /// What the system said about `path`.
     #[must_use]
     pub fn io(path: &Path, error: &io::Error) -> FileError {
-        FileError {
-            path: path.to_owned(),
-            problem: FileProblem::Io {
-                kind: error.kind(),
-                text: error.to_string(),
-            },
-        }
+        FileError { path: path.to_owned(), problem: FileProblem::Io { kind: error.kind(), text: error.to_string() } }
     }
 
     /// What reading `path` as a module said.
     #[must_use]
     pub fn read(path: &Path, error: ReadError) -> FileError {
-        FileError {
-            path: path.to_owned(),
-            problem: FileProblem::Read(error),
-        }
+        FileError { path: path.to_owned(), problem: FileProblem::Read(error) }
     }
 }
 
@@ -77,30 +68,18 @@ pub fn read_module(path: &Path) -> Result<Vec<u8>, FileError> {
     let metadata = file.metadata().map_err(|error| failed(&error))?;
     // A pipe or a terminal would be waited for, and a folder fails in a way that nobody understands.
     if !metadata.is_file() {
-        return Err(failed(&io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "not a regular file",
-        )));
+        return Err(failed(&io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
     }
-    let mut bytes =
-        Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0).min(MAX_MODULE) + 1);
-    file.take(MAX_MODULE as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| failed(&error))?;
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0).min(MAX_MODULE) + 1);
+    file.take(MAX_MODULE as u64 + 1).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
     if bytes.len() > MAX_MODULE {
-        return Err(FileError {
-            path: path.to_owned(),
-            problem: FileProblem::TooLarge,
-        });
+        return Err(FileError { path: path.to_owned(), problem: FileProblem::TooLarge });
     }
     let unpacked = match decompress(&bytes, MAX_MODULE) {
         Ok(Cow::Owned(unpacked)) => Some(unpacked),
         Ok(Cow::Borrowed(_)) => None,
         Err(error) => {
-            return Err(FileError {
-                path: path.to_owned(),
-                problem: FileProblem::Decompress(error),
-            });
+            return Err(FileError { path: path.to_owned(), problem: FileProblem::Decompress(error) });
         }
     };
     Ok(unpacked.unwrap_or(bytes))

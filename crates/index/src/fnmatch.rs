@@ -19,9 +19,7 @@ pub fn fnmatch(pattern: &[u8], text: &[u8]) -> bool {
             }
             None if t == text.len() => return true,
             None => None,
-            Some(_) => text
-                .get(t)
-                .and_then(|&byte| one(pattern.get(p..).unwrap_or_default(), byte)),
+            Some(_) => text.get(t).and_then(|&byte| one(pattern.get(p..).unwrap_or_default(), byte)),
         };
         if let Some(length) = step {
             p += length;
@@ -100,11 +98,7 @@ fn element(rest: &[u8]) -> Option<(u8, usize)> {
 
 /// Where `what` begins in `bytes`, behind the first two.
 fn find(bytes: &[u8], what: &[u8; 2]) -> Option<usize> {
-    bytes
-        .windows(2)
-        .skip(2)
-        .position(|window| window == what)
-        .map(|at| at + 2)
+    bytes.windows(2).skip(2).position(|window| window == what).map(|at| at + 2)
 }
 
 /// Whether `byte` is of the class; `None` when there is no such class, which makes the expression no expression.
@@ -133,22 +127,10 @@ mod tests {
     #[test]
     fn aliases_of_real_modules() {
         let pci = b"pci:v00008086d000010D3sv*sd*bc*sc*i*";
-        assert!(fnmatch(
-            pci,
-            b"pci:v00008086d000010D3sv00008086sd0000A01Fbc02sc00i00"
-        ));
-        assert!(!fnmatch(
-            pci,
-            b"pci:v00008086d000010D4sv00008086sd0000A01Fbc02sc00i00"
-        ));
-        assert!(fnmatch(
-            b"usb:v045Ep*d01[0-4][0-9]dc*",
-            b"usb:v045Ep0001d0135dc00"
-        ));
-        assert!(!fnmatch(
-            b"usb:v045Ep*d01[0-4][0-9]dc*",
-            b"usb:v045Ep0001d0155dc00"
-        ));
+        assert!(fnmatch(pci, b"pci:v00008086d000010D3sv00008086sd0000A01Fbc02sc00i00"));
+        assert!(!fnmatch(pci, b"pci:v00008086d000010D4sv00008086sd0000A01Fbc02sc00i00"));
+        assert!(fnmatch(b"usb:v045Ep*d01[0-4][0-9]dc*", b"usb:v045Ep0001d0135dc00"));
+        assert!(!fnmatch(b"usb:v045Ep*d01[0-4][0-9]dc*", b"usb:v045Ep0001d0155dc00"));
         assert!(fnmatch(b"*", b""));
         assert!(fnmatch(b"a*b*c", b"axxbyybzc"));
         assert!(!fnmatch(b"a*b*c", b"axxbyybz"));

@@ -112,9 +112,7 @@ impl Index {
     }
 
     fn dependencies(&self) -> Option<&Dependencies> {
-        self.dependencies
-            .get_or_init(|| Dependencies::load(self.folder()))
-            .as_ref()
+        self.dependencies.get_or_init(|| Dependencies::load(self.folder())).as_ref()
     }
 
     /// The list of files, perhaps as the cache has it.
@@ -139,11 +137,7 @@ impl Index {
     /// The list of files, which is known to be true.
     fn true_listing(&self) -> Result<Arc<Listing>, FileError> {
         let listing = self.listing()?;
-        if listing.from_cache && !listing.is_current(self.folder()) {
-            self.new_listing()
-        } else {
-            Ok(listing)
-        }
+        if listing.from_cache && !listing.is_current(self.folder()) { self.new_listing() } else { Ok(listing) }
     }
 
     /// Every module of the tree, by name. Where there are several files of one name the one that counts comes first.
@@ -154,10 +148,7 @@ impl Index {
         let listing = self.true_listing()?;
         Ok(listing
             .files()
-            .map(|(name, path)| ModuleFile {
-                name: name.to_owned(),
-                path: self.folder().join(path),
-            })
+            .map(|(name, path)| ModuleFile { name: name.to_owned(), path: self.folder().join(path) })
             .collect())
     }
 
@@ -167,14 +158,8 @@ impl Index {
     /// When the tree's folder cannot be read.
     pub fn file(&self, name: &str) -> Result<Option<ModuleFile>, FileError> {
         let name = normalise(name).into_owned();
-        let module = |path: PathBuf| ModuleFile {
-            name: name.clone(),
-            path,
-        };
-        if let Some(line) = self
-            .dependencies()
-            .and_then(|dependencies| dependencies.find(&name))
-        {
+        let module = |path: PathBuf| ModuleFile { name: name.clone(), path };
+        if let Some(line) = self.dependencies().and_then(|dependencies| dependencies.find(&name)) {
             // An absolute path is of a module outside of the tree, and join() leaves it as it is.
             let path = self.folder().join(&line.path);
             if path.is_file() {
@@ -187,24 +172,13 @@ impl Index {
             if !listing.from_cache || listing.is_current(self.folder()) {
                 return Ok(None);
             }
-            return Ok(self
-                .new_listing()?
-                .find(&name)
-                .map(|path| module(self.folder().join(path))));
+            return Ok(self.new_listing()?.find(&name).map(|path| module(self.folder().join(path))));
         };
-        let parent = path
-            .parent()
-            .map(|parent| parent.as_os_str().as_encoded_bytes())
-            .unwrap_or_default();
-        if !listing.from_cache
-            || (listing.holds(self.folder(), parent) && self.folder().join(path).is_file())
-        {
+        let parent = path.parent().map(|parent| parent.as_os_str().as_encoded_bytes()).unwrap_or_default();
+        if !listing.from_cache || (listing.holds(self.folder(), parent) && self.folder().join(path).is_file()) {
             return Ok(Some(module(self.folder().join(path))));
         }
-        Ok(self
-            .new_listing()?
-            .find(&name)
-            .map(|path| module(self.folder().join(path))))
+        Ok(self.new_listing()?.find(&name).map(|path| module(self.folder().join(path))))
     }
 
     /// What the modules of the tree say: aliases, exports, dependencies. The first time this reads all of them.
@@ -224,11 +198,7 @@ impl Index {
 
     /// The facts from the files, when it has been seen that the cache's are not true.
     fn new_facts(&self) -> Result<Arc<Facts>, FileError> {
-        let facts = Arc::new(Facts::scan(
-            self.folder(),
-            &*self.true_listing()?,
-            self.cache.as_ref(),
-        ));
+        let facts = Arc::new(Facts::scan(self.folder(), &*self.true_listing()?, self.cache.as_ref()));
         *locked(&self.facts) = Some(facts.clone());
         Ok(facts)
     }
@@ -248,15 +218,10 @@ impl Index {
         if self.is_builtin(name) {
             return Ok(Found::Builtin(normalise(name).into_owned()));
         }
-        if let Some(module) = depmod::builtin_aliases(self.folder(), name)
-            .into_iter()
-            .next()
-        {
+        if let Some(module) = depmod::builtin_aliases(self.folder(), name).into_iter().next() {
             return Ok(Found::Builtin(module));
         }
-        Ok(Found::Absent {
-            nearest: self.nearest(name)?,
-        })
+        Ok(Found::Absent { nearest: self.nearest(name)? })
     }
 
     /// The modules that have an alias which matches `name`, and that alias; `symbol:NAME` is the alias of who exports NAME.
@@ -270,9 +235,7 @@ impl Index {
         };
         let mut modules: Vec<(String, ModuleFile)> = Vec::new();
         let by_symbol = match name.strip_prefix("symbol:") {
-            Some(symbol) => self
-                .exporter(BStr::new(symbol))?
-                .map(|module| (name.to_owned(), module)),
+            Some(symbol) => self.exporter(BStr::new(symbol))?.map(|module| (name.to_owned(), module)),
             None => None,
         };
         for (alias, module) in by_symbol.into_iter().chain(found) {
@@ -294,21 +257,14 @@ impl Index {
             return Ok(found);
         }
         let listing = self.listing()?;
-        let holds = |module: &str| {
-            listing
-                .find(module)
-                .is_some_and(|path| facts.holds(module, &self.folder().join(path)))
-        };
+        let holds =
+            |module: &str| listing.find(module).is_some_and(|path| facts.holds(module, &self.folder().join(path)));
         let is_true = if found.is_empty() {
             facts.is_current(self.folder(), &listing)
         } else {
             found.iter().all(|(_, module)| holds(module))
         };
-        Ok(if is_true {
-            found
-        } else {
-            self.new_facts()?.aliases(name)
-        })
+        Ok(if is_true { found } else { self.new_facts()?.aliases(name) })
     }
 
     /// The module of the tree that exports `symbol`.
@@ -323,9 +279,7 @@ impl Index {
         }
         let listing = self.listing()?;
         let is_true = match &found {
-            Some(module) => listing
-                .find(module)
-                .is_some_and(|path| facts.holds(module, &self.folder().join(path))),
+            Some(module) => listing.find(module).is_some_and(|path| facts.holds(module, &self.folder().join(path))),
             None => facts.is_current(self.folder(), &listing),
         };
         if is_true {
@@ -340,14 +294,8 @@ impl Index {
     /// # Errors
     /// When the tree's folder cannot be read.
     pub fn needs(&self, name: &str, image: &Image<'_>) -> Result<Needs, FileError> {
-        if let Some(line) = self
-            .dependencies()
-            .and_then(|dependencies| dependencies.find(&normalise(name)))
-        {
-            return Ok(Needs {
-                modules: line.needs(),
-                source: Source::Depmod,
-            });
+        if let Some(line) = self.dependencies().and_then(|dependencies| dependencies.find(&normalise(name))) {
+            return Ok(Needs { modules: line.needs(), source: Source::Depmod });
         }
         self.needs_of(image)
     }
@@ -358,42 +306,22 @@ impl Index {
     /// When the tree's folder cannot be read.
     pub fn needs_of(&self, image: &Image<'_>) -> Result<Needs, FileError> {
         if image.modinfo().get("depends").is_some() {
-            let modules = image
-                .depends()
-                .map(|name| normalise(&name.to_str_lossy()).into_owned())
-                .collect();
-            return Ok(Needs {
-                modules,
-                source: Source::Modinfo,
-            });
+            let modules = image.depends().map(|name| normalise(&name.to_str_lossy()).into_owned()).collect();
+            return Ok(Needs { modules, source: Source::Modinfo });
         }
-        Ok(Needs {
-            modules: self.facts()?.needs_of(image),
-            source: Source::Symbols,
-        })
+        Ok(Needs { modules: self.facts()?.needs_of(image), source: Source::Symbols })
     }
 
     /// The modules that `image`, which is the module `name`, would like to have: what depmod wrote, else what it says itself.
     #[must_use]
     pub fn soft_needs(&self, name: &str, image: &Image<'_>) -> SoftNeeds {
-        let mut needs = SoftNeeds {
-            before: Vec::new(),
-            after: Vec::new(),
-            source: Source::Modinfo,
-        };
+        let mut needs = SoftNeeds { before: Vec::new(), after: Vec::new(), source: Source::Modinfo };
         let mut add = |softdep: Softdep<'_>| {
-            let list = if softdep.before {
-                &mut needs.before
-            } else {
-                &mut needs.after
-            };
+            let list = if softdep.before { &mut needs.before } else { &mut needs.after };
             list.push(softdep.name.to_str_lossy().into_owned());
         };
         let written = depmod::text(self.folder(), "modules.softdep");
-        match written
-            .as_deref()
-            .and_then(|text| depmod::softdep(text, &normalise(name)))
-        {
+        match written.as_deref().and_then(|text| depmod::softdep(text, &normalise(name))) {
             Some(text) => {
                 Softdep::parse(BStr::new(text)).for_each(&mut add);
                 needs.source = Source::Depmod;
@@ -428,10 +356,6 @@ impl Index {
             .collect();
         names.sort_unstable();
         names.dedup();
-        Ok(names
-            .into_iter()
-            .take(NEAREST)
-            .map(|(_, name)| name.to_owned())
-            .collect())
+        Ok(names.into_iter().take(NEAREST).map(|(_, name)| name.to_owned()).collect())
     }
 }

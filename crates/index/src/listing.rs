@@ -44,12 +44,7 @@ pub(crate) struct Listing {
 /// What tells that a folder is the same as before, and has the same entries: device, inode and the time of its last change.
 fn identity(metadata: &Metadata) -> [u8; 32] {
     let mut identity = [0; 32];
-    let words = [
-        metadata.dev(),
-        metadata.ino(),
-        metadata.mtime() as u64,
-        metadata.mtime_nsec() as u64,
-    ];
+    let words = [metadata.dev(), metadata.ino(), metadata.mtime() as u64, metadata.mtime_nsec() as u64];
     for (to, word) in identity.chunks_exact_mut(8).zip(words) {
         to.copy_from_slice(&word.to_le_bytes());
     }
@@ -59,9 +54,7 @@ fn identity(metadata: &Metadata) -> [u8; 32] {
 /// A path in the tree, from its bytes; `None` when it would lead out of the tree.
 fn inside(bytes: &[u8]) -> Option<&Path> {
     let path = Path::new(std::ffi::OsStr::from_bytes(bytes));
-    path.components()
-        .all(|component| matches!(component, Component::Normal(_)))
-        .then_some(path)
+    path.components().all(|component| matches!(component, Component::Normal(_))).then_some(path)
 }
 
 impl Listing {
@@ -72,11 +65,7 @@ impl Listing {
     pub(crate) fn load(tree: &Path, cache: Option<&Cache>) -> Result<Listing, FileError> {
         let kept = cache.and_then(|cache| cache.load::<2>(WHAT));
         if let Some([folders, files]) = kept {
-            let listing = Listing {
-                folders,
-                files,
-                from_cache: true,
-            };
+            let listing = Listing { folders, files, from_cache: true };
             // A list without a single file is nothing to believe in.
             if listing.holds(tree, &[]) && listing.len() > 0 {
                 return Ok(listing);
@@ -91,21 +80,15 @@ impl Listing {
     /// When the tree's folder cannot be read.
     pub(crate) fn walk(tree: &Path, cache: Option<&Cache>) -> Result<Listing, FileError> {
         let mut walk = Walk::default();
-        walk.folder(tree, &mut Vec::new(), 0)
-            .map_err(|error| FileError::io(tree, &error))?;
+        walk.folder(tree, &mut Vec::new(), 0).map_err(|error| FileError::io(tree, &error))?;
         // updates/ comes before everything else, as depmod has it without a configuration; then the first path.
         let rank = |path: &[u8]| !path.starts_with(b"updates/");
         walk.files.sort_by(|(name, path), (other, other_path)| {
-            name.cmp(other)
-                .then_with(|| rank(path).cmp(&rank(other_path)))
-                .then_with(|| path.cmp(other_path))
+            name.cmp(other).then_with(|| rank(path).cmp(&rank(other_path))).then_with(|| path.cmp(other_path))
         });
         walk.folders.sort();
-        let listing = Listing {
-            folders: table::build(&walk.folders),
-            files: table::build(&walk.files),
-            from_cache: false,
-        };
+        let listing =
+            Listing { folders: table::build(&walk.folders), files: table::build(&walk.files), from_cache: false };
         if let Some(cache) = cache
             && !walk.unsettled
         {
@@ -121,9 +104,7 @@ impl Listing {
 
     /// Names and paths in the tree, sorted by name.
     pub(crate) fn files(&self) -> impl Iterator<Item = (&str, &Path)> {
-        Table::new(&self.files)
-            .iter()
-            .filter_map(|(name, path)| Some((std::str::from_utf8(name).ok()?, inside(path)?)))
+        Table::new(&self.files).iter().filter_map(|(name, path)| Some((std::str::from_utf8(name).ok()?, inside(path)?)))
     }
 
     /// The path in the tree of the module of this (normalised) name.
@@ -144,28 +125,21 @@ impl Listing {
             fs::metadata(tree.join(inside)).is_ok_and(|metadata| identity(&metadata) == kept)
         };
         // A file that is new in updates/ would hide one elsewhere.
-        same(b"")
-            && (path.is_empty() || same(path))
-            && (folders.find(b"updates").is_none() || same(b"updates"))
+        same(b"") && (path.is_empty() || same(path)) && (folders.find(b"updates").is_none() || same(b"updates"))
     }
 
     /// Whether every folder is as it was.
     pub(crate) fn is_current(&self, tree: &Path) -> bool {
         Table::new(&self.folders).iter().all(|(path, kept)| {
-            inside(path).is_some_and(|path| {
-                fs::metadata(tree.join(path)).is_ok_and(|metadata| identity(&metadata) == kept)
-            })
+            inside(path)
+                .is_some_and(|path| fs::metadata(tree.join(path)).is_ok_and(|metadata| identity(&metadata) == kept))
         })
     }
 
     /// A number that changes when a folder or a file comes, goes or is replaced.
     pub(crate) fn stamp(&self) -> [u8; 12] {
         let mut stamp = [0; 12];
-        let sums = [
-            crc32fast::hash(&self.folders),
-            crc32fast::hash(&self.files),
-            self.len() as u32,
-        ];
+        let sums = [crc32fast::hash(&self.folders), crc32fast::hash(&self.files), self.len() as u32];
         for (to, sum) in stamp.chunks_exact_mut(4).zip(sums) {
             to.copy_from_slice(&sum.to_le_bytes());
         }
@@ -191,11 +165,9 @@ impl Walk {
         if !self.seen.insert((metadata.dev(), metadata.ino())) {
             return Ok(());
         }
-        let settled = metadata.modified().is_ok_and(|time| {
-            SystemTime::now()
-                .duration_since(time)
-                .is_ok_and(|age| age > UNSETTLED)
-        });
+        let settled = metadata
+            .modified()
+            .is_ok_and(|time| SystemTime::now().duration_since(time).is_ok_and(|age| age > UNSETTLED));
         self.unsettled |= !settled;
         let mut entries: Vec<_> = fs::read_dir(folder)?.collect::<io::Result<_>>()?;
         entries.sort_by_key(std::fs::DirEntry::file_name);

@@ -12,20 +12,14 @@ const ENDINGS: [&str; 4] = [".ko", ".ko.xz", ".ko.gz", ".ko.zst"];
 #[must_use]
 pub fn module_name(path: &Path) -> Option<String> {
     let name = path.file_name().and_then(OsStr::to_str)?;
-    let stem = ENDINGS
-        .iter()
-        .find_map(|ending| name.strip_suffix(ending))?;
+    let stem = ENDINGS.iter().find_map(|ending| name.strip_suffix(ending))?;
     (!stem.is_empty()).then(|| normalise(stem).into_owned())
 }
 
 /// A module's name with `-` as `_`, which are the same.
 #[must_use]
 pub fn normalise(name: &str) -> Cow<'_, str> {
-    if name.contains('-') {
-        Cow::Owned(name.replace('-', "_"))
-    } else {
-        Cow::Borrowed(name)
-    }
+    if name.contains('-') { Cow::Owned(name.replace('-', "_")) } else { Cow::Borrowed(name) }
 }
 
 /// An alias with `-` as `_`, except between brackets, where it makes a range.
@@ -59,9 +53,7 @@ pub(crate) fn distance(a: &[u8], b: &[u8], most: usize) -> usize {
     for (i, &x) in a.iter().enumerate() {
         let mut row = vec![i + 1];
         for (j, &y) in b.iter().enumerate() {
-            let mut best = (at(&last, j) + usize::from(x != y))
-                .min(at(&last, j + 1) + 1)
-                .min(at(&row, j) + 1);
+            let mut best = (at(&last, j) + usize::from(x != y)).min(at(&last, j + 1) + 1).min(at(&row, j) + 1);
             let swapped = i > 0 && j > 0 && b.get(j - 1) == Some(&x) && a.get(i - 1) == Some(&y);
             if swapped {
                 best = best.min(at(&before, j - 1) + 1);
@@ -82,10 +74,7 @@ mod tests {
         assert_eq!(normalise("snd-hda-intel"), "snd_hda_intel");
         assert_eq!(normalise_alias(b"a-b[0-9]c-d")[..], *b"a_b[0-9]c_d");
         assert_eq!(normalise_alias(b"a[0-9")[..], *b"a[0-9");
-        assert_eq!(
-            module_name(Path::new("x/crc-itu-t.ko.zst")).as_deref(),
-            Some("crc_itu_t")
-        );
+        assert_eq!(module_name(Path::new("x/crc-itu-t.ko.zst")).as_deref(), Some("crc_itu_t"));
         assert_eq!(module_name(Path::new("x/.ko")), None);
         assert_eq!(module_name(Path::new("x/a.ko.bz2")), None);
     }

@@ -49,11 +49,7 @@ struct Said {
 fn stamp(path: &Path) -> Option<[u8; 24]> {
     let metadata = fs::metadata(path).ok()?;
     let mut stamp = [0; 24];
-    let words = [
-        metadata.size(),
-        metadata.mtime() as u64,
-        metadata.mtime_nsec() as u64,
-    ];
+    let words = [metadata.size(), metadata.mtime() as u64, metadata.mtime_nsec() as u64];
     for (to, word) in stamp.chunks_exact_mut(8).zip(words) {
         to.copy_from_slice(&word.to_le_bytes());
     }
@@ -63,18 +59,10 @@ fn stamp(path: &Path) -> Option<[u8; 24]> {
 impl Facts {
     /// The facts about the files of `listing`, from the cache if it knows them, else from the files.
     pub(crate) fn load(tree: &Path, listing: &Listing, cache: Option<&Cache>) -> Facts {
-        if let Some([of, stamps, aliases, exports, needs]) =
-            cache.and_then(|cache| cache.load::<5>(WHAT))
+        if let Some([of, stamps, aliases, exports, needs]) = cache.and_then(|cache| cache.load::<5>(WHAT))
             && of == listing.stamp()
         {
-            return Facts {
-                stamps,
-                aliases,
-                exports,
-                needs,
-                unreadable: Vec::new(),
-                from_cache: true,
-            };
+            return Facts { stamps, aliases, exports, needs, unreadable: Vec::new(), from_cache: true };
         }
         Facts::scan(tree, listing, cache)
     }
@@ -88,10 +76,7 @@ impl Facts {
                 files.push((name, tree.join(path)));
             }
         }
-        let stamps: Vec<_> = files
-            .iter()
-            .map(|(name, path)| (*name, stamp(path).unwrap_or_default()))
-            .collect();
+        let stamps: Vec<_> = files.iter().map(|(name, path)| (*name, stamp(path).unwrap_or_default())).collect();
         let (said, unreadable) = read_all(&files);
 
         let mut exporters: HashMap<&[u8], &str> = HashMap::new();
@@ -115,10 +100,7 @@ impl Facts {
                 (*name, needed.join(" "))
             })
             .collect();
-        let mut exports: Vec<_> = exporters
-            .iter()
-            .map(|(&symbol, &name)| (symbol, name))
-            .collect();
+        let mut exports: Vec<_> = exporters.iter().map(|(&symbol, &name)| (symbol, name)).collect();
         exports.sort_unstable();
 
         let order = order(tree, &files);
@@ -140,16 +122,7 @@ impl Facts {
         if let Some(cache) = cache
             && facts.unreadable.is_empty()
         {
-            cache.store(
-                WHAT,
-                &[
-                    &listing.stamp(),
-                    &facts.stamps,
-                    &facts.aliases,
-                    &facts.exports,
-                    &facts.needs,
-                ],
-            );
+            cache.store(WHAT, &[&listing.stamp(), &facts.stamps, &facts.aliases, &facts.exports, &facts.needs]);
         }
         facts
     }
@@ -161,20 +134,13 @@ impl Facts {
         Table::new(&self.aliases)
             .iter()
             .filter(|(pattern, _)| fnmatch(pattern, &name))
-            .map(|(pattern, module)| {
-                (
-                    pattern.to_str_lossy().into_owned(),
-                    module.to_str_lossy().into_owned(),
-                )
-            })
+            .map(|(pattern, module)| (pattern.to_str_lossy().into_owned(), module.to_str_lossy().into_owned()))
             .collect()
     }
 
     /// Every alias with its module, in the order in which they are tried.
     pub fn all_aliases(&self) -> impl Iterator<Item = (&BStr, &BStr)> {
-        Table::new(&self.aliases)
-            .iter()
-            .map(|(pattern, module)| (BStr::new(pattern), BStr::new(module)))
+        Table::new(&self.aliases).iter().map(|(pattern, module)| (BStr::new(pattern), BStr::new(module)))
     }
 
     /// The module that exports `symbol`.
@@ -199,9 +165,7 @@ impl Facts {
     /// The modules whose symbols `image` uses, sorted.
     #[must_use]
     pub fn needs_of(&self, image: &Image<'_>) -> Vec<String> {
-        let own = image
-            .name()
-            .map(|name| normalise(&name.to_str_lossy()).into_owned());
+        let own = image.name().map(|name| normalise(&name.to_str_lossy()).into_owned());
         let mut needs: Vec<String> = image
             .imports()
             .filter_map(|import| self.exporter(import.name))
@@ -222,9 +186,7 @@ impl Facts {
 
     /// Whether the file of module `name` is the one that these facts are of.
     pub(crate) fn holds(&self, name: &str, path: &Path) -> bool {
-        Table::new(&self.stamps)
-            .find(name.as_bytes())
-            .is_some_and(|kept| stamp(path).is_some_and(|now| now == *kept))
+        Table::new(&self.stamps).find(name.as_bytes()).is_some_and(|kept| stamp(path).is_some_and(|now| now == *kept))
     }
 
     /// Whether every file is the one that these facts are of.
@@ -251,24 +213,16 @@ fn read_all(files: &[(&str, PathBuf)]) -> (Vec<Option<Said>>, Vec<FileError>) {
             };
             own.push((index, read_one(path)));
         }
-        results
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .append(&mut own);
+        results.lock().unwrap_or_else(std::sync::PoisonError::into_inner).append(&mut own);
     };
-    let threads = thread::available_parallelism()
-        .map_or(1, std::num::NonZero::get)
-        .min(files.len())
-        .max(1);
+    let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get).min(files.len()).max(1);
     thread::scope(|scope| {
         for _ in 1..threads {
             scope.spawn(work);
         }
         work();
     });
-    let results = results
-        .into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     let mut said: Vec<Option<Said>> = iter::repeat_with(|| None).take(files.len()).collect();
     let mut unreadable = Vec::new();
     for (index, result) in results {
@@ -287,16 +241,8 @@ fn read_one(path: &Path) -> Result<Said, FileError> {
     let bytes = read_module(path)?;
     let image = Image::read(&bytes).map_err(|error| FileError::read(path, error))?;
     Ok(Said {
-        aliases: image
-            .modinfo()
-            .all("alias")
-            .map(|alias| normalise_alias(alias).into_owned())
-            .collect(),
-        exports: image
-            .exports()
-            .iter()
-            .map(|export| export.name.to_vec())
-            .collect(),
+        aliases: image.modinfo().all("alias").map(|alias| normalise_alias(alias).into_owned()).collect(),
+        exports: image.exports().iter().map(|export| export.name.to_vec()).collect(),
         imports: image.imports().map(|import| import.name.to_vec()).collect(),
     })
 }
@@ -310,18 +256,12 @@ fn order(tree: &Path, files: &[(&str, PathBuf)]) -> Vec<usize> {
     }
     let place = |path: &Path| {
         let path = path.strip_prefix(tree).ok()?.as_os_str().as_bytes();
-        let plain = [&b".xz"[..], b".gz", b".zst"]
-            .iter()
-            .find_map(|ending| path.strip_suffix(*ending))
-            .unwrap_or(path);
+        let plain = [&b".xz"[..], b".gz", b".zst"].iter().find_map(|ending| path.strip_suffix(*ending)).unwrap_or(path);
         places.get(plain).copied()
     };
     let mut order: Vec<usize> = (0..files.len()).collect();
     order.sort_by_cached_key(|&index| {
-        let path = files
-            .get(index)
-            .map(|(_, path)| path.clone())
-            .unwrap_or_default();
+        let path = files.get(index).map(|(_, path)| path.clone()).unwrap_or_default();
         (place(&path).unwrap_or(usize::MAX), path)
     });
     order

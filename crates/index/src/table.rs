@@ -34,15 +34,9 @@ impl<'a> Table<'a> {
             let (count, rest) = bytes.split_first_chunk::<4>()?;
             let count = u32::from_le_bytes(*count) as usize;
             let (ends, data) = rest.split_at_checked(count.checked_mul(4)?)?;
-            Some(Table {
-                ends: ends.as_chunks().0,
-                data,
-            })
+            Some(Table { ends: ends.as_chunks().0, data })
         };
-        whole().unwrap_or(Table {
-            ends: &[],
-            data: &[],
-        })
+        whole().unwrap_or(Table { ends: &[], data: &[] })
     }
 
     /// The number of entries.
@@ -52,16 +46,9 @@ impl<'a> Table<'a> {
 
     /// Entry `index`: key and value.
     pub(crate) fn get(self, index: usize) -> Option<(&'a [u8], &'a [u8])> {
-        let end = |index: usize| {
-            self.ends
-                .get(index)
-                .map(|&end| u32::from_le_bytes(end) as usize)
-        };
+        let end = |index: usize| self.ends.get(index).map(|&end| u32::from_le_bytes(end) as usize);
         let start = if index == 0 { 0 } else { end(index - 1)? };
-        let (length, rest) = self
-            .data
-            .get(start..end(index)?)?
-            .split_first_chunk::<4>()?;
+        let (length, rest) = self.data.get(start..end(index)?)?.split_first_chunk::<4>()?;
         rest.split_at_checked(u32::from_le_bytes(*length) as usize)
     }
 
@@ -81,9 +68,7 @@ impl<'a> Table<'a> {
                 high = middle;
             }
         }
-        self.get(low)
-            .filter(|(found, _)| *found == key)
-            .map(|(_, value)| value)
+        self.get(low).filter(|(found, _)| *found == key).map(|(_, value)| value)
     }
 }
 
@@ -114,11 +99,7 @@ mod tests {
         for place in 0..whole.len() {
             for value in [0, 1, 0x7f, 0xff] {
                 let mut damaged = whole.clone();
-                damaged
-                    .iter_mut()
-                    .skip(place)
-                    .take(1)
-                    .for_each(|byte| *byte = value);
+                damaged.iter_mut().skip(place).take(1).for_each(|byte| *byte = value);
                 let table = Table::new(&damaged);
                 let _ = (table.iter().count(), table.find(b"b"));
             }

@@ -60,27 +60,17 @@ impl Tree {
     /// The tree that `folder` is, whatever it looks like.
     #[must_use]
     pub fn at(folder: &Path) -> Tree {
-        let release = folder
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default();
+        let release = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let root = FOLDERS.iter().find_map(|folders| {
             let parent = folder.parent().filter(|parent| parent.ends_with(folders))?;
-            parent
-                .ancestors()
-                .nth(folders.split('/').count())
-                .map(Path::to_owned)
+            parent.ancestors().nth(folders.split('/').count()).map(Path::to_owned)
         });
         // `usr/lib/modules` ends in `lib/modules`, too.
         let root = root.map(|root| match root.file_name() {
             Some(name) if name == "usr" => root.parent().map(Path::to_owned).unwrap_or(root),
             _ => root,
         });
-        Tree {
-            folder: folder.to_owned(),
-            release,
-            root,
-        }
+        Tree { folder: folder.to_owned(), release, root }
     }
 
     /// Every tree that `folder` is or holds, by release: `folder` may be a tree, the folder of the trees (`/lib/modules`), or the
@@ -90,24 +80,18 @@ impl Tree {
     /// When there is none.
     pub fn find_all(folder: &Path) -> Result<Vec<Tree>, TreeError> {
         if let Err(error) = fs::read_dir(folder) {
-            return Err(TreeError::Unreadable {
-                folder: folder.to_owned(),
-                text: error.to_string(),
-            });
+            return Err(TreeError::Unreadable { folder: folder.to_owned(), text: error.to_string() });
         }
         let in_folder = |parent: &Path, trees: &mut Vec<Tree>| {
             for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
                 let tree = Tree::at(&entry.path());
-                if is_tree(&tree.folder) && trees.iter().all(|other| other.release != tree.release)
-                {
+                if is_tree(&tree.folder) && trees.iter().all(|other| other.release != tree.release) {
                     trees.push(tree);
                 }
             }
         };
         let mut trees = Vec::new();
-        FOLDERS
-            .iter()
-            .for_each(|folders| in_folder(&folder.join(folders), &mut trees));
+        FOLDERS.iter().for_each(|folders| in_folder(&folder.join(folders), &mut trees));
         if trees.is_empty() && is_tree(folder) {
             return Ok(vec![Tree::at(folder)]);
         }
@@ -116,9 +100,7 @@ impl Tree {
         }
         trees.sort_by(|a, b| a.release.cmp(&b.release));
         if trees.is_empty() {
-            return Err(TreeError::None {
-                folder: folder.to_owned(),
-            });
+            return Err(TreeError::None { folder: folder.to_owned() });
         }
         Ok(trees)
     }
@@ -131,40 +113,22 @@ impl Tree {
     /// When there is none, or several and no release was named.
     pub fn find(folder: &Path, release: Option<&str>) -> Result<Tree, TreeError> {
         let trees = Tree::find_all(folder)?;
-        let found = || {
-            trees
-                .iter()
-                .map(|tree| tree.release.clone())
-                .collect::<Vec<_>>()
-        };
+        let found = || trees.iter().map(|tree| tree.release.clone()).collect::<Vec<_>>();
         match (release, trees.as_slice()) {
             (None, [tree]) => Ok(tree.clone()),
-            (None, _) => Err(TreeError::Several {
-                folder: folder.to_owned(),
-                found: found(),
-            }),
+            (None, _) => Err(TreeError::Several { folder: folder.to_owned(), found: found() }),
             (Some(_), [tree]) if tree.folder == folder && tree.root.is_none() => Ok(tree.clone()),
-            (Some(release), trees) => trees
-                .iter()
-                .find(|tree| tree.release == release)
-                .cloned()
-                .ok_or_else(|| TreeError::NoRelease {
-                    folder: folder.to_owned(),
-                    release: release.to_owned(),
-                    found: found(),
-                }),
+            (Some(release), trees) => trees.iter().find(|tree| tree.release == release).cloned().ok_or_else(|| {
+                TreeError::NoRelease { folder: folder.to_owned(), release: release.to_owned(), found: found() }
+            }),
         }
     }
 }
 
 /// Whether `folder` is a tree: depmod or kbuild wrote into it, or there are modules right in it.
 fn is_tree(folder: &Path) -> bool {
-    ["kernel", "updates"]
-        .iter()
-        .any(|name| folder.join(name).is_dir())
-        || ["modules.dep", "modules.order", "modules.builtin"]
-            .iter()
-            .any(|name| folder.join(name).is_file())
+    ["kernel", "updates"].iter().any(|name| folder.join(name).is_dir())
+        || ["modules.dep", "modules.order", "modules.builtin"].iter().any(|name| folder.join(name).is_file())
         || fs::read_dir(folder)
             .into_iter()
             .flatten()

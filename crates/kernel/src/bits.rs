@@ -17,11 +17,7 @@ fn word(words: &[u64], index: usize) -> u64 {
 
 /// The word at `index` with the bits below `from` and from `bits` on cleared.
 fn masked(value: u64, index: usize, from: usize, bits: usize) -> u64 {
-    let low = if from / 64 == index {
-        u64::MAX << (from % 64)
-    } else {
-        u64::MAX
-    };
+    let low = if from / 64 == index { u64::MAX << (from % 64) } else { u64::MAX };
     let high = match bits.saturating_sub(index * 64) {
         0 => 0,
         left @ 1..64 => u64::MAX >> (64 - left),
@@ -89,9 +85,7 @@ pub fn find_nth(words: &[u64], bits: usize, mut n: usize) -> usize {
 
 /// The number of set bits (`bitmap_weight`).
 pub fn weight(words: &[u64], bits: usize) -> usize {
-    (0..bits.div_ceil(64))
-        .map(|index| masked(word(words, index), index, 0, bits).count_ones() as usize)
-        .sum()
+    (0..bits.div_ceil(64)).map(|index| masked(word(words, index), index, 0, bits).count_ones() as usize).sum()
 }
 
 /// Whether a bit is set.
@@ -126,8 +120,7 @@ pub fn find_clear_area(
     let mut start = from;
     loop {
         let index = find_next_clear(words, bits, start);
-        let index = (index.wrapping_add(offset).wrapping_add(align_mask) & !align_mask)
-            .wrapping_sub(offset);
+        let index = (index.wrapping_add(offset).wrapping_add(align_mask) & !align_mask).wrapping_sub(offset);
         let Some(end) = index.checked_add(count).filter(|end| *end <= bits) else {
             return index.saturating_add(count).max(bits.saturating_add(1));
         };
@@ -157,11 +150,7 @@ pub fn list_text(words: &[u64], bits: usize) -> String {
     let mut text = String::new();
     for (start, end) in runs(words, bits) {
         let comma = if text.is_empty() { "" } else { "," };
-        _ = if end - start == 1 {
-            write!(text, "{comma}{start}")
-        } else {
-            write!(text, "{comma}{start}-{}", end - 1)
-        };
+        _ = if end - start == 1 { write!(text, "{comma}{start}") } else { write!(text, "{comma}{start}-{}", end - 1) };
     }
     text
 }
@@ -170,8 +159,7 @@ pub fn list_text(words: &[u64], bits: usize) -> String {
 pub fn hex_text(words: &[u64], bits: usize) -> String {
     let mut text = String::new();
     for group in (0..bits.div_ceil(32)).rev() {
-        let value = masked(word(words, group / 2), group / 2, 0, bits) >> (32 * (group % 2)) as u32
-            & 0xffff_ffff;
+        let value = masked(word(words, group / 2), group / 2, 0, bits) >> (32 * (group % 2)) as u32 & 0xffff_ffff;
         let width = (bits - group * 32).min(32).div_ceil(4);
         let comma = if text.is_empty() { "" } else { "," };
         _ = write!(text, "{comma}{value:0width$x}");
@@ -215,10 +203,7 @@ pub fn parse_list(text: &[u8], words: &mut [u64], bits: usize) -> Result<(), Err
         }
         let start;
         let mut end;
-        if text[position..]
-            .get(..3)
-            .is_some_and(|word| word.eq_ignore_ascii_case(b"all"))
-        {
+        if text[position..].get(..3).is_some_and(|word| word.eq_ignore_ascii_case(b"all")) {
             (start, end) = (0, last);
             position += 3;
         } else {
@@ -267,10 +252,7 @@ pub fn parse_list(text: &[u8], words: &mut [u64], bits: usize) -> Result<(), Err
 /// `EINVAL` for what is no digit, `EOVERFLOW` for a group of more than eight digits or bits that the bitmap has not.
 pub fn parse_hex(text: &[u8], words: &mut [u64], bits: usize) -> Result<(), Errno> {
     let text = ctype::until_nul(text);
-    let mut rest = &text[..text
-        .iter()
-        .position(|&byte| byte == b'\n')
-        .unwrap_or(text.len())];
+    let mut rest = &text[..text.iter().position(|&byte| byte == b'\n').unwrap_or(text.len())];
     let groups = bits.div_ceil(32);
     fill(words, 0, groups * 32, false);
     let mut group = 0;
@@ -307,11 +289,7 @@ pub fn parse_hex(text: &[u8], words: &mut [u64], bits: usize) -> Result<(), Errn
         }
         group += 1;
     }
-    if find_next_set(words, groups * 32, bits) < groups * 32 {
-        Err(Errno::EOVERFLOW)
-    } else {
-        Ok(())
-    }
+    if find_next_set(words, groups * 32, bits) < groups * 32 { Err(Errno::EOVERFLOW) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -336,10 +314,7 @@ mod tests {
             let mut words = [0u64; 2];
             parse_list(text.as_bytes(), &mut words, bits).map(|()| list_text(&words, bits))
         };
-        assert_eq!(
-            parse("0-3,8 16-31:1/2\n", 64).as_deref(),
-            Ok("0-3,8,16,18,20,22,24,26,28,30")
-        );
+        assert_eq!(parse("0-3,8 16-31:1/2\n", 64).as_deref(), Ok("0-3,8,16,18,20,22,24,26,28,30"));
         assert_eq!(parse("all", 70).as_deref(), Ok("0-69"));
         assert_eq!(parse("ALL:2/5", 16).as_deref(), Ok("0-1,5-6,10-11,15"));
         assert_eq!(parse("60-N", 65).as_deref(), Ok("60-64"));
@@ -359,10 +334,7 @@ mod tests {
             let mut words = [0u64; 2];
             parse_hex(text.as_bytes(), &mut words, bits).map(|()| hex_text(&words, bits))
         };
-        assert_eq!(
-            parse("1,0000F0f0\n", 64).as_deref(),
-            Ok("00000001,0000f0f0")
-        );
+        assert_eq!(parse("1,0000F0f0\n", 64).as_deref(), Ok("00000001,0000f0f0"));
         assert_eq!(parse("", 32).as_deref(), Ok("00000000"));
         assert_eq!(parse("100", 8), Err(Errno::EOVERFLOW));
         assert_eq!(parse("123456789", 64), Err(Errno::EOVERFLOW));

@@ -101,7 +101,8 @@ impl Regions {
 
     /// The majors with their names, as `/proc/devices` lists them.
     pub fn list(&self) -> Vec<(u32, BString)> {
-        let mut list: Vec<_> = self.0.lock().iter().map(|(first, region)| (first.major(), region.name.clone())).collect();
+        let mut list: Vec<_> =
+            self.0.lock().iter().map(|(first, region)| (first.major(), region.name.clone())).collect();
         list.dedup();
         list
     }

@@ -200,7 +200,8 @@ impl Heap {
     /// Everybody who holds memory.
     pub fn owners(&self) -> Vec<Owner> {
         let state = self.state.lock();
-        let mut owners: Vec<Owner> = state.bytes.iter().filter(|(_, bytes)| **bytes > 0).map(|(&owner, _)| owner).collect();
+        let mut owners: Vec<Owner> =
+            state.bytes.iter().filter(|(_, bytes)| **bytes > 0).map(|(&owner, _)| owner).collect();
         owners.sort_unstable();
         owners
     }

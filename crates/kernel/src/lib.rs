@@ -190,9 +190,7 @@ impl Kernel {
 
     /// The address of an exported symbol of the kernel or of a live module.
     pub fn symbol(&self, name: &BStr) -> Option<u64> {
-        self.modules
-            .export(name)
-            .or_else(|| self.worlds().into_iter().find_map(|world| world.symbol(name)?.address))
+        self.modules.export(name).or_else(|| self.worlds().into_iter().find_map(|world| world.symbol(name)?.address))
     }
 
     /// Whose code lies at `address`.

@@ -68,10 +68,17 @@ impl Kernel {
         let trace = self.trace(registers);
         // The report's RIP line says where; the trace below it says who called.
         let callers = trace.iter().position(|line| line.trim_start_matches("? ") != location);
-        self.print_oops(&headline, trap, registers, &location, trace.get(callers.unwrap_or(trace.len())..).unwrap_or(&[]));
+        self.print_oops(
+            &headline,
+            trap,
+            registers,
+            &location,
+            trace.get(callers.unwrap_or(trace.len())..).unwrap_or(&[]),
+        );
         let task = self.tasks.current();
         self.modules.taint(DIED);
-        let reason = headline.into_iter().map(|(_, line)| line).find(|line| line != report::CUT_HERE).unwrap_or_default();
+        let reason =
+            headline.into_iter().map(|(_, line)| line).find(|line| line != report::CUT_HERE).unwrap_or_default();
         self.oopses.lock().push(Oops { reason, location, task, trace });
         if task.0 == 0 { Verdict::Halt } else { Verdict::Kill }
     }
@@ -227,13 +234,8 @@ impl Kernel {
         let marker = 0u8;
         let here = (core::ptr::from_ref(&marker).addr() as u64).next_multiple_of(8);
         let places = (here.max(stack.start)..stack.end).step_by(8).filter(|&at| self.word(at) == Some(caller));
-        let frame = |at: u64| Frame {
-            ip: caller,
-            sp: at + 8,
-            bp: self.word(at - 8).unwrap_or(0),
-            exact: false,
-            scratch: None,
-        };
+        let frame =
+            |at: u64| Frame { ip: caller, sp: at + 8, bp: self.word(at - 8).unwrap_or(0), exact: false, scratch: None };
         let tables = self.unwind_tables();
         let mut last = Frame { sp: stack.end, ..frame(stack.end) };
         for at in places {

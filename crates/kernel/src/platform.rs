@@ -6,9 +6,9 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use crate::text::Errno;
 use crate::text::log::Record;
 use crate::trap::Registers;
-use crate::text::Errno;
 
 /// Where the kernel's memory lies. All ranges are page aligned, disjoint and fixed for the life of the kernel.
 #[derive(Clone, Debug)]

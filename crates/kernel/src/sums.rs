@@ -10,11 +10,7 @@ const fn reflected(polynomial: u64) -> [u64; 256] {
         let mut value = byte as u64;
         let mut bit = 0;
         while bit < 8 {
-            value = if value & 1 != 0 {
-                value >> 1 ^ polynomial
-            } else {
-                value >> 1
-            };
+            value = if value & 1 != 0 { value >> 1 ^ polynomial } else { value >> 1 };
             bit += 1;
         }
         table[byte] = value;
@@ -163,29 +159,19 @@ pub const fn crc8_table_lsb(polynomial: u8) -> [u8; 256] {
 
 /// `crc8`, with either kind of table.
 pub fn crc8(table: &[u8; 256], bytes: &[u8], crc: u8) -> u8 {
-    bytes
-        .iter()
-        .fold(crc, |crc, &byte| table[usize::from(crc ^ byte)])
+    bytes.iter().fold(crc, |crc, &byte| table[usize::from(crc ^ byte)])
 }
 
 /// `crc4`: the lowest `bits` bits of `value`, four at a time, highest first; polynomial 0x7.
 pub fn crc4(crc: u8, value: u64, bits: u32) -> u8 {
     // Whole groups of four: what is above the bits asked for counts as zeros.
     let bits = bits.min(64);
-    let value = if bits == 0 {
-        0
-    } else {
-        value & u64::MAX >> (64 - bits)
-    };
+    let value = if bits == 0 { 0 } else { value & u64::MAX >> (64 - bits) };
     let mut crc = crc & 0xf;
     for nibble in (0..bits.div_ceil(4)).rev() {
         crc ^= (value >> (4 * nibble)) as u8 & 0xf;
         for _ in 0..4 {
-            crc = if crc & 8 != 0 {
-                crc << 1 ^ 0x7
-            } else {
-                crc << 1
-            } & 0xf;
+            crc = if crc & 8 != 0 { crc << 1 ^ 0x7 } else { crc << 1 } & 0xf;
         }
     }
     crc
@@ -209,11 +195,7 @@ fn shift(crc: u32, length: u64, polynomial: u32) -> u32 {
             if other >> bit & 1 != 0 {
                 product ^= one;
             }
-            one = if one & 1 != 0 {
-                one >> 1 ^ polynomial
-            } else {
-                one >> 1
-            };
+            one = if one & 1 != 0 { one >> 1 ^ polynomial } else { one >> 1 };
         }
         product
     };
@@ -231,13 +213,7 @@ fn shift(crc: u32, length: u64, polynomial: u32) -> u32 {
     result
 }
 
-const PRIME32: [u32; 5] = [
-    2_654_435_761,
-    2_246_822_519,
-    3_266_489_917,
-    668_265_263,
-    374_761_393,
-];
+const PRIME32: [u32; 5] = [2_654_435_761, 2_246_822_519, 3_266_489_917, 668_265_263, 374_761_393];
 const PRIME64: [u64; 5] = [
     11_400_714_785_074_694_791,
     14_029_467_366_897_019_727,
@@ -334,9 +310,7 @@ fn merge32(hash: u32, _lane: u32) -> u32 {
 }
 
 fn merge64(hash: u64, lane: u64) -> u64 {
-    (hash ^ Xxh64::round(0, lane))
-        .wrapping_mul(PRIME64[0])
-        .wrapping_add(PRIME64[3])
+    (hash ^ Xxh64::round(0, lane)).wrapping_mul(PRIME64[0]).wrapping_add(PRIME64[3])
 }
 
 xxhash!(
@@ -353,25 +327,15 @@ impl Xxh32 {
     pub fn digest(&self) -> u32 {
         let [one, two, three, four, five] = PRIME32;
         // Before the first stripe, lane 2 is the seed.
-        let start = if self.length >= 16 {
-            self.lanes_digest()
-        } else {
-            self.lanes[2].wrapping_add(five)
-        };
+        let start = if self.length >= 16 { self.lanes_digest() } else { self.lanes[2].wrapping_add(five) };
         let mut hash = start.wrapping_add(self.length as u32);
         let mut words = self.rest().chunks_exact(4);
         for word in &mut words {
             let word = word.try_into().map_or(0, u32::from_le_bytes);
-            hash = hash
-                .wrapping_add(word.wrapping_mul(three))
-                .rotate_left(17)
-                .wrapping_mul(four);
+            hash = hash.wrapping_add(word.wrapping_mul(three)).rotate_left(17).wrapping_mul(four);
         }
         for &byte in words.remainder() {
-            hash = hash
-                .wrapping_add(u32::from(byte).wrapping_mul(five))
-                .rotate_left(11)
-                .wrapping_mul(one);
+            hash = hash.wrapping_add(u32::from(byte).wrapping_mul(five)).rotate_left(11).wrapping_mul(one);
         }
         hash = (hash ^ hash >> 15).wrapping_mul(two);
         hash = (hash ^ hash >> 13).wrapping_mul(three);
@@ -383,32 +347,20 @@ impl Xxh64 {
     /// The hash of the bytes so far (`xxh64_digest`).
     pub fn digest(&self) -> u64 {
         let [one, two, three, four, five] = PRIME64;
-        let start = if self.length >= 32 {
-            self.lanes_digest()
-        } else {
-            self.lanes[2].wrapping_add(five)
-        };
+        let start = if self.length >= 32 { self.lanes_digest() } else { self.lanes[2].wrapping_add(five) };
         let mut hash = start.wrapping_add(self.length);
         let mut words = self.rest().chunks_exact(8);
         for word in &mut words {
             let word = word.try_into().map_or(0, u64::from_le_bytes);
-            hash = (hash ^ Xxh64::round(0, word))
-                .rotate_left(27)
-                .wrapping_mul(one)
-                .wrapping_add(four);
+            hash = (hash ^ Xxh64::round(0, word)).rotate_left(27).wrapping_mul(one).wrapping_add(four);
         }
         let mut halves = words.remainder().chunks_exact(4);
         for half in &mut halves {
             let half = half.try_into().map_or(0, u32::from_le_bytes);
-            hash = (hash ^ u64::from(half).wrapping_mul(one))
-                .rotate_left(23)
-                .wrapping_mul(two)
-                .wrapping_add(three);
+            hash = (hash ^ u64::from(half).wrapping_mul(one)).rotate_left(23).wrapping_mul(two).wrapping_add(three);
         }
         for &byte in halves.remainder() {
-            hash = (hash ^ u64::from(byte).wrapping_mul(five))
-                .rotate_left(11)
-                .wrapping_mul(one);
+            hash = (hash ^ u64::from(byte).wrapping_mul(five)).rotate_left(11).wrapping_mul(one);
         }
         hash = (hash ^ hash >> 33).wrapping_mul(two);
         hash = (hash ^ hash >> 29).wrapping_mul(three);

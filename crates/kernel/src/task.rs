@@ -189,8 +189,14 @@ impl Tasks {
         };
         let context = kernel.platform.create_context(task_main, u64::from(id.0))?;
         let state = if ready { State::Ready } else { State::Blocked { until: None, channel: None } };
-        let task =
-            Task { name: name.chars().take(15).collect(), context, state, wake: Wake::Woken, body: Some(body), service };
+        let task = Task {
+            name: name.chars().take(15).collect(),
+            context,
+            state,
+            wake: Wake::Woken,
+            body: Some(body),
+            service,
+        };
         let mut table = self.table.lock();
         table.tasks.insert(id, task);
         if ready {

@@ -101,7 +101,8 @@ pub trait World: Sync {
     ///
     /// # Errors
     /// What `set` returned.
-    fn set_parameter(&self, module: &Arc<Module>, parameter: &Parameter, value: Option<&mut [u8]>) -> Result<(), Errno>;
+    fn set_parameter(&self, module: &Arc<Module>, parameter: &Parameter, value: Option<&mut [u8]>)
+    -> Result<(), Errno>;
 
     /// Calls the parameter's `get`; its text with the newline.
     ///

@@ -13,9 +13,7 @@ use ferrmod_kernel::text::arguments::Words;
 use ferrmod_kernel::text::format::{Environment, snprintf};
 use ferrmod_kernel::text::hexdump::{self, Layout};
 use ferrmod_kernel::text::memory::{Memory, MemoryMut};
-use ferrmod_kernel::text::string::{
-    Escape, Unescape, Units, escape, glob_match, size_text, unescape,
-};
+use ferrmod_kernel::text::string::{Escape, Unescape, Units, escape, glob_match, size_text, unescape};
 use ferrmod_kernel::text::{Errno, number, scan};
 
 const RECORDED: &str = include_str!("recorded/linux-6.1-text.txt");
@@ -29,26 +27,14 @@ const ROOM: u64 = 4096;
 struct Ram(RefCell<Vec<u8>>, RefCell<Vec<u8>>);
 
 impl Ram {
-    fn part<T>(
-        &self,
-        address: u64,
-        length: usize,
-        then: impl FnOnce(&mut [u8]) -> T,
-    ) -> Result<T, Fault> {
-        let (space, start) = if address >= TARGETS {
-            (&self.1, TARGETS)
-        } else {
-            (&self.0, BUFFERS)
-        };
+    fn part<T>(&self, address: u64, length: usize, then: impl FnOnce(&mut [u8]) -> T) -> Result<T, Fault> {
+        let (space, start) = if address >= TARGETS { (&self.1, TARGETS) } else { (&self.0, BUFFERS) };
         let offset = address.wrapping_sub(start) as usize;
         let mut space = space.borrow_mut();
         let end = offset.checked_add(length);
         match end.and_then(|end| space.get_mut(offset..end)) {
             Some(part) => Ok(then(part)),
-            None => Err(Fault {
-                address,
-                length: length as u64,
-            }),
+            None => Err(Fault { address, length: length as u64 }),
         }
     }
 }
@@ -83,14 +69,8 @@ fn decode(text: &str) -> Vec<u8> {
             b's' => out.push(b' '),
             b'e' => {}
             b'x' => {
-                let digits = [
-                    bytes.next().expect("a digit"),
-                    bytes.next().expect("a digit"),
-                ];
-                out.push(
-                    u8::from_str_radix(std::str::from_utf8(&digits).expect("digits"), 16)
-                        .expect("digits"),
-                );
+                let digits = [bytes.next().expect("a digit"), bytes.next().expect("a digit")];
+                out.push(u8::from_str_radix(std::str::from_utf8(&digits).expect("digits"), 16).expect("digits"));
             }
             other => panic!("escape {other}"),
         }
@@ -120,23 +100,15 @@ fn result<T: Default>(answer: Result<T, Errno>) -> (i64, T) {
 /// Runs one recorded call and writes its answer the way the recording does.
 fn answer(ram: &Ram, operation: &str, words: &[&str]) -> String {
     let text = decode(words[0]);
-    let numbers: Vec<u64> = words[1..]
-        .iter()
-        .map(|word| u64::from_str_radix(word, 16).unwrap_or(0))
-        .collect();
+    let numbers: Vec<u64> = words[1..].iter().map(|word| u64::from_str_radix(word, 16).unwrap_or(0)).collect();
     let first = numbers.first().copied().unwrap_or(0);
     let (returned, output): (i64, Vec<u8>) = match operation {
         "printf" => {
             let arguments: Vec<u64> = words[1..]
                 .iter()
-                .map(|word| {
-                    match word
-                        .strip_prefix('b')
-                        .and_then(|index| index.parse::<u64>().ok())
-                    {
-                        Some(index) if !is_number(word) => BUFFERS + ROOM * index,
-                        _ => u64::from_str_radix(word, 16).expect("a number"),
-                    }
+                .map(|word| match word.strip_prefix('b').and_then(|index| index.parse::<u64>().ok()) {
+                    Some(index) if !is_number(word) => BUFFERS + ROOM * index,
+                    _ => u64::from_str_radix(word, 16).expect("a number"),
                 })
                 .collect();
             let (out, length) = snprintf(700, &text, &mut Words(&arguments), ram);
@@ -148,25 +120,18 @@ fn answer(ram: &Ram, operation: &str, words: &[&str]) -> String {
             *ram.1.borrow_mut() = vec![0xee; 6 * ROOM as usize];
             let targets: Vec<u64> = (0..6).map(|index| TARGETS + ROOM * index).collect();
             let format = decode(words[1]);
-            let count = scan::scan(&text, &format, &mut Words(&targets), ram)
-                .expect("the targets can be written");
+            let count = scan::scan(&text, &format, &mut Words(&targets), ram).expect("the targets can be written");
             let mut line = count.to_string();
             let shown: Vec<Vec<u8>> = targets[..4]
                 .iter()
                 .map(|target| {
                     let mut bytes = vec![0; 24];
                     ram.read(*target, &mut bytes).expect("a target");
-                    let end = bytes
-                        .iter()
-                        .rposition(|&byte| byte != 0xee)
-                        .map_or(0, |last| last + 1);
+                    let end = bytes.iter().rposition(|&byte| byte != 0xee).map_or(0, |last| last + 1);
                     bytes[..end].to_vec()
                 })
                 .collect();
-            let used = shown
-                .iter()
-                .rposition(|bytes| !bytes.is_empty())
-                .map_or(0, |last| last + 1);
+            let used = shown.iter().rposition(|bytes| !bytes.is_empty()).map_or(0, |last| last + 1);
             for bytes in &shown[..used] {
                 write!(line, " {}", encode(bytes)).expect("a string");
             }
@@ -205,30 +170,16 @@ fn answer(ram: &Ram, operation: &str, words: &[&str]) -> String {
         }
         "parselist" | "parsehex" => {
             let mut bitmap = [0u64; 2];
-            let parse = if operation == "parselist" {
-                bits::parse_list
-            } else {
-                bits::parse_hex
-            };
+            let parse = if operation == "parselist" { bits::parse_list } else { bits::parse_hex };
             let (code, ()) = result(parse(&text, &mut bitmap, first as usize));
-            (
-                code,
-                bitmap.iter().flat_map(|word| word.to_le_bytes()).collect(),
-            )
+            (code, bitmap.iter().flat_map(|word| word.to_le_bytes()).collect())
         }
         "sizetext" => {
             let shown = |units| size_text(first, numbers[1], units);
-            (
-                0,
-                format!("{}/{}", shown(Units::Decimal), shown(Units::Binary)).into_bytes(),
-            )
+            (0, format!("{}/{}", shown(Units::Decimal), shown(Units::Binary)).into_bytes())
         }
         "escape" => {
-            let out = escape(
-                &text,
-                Escape::from_bits_retain(first as u32),
-                &decode(words[2]),
-            );
+            let out = escape(&text, Escape::from_bits_retain(first as u32), &decode(words[2]));
             (out.len() as i64, out)
         }
         "unescape" => {
@@ -238,17 +189,10 @@ fn answer(ram: &Ram, operation: &str, words: &[&str]) -> String {
         "hexdump" => {
             let mut bytes = vec![0; first as usize];
             ram.read(BUFFERS + 4 * ROOM, &mut bytes).expect("a buffer");
-            let layout = Layout {
-                row: numbers[1] as usize,
-                group: numbers[2] as usize,
-                ascii: numbers[3] != 0,
-            };
+            let layout = Layout { row: numbers[1] as usize, group: numbers[2] as usize, ascii: numbers[3] != 0 };
             let mut buffer = vec![b'#'; numbers[4] as usize];
             let length = hexdump::line_into(&mut buffer, &bytes, layout);
-            let end = buffer
-                .iter()
-                .rposition(|&byte| byte != b'#')
-                .map_or(0, |last| last + 1);
+            let end = buffer.iter().rposition(|&byte| byte != b'#').map_or(0, |last| last + 1);
             (length.into(), buffer[..end].to_vec())
         }
         other => panic!("operation {other}"),
@@ -287,11 +231,6 @@ fn every_recorded_call_answers_the_same() {
     for (operation, (calls, wrong)) in &counts {
         println!("{operation}: {calls} calls, {wrong} differ");
     }
-    assert!(
-        wrong.is_empty(),
-        "{} calls differ:\n{}",
-        wrong.len(),
-        wrong[..wrong.len().min(80)].join("\n")
-    );
+    assert!(wrong.is_empty(), "{} calls differ:\n{}", wrong.len(), wrong[..wrong.len().min(80)].join("\n"));
     assert_eq!(counts.values().map(|(calls, _)| calls).sum::<usize>(), 5878);
 }

@@ -24,9 +24,7 @@ use world::{Where, World};
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let version = arguments.next().unwrap_or_else(|| "6.1".to_owned());
-    let rounds: usize = arguments
-        .next()
-        .map_or(3, |rounds| rounds.parse().expect("a number of rounds"));
+    let rounds: usize = arguments.next().map_or(3, |rounds| rounds.parse().expect("a number of rounds"));
     let Some(tree) = ferrmod_tests::corpus::tree_or_skip(&version) else {
         return;
     };
@@ -58,8 +56,7 @@ fn main() {
             let ready = start.elapsed();
             let mut parts = buffers.parts(&layout);
             let terms = Terms::new(&image, Taints::NONE);
-            let linked = link(&image, &layout, &place, &mut world, &terms, &mut parts)
-                .expect("a linked module");
+            let linked = link(&image, &layout, &place, &mut world, &terms, &mut parts).expect("a linked module");
             let linking = start.elapsed() - ready;
             let time = laid_out + linking;
             std::hint::black_box(&linked);
@@ -131,9 +128,7 @@ impl kmod_loader::KernelModuleHelper for Helper {
     fn vmalloc(size: usize) -> Box<dyn kmod_loader::SectionMemOps> {
         let offset = NEXT.fetch_add(size.next_multiple_of(4096), Ordering::Relaxed);
         assert!(offset + size <= REGION_SIZE);
-        Box::new(Memory(
-            (REGION.get().expect("the region") + offset) as *mut u8,
-        ))
+        Box::new(Memory((REGION.get().expect("the region") + offset) as *mut u8))
     }
     fn resolve_symbol(name: &str) -> Option<usize> {
         let export = WORLD.get()?.exports.get(BStr::new(name.as_bytes()))?;
@@ -145,17 +140,9 @@ fn peer(files: &[Vec<u8>], world: &World, rounds: usize) {
     use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
     let flags = MapFlags::PRIVATE | MapFlags::FIXED_NOREPLACE;
     // SAFETY: FIXED_NOREPLACE maps nothing over what exists.
-    let region = unsafe {
-        mmap_anonymous(
-            0x1000_0000 as *mut _,
-            REGION_SIZE,
-            ProtFlags::READ | ProtFlags::WRITE,
-            flags,
-        )
-    };
-    REGION
-        .set(region.expect("a region in the low 2 GiB") as usize)
-        .expect("set once");
+    let region =
+        unsafe { mmap_anonymous(0x1000_0000 as *mut _, REGION_SIZE, ProtFlags::READ | ProtFlags::WRITE, flags) };
+    REGION.set(region.expect("a region in the low 2 GiB") as usize).expect("set once");
     WORLD.set(world.clone()).expect("set once");
     let mut failed = 0;
     for round in 0..=rounds {

@@ -41,63 +41,38 @@ pub(crate) fn apply(
         } else {
             bytes[..12].copy_from_slice(&table.bytes::<12>(parts, index));
         }
-        let (instruction, replacement) = (
-            relative(at, &bytes),
-            relative(at.wrapping_add(4), &bytes[4..]),
-        );
+        let (instruction, replacement) = (relative(at, &bytes), relative(at.wrapping_add(4), &bytes[4..]));
         let word = u16::from_le_bytes([bytes[8], bytes[9]]);
         let (feature, flags, lengths) = if flags_apart {
-            (
-                word,
-                u16::from_le_bytes([bytes[10], bytes[11]]),
-                [bytes[12], bytes[13]],
-            )
+            (word, u16::from_le_bytes([bytes[10], bytes[11]]), [bytes[12], bytes[13]])
         } else {
-            let not = if word & NOT_IN_FEATURE != 0 {
-                FLAG_NOT
-            } else {
-                0
-            };
+            let not = if word & NOT_IN_FEATURE != 0 { FLAG_NOT } else { 0 };
             (word & !NOT_IN_FEATURE, not, [bytes[10], bytes[11]])
         };
         let [length, new_length] = lengths.map(usize::from);
         let old = source.map.locate_text(instruction, length as u64);
         // A replacement of no bytes may stand at the end of its section.
-        let new = source
-            .map
-            .locate_text(replacement, new_length as u64)
-            .or(if new_length == 0 { old } else { None });
+        let new = source.map.locate_text(replacement, new_length as u64).or(if new_length == 0 { old } else { None });
         let (Some((old_part, old_offset)), Some((new_part, new_offset))) = (old, new) else {
             return Err(source.outside(&table, index));
         };
         if new_length > length {
             return Err(source.outside(&table, index));
         }
-        let present = features
-            .get(usize::from(feature / 32))
-            .is_some_and(|word| word >> (feature % 32) & 1 != 0);
+        let present = features.get(usize::from(feature / 32)).is_some_and(|word| word >> (feature % 32) & 1 != 0);
         if present == (flags & FLAG_NOT != 0) || flags & FLAG_DIRECT_CALL != 0 {
             continue;
         }
         // Lengths are bytes, so 255 is enough.
         let mut code = [0u8; 255];
-        if let Some(bytes) = parts.bytes[new_part as usize].get(new_offset..new_offset + new_length)
-        {
+        if let Some(bytes) = parts.bytes[new_part as usize].get(new_offset..new_offset + new_length) {
             code[..new_length].copy_from_slice(bytes);
         }
-        if !rebase(
-            source,
-            values,
-            replacement,
-            instruction,
-            &mut code[..new_length],
-        ) {
+        if !rebase(source, values, replacement, instruction, &mut code[..new_length]) {
             continue;
         }
         nops(&mut code[new_length..length]);
-        if let Some(target) =
-            parts.bytes[old_part as usize].get_mut(old_offset..old_offset + length)
-        {
+        if let Some(target) = parts.bytes[old_part as usize].get_mut(old_offset..old_offset + length) {
             target.copy_from_slice(&code[..length]);
         }
     }
@@ -105,30 +80,18 @@ pub(crate) fn apply(
 }
 
 /// Moves the relative references of a replacement from where it lies to where it will run; false when one does not fit.
-fn rebase(
-    source: &Source<'_, '_>,
-    values: &Values<'_>,
-    from: u64,
-    to: u64,
-    code: &mut [u8],
-) -> bool {
+fn rebase(source: &Source<'_, '_>, values: &Values<'_>, from: u64, to: u64, code: &mut [u8]) -> bool {
     let moved = from.wrapping_sub(to) as i64;
     for (section, relocations) in source.image.relocations() {
         let Some(&address) = values.sections.get(section) else {
             continue;
         };
-        let size = source
-            .image
-            .sections()
-            .get(section)
-            .map_or(0, |section| section.size);
+        let size = source.image.sections().get(section).map_or(0, |section| section.size);
         if address == 0 || from.wrapping_sub(address) >= size {
             continue;
         }
         for rela in relocations {
-            let place = address
-                .wrapping_add(rela.r_offset.get(LE))
-                .wrapping_sub(from);
+            let place = address.wrapping_add(rela.r_offset.get(LE)).wrapping_sub(from);
             if place >= code.len() as u64 {
                 continue;
             }
@@ -139,9 +102,7 @@ fn rebase(
                 }
                 _ => return false,
             }
-            let field = code
-                .get_mut(place as usize..)
-                .and_then(|rest| rest.first_chunk_mut::<4>());
+            let field = code.get_mut(place as usize..).and_then(|rest| rest.first_chunk_mut::<4>());
             let Some(field) = field else { return false };
             let Ok(distance) = i32::try_from(i64::from(i32::from_le_bytes(*field)) + moved) else {
                 return false;

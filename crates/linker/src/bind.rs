@@ -76,23 +76,9 @@ impl<'b, 'a> Binder<'b, 'a> {
         terms: &'b Terms<'b>,
         report: &'b mut Report,
     ) -> Binder<'b, 'a> {
-        let versions = if terms.ignore_modversions {
-            None
-        } else {
-            image.versions().map(Versions::cursor)
-        };
+        let versions = if terms.ignore_modversions { None } else { image.versions().map(Versions::cursor) };
         let uses = Vec::new();
-        Binder {
-            image,
-            layout,
-            place,
-            addresses,
-            terms,
-            report,
-            versions,
-            uses_gpl_only: false,
-            uses,
-        }
+        Binder { image, layout, place, addresses, terms, report, versions, uses_gpl_only: false, uses }
     }
 
     pub(crate) fn uses_gpl_only(&self) -> bool {
@@ -104,10 +90,7 @@ impl<'b, 'a> Binder<'b, 'a> {
     pub(crate) fn bind_all(&mut self, table: &mut dyn SymbolTable) -> Result<Bound, LinkError> {
         let (image, layout) = (self.image, self.layout);
         let symbols = image.symbols();
-        let mut bound = Bound {
-            names: names_of(image),
-            ..Bound::default()
-        };
+        let mut bound = Bound { names: names_of(image), ..Bound::default() };
         bound.values.reserve_exact(symbols.len());
         bound.values.push(0);
         let percpu = layout.percpu.map(|percpu| percpu.section);
@@ -118,9 +101,7 @@ impl<'b, 'a> Binder<'b, 'a> {
             let final_value = match index {
                 elf::SHN_COMMON => {
                     if !image.symbol_name(symbol).starts_with(b"__gnu_lto") {
-                        let error = LinkError::Common {
-                            module: self.terms.name.to_owned(),
-                        };
+                        let error = LinkError::Common { module: self.terms.name.to_owned() };
                         last_error = Some(self.accumulate(error));
                     }
                     value
@@ -133,11 +114,7 @@ impl<'b, 'a> Binder<'b, 'a> {
                             bound.thunks.note(name, value);
                             value
                         }
-                        Import::Missing
-                            if symbol.st_info.st_bind() == elf::STB_WEAK || ignored(name) =>
-                        {
-                            value
-                        }
+                        Import::Missing if symbol.st_info.st_bind() == elf::STB_WEAK || ignored(name) => value,
                         Import::Missing => match self.deferred(name, table) {
                             Some(address) => {
                                 let name = NameRef(symbol.st_name.get(LE));
@@ -165,13 +142,7 @@ impl<'b, 'a> Binder<'b, 'a> {
                     if name != 0 {
                         core_symbols += 1;
                         core_names += image.symbol_name(symbol).len() as u64 + 1;
-                        bound.symbols.push(self.view(
-                            symbol,
-                            value,
-                            usize::from(index.0),
-                            percpu,
-                            false,
-                        ));
+                        bound.symbols.push(self.view(symbol, value, usize::from(index.0), percpu, false));
                     }
                     value
                 }
@@ -186,13 +157,7 @@ impl<'b, 'a> Binder<'b, 'a> {
                                 core_symbols += 1;
                                 core_names += image.symbol_name(symbol).len() as u64 + 1;
                             }
-                            bound.symbols.push(self.view(
-                                symbol,
-                                value,
-                                usize::from(index.0),
-                                percpu,
-                                init,
-                            ));
+                            bound.symbols.push(self.view(symbol, value, usize::from(index.0), percpu, init));
                         }
                         value
                     }
@@ -217,22 +182,11 @@ impl<'b, 'a> Binder<'b, 'a> {
         match (last_error, unknown) {
             (Some(error), _) => Err(error),
             (None, 0) => Ok(bound),
-            (None, count) => Err(LinkError::Unknown {
-                module: self.terms.name.to_owned(),
-                count,
-                errno: failed,
-            }),
+            (None, count) => Err(LinkError::Unknown { module: self.terms.name.to_owned(), count, errno: failed }),
         }
     }
 
-    fn view(
-        &self,
-        symbol: &elf::Sym64<LE>,
-        address: u64,
-        section: usize,
-        percpu: Option<usize>,
-        init: bool,
-    ) -> Symbol {
+    fn view(&self, symbol: &elf::Sym64<LE>, address: u64, section: usize, percpu: Option<usize>, init: bool) -> Symbol {
         Symbol {
             address,
             size: u32::try_from(symbol.st_size.get(LE)).unwrap_or(u32::MAX),
@@ -252,11 +206,7 @@ impl<'b, 'a> Binder<'b, 'a> {
     #[cold]
     fn unknown(&mut self, name: &BStr, errno: i32) {
         let module = self.terms.name.to_owned();
-        self.report.say(Notice::UnknownSymbol {
-            module,
-            symbol: name.to_owned(),
-            errno,
-        });
+        self.report.say(Notice::UnknownSymbol { module, symbol: name.to_owned(), errno });
     }
 
     fn gpl_ok(&self) -> bool {
@@ -303,10 +253,7 @@ impl<'b, 'a> Binder<'b, 'a> {
             Some(Owner::Module { name, .. }) => name.to_owned(),
             _ => BString::default(),
         };
-        self.report.say(Notice::GaveUpWaiting {
-            module: self.terms.name.to_owned(),
-            owner,
-        });
+        self.report.say(Notice::GaveUpWaiting { module: self.terms.name.to_owned(), owner });
         Import::Refused(errno::EBUSY)
     }
 
@@ -314,28 +261,15 @@ impl<'b, 'a> Binder<'b, 'a> {
     fn judge(&mut self, name: &BStr, found: &Found<'_>) -> Verdict {
         let module = self.terms.name;
         self.uses_gpl_only |= found.gpl_only;
-        if let Owner::Module {
-            name: owner,
-            proprietary: true,
-            ..
-        } = found.owner
-        {
+        if let Owner::Module { name: owner, proprietary: true, .. } = found.owner {
             let (symbol, owner) = (name.to_owned(), owner.to_owned());
             if self.uses_gpl_only {
-                self.report.say(Notice::GplMeetsProprietary {
-                    module: module.to_owned(),
-                    symbol,
-                    owner,
-                });
+                self.report.say(Notice::GplMeetsProprietary { module: module.to_owned(), symbol, owner });
                 return Verdict::Hidden;
             }
             if self.gpl_ok() {
                 self.report.taints.insert(Taints::PROPRIETARY);
-                self.report.say(Notice::InheritsTaint {
-                    module: module.to_owned(),
-                    symbol,
-                    owner,
-                });
+                self.report.say(Notice::InheritsTaint { module: module.to_owned(), symbol, owner });
             }
         }
         if let Some(crc) = found.crc
@@ -344,11 +278,7 @@ impl<'b, 'a> Binder<'b, 'a> {
             return Verdict::Refused(errno::EINVAL);
         }
         if let Some(namespace) = found.namespace.filter(|namespace| !namespace.is_empty())
-            && !self
-                .image
-                .modinfo()
-                .all("import_ns")
-                .any(|imported| imported == namespace)
+            && !self.image.modinfo().all("import_ns").any(|imported| imported == namespace)
         {
             self.report.say(Notice::NamespaceNotImported {
                 module: module.to_owned(),
@@ -361,10 +291,7 @@ impl<'b, 'a> Binder<'b, 'a> {
             Owner::Kernel => None,
             Owner::Module { id, .. } => Some(id),
         };
-        Verdict::Take {
-            value: found.value,
-            owner,
-        }
+        Verdict::Take { value: found.value, owner }
     }
 
     fn version_fits(&mut self, name: &BStr, crc: u32) -> bool {
@@ -374,14 +301,8 @@ impl<'b, 'a> Binder<'b, 'a> {
         };
         let notice = match versions.get(name) {
             Some(found) if found == crc => return true,
-            Some(_) => Notice::VersionDiffers {
-                module: module(),
-                symbol: name.to_owned(),
-            },
-            None => Notice::NoVersion {
-                module: module(),
-                symbol: name.to_owned(),
-            },
+            Some(_) => Notice::VersionDiffers { module: module(), symbol: name.to_owned() },
+            None => Notice::NoVersion { module: module(), symbol: name.to_owned() },
         };
         self.report.say(notice);
         false
@@ -405,17 +326,13 @@ fn names_of(image: &Image<'_>) -> Vec<u8> {
 }
 
 fn pages(layout: &Layout, parts: [PartKind; 4]) -> u64 {
-    parts
-        .iter()
-        .map(|&part| layout.size(part).next_multiple_of(4096))
-        .sum()
+    parts.iter().map(|&part| layout.size(part).next_multiple_of(4096)).sum()
 }
 
 /// Linux keeps the symbols of the core parts behind them: symbol, name and a letter each.
 fn linux_core_size(layout: &Layout, symbols: u64, names: u64) -> u64 {
     use PartKind::{Data, RoAfterInit, Rodata, Text};
-    (pages(layout, [Text, Rodata, RoAfterInit, Data]) + symbols * (SYMBOL_SIZE + 1) + names)
-        .next_multiple_of(4096)
+    (pages(layout, [Text, Rodata, RoAfterInit, Data]) + symbols * (SYMBOL_SIZE + 1) + names).next_multiple_of(4096)
 }
 
 /// Linux keeps the whole symbol table behind the init parts until initialisation has ended.
@@ -424,8 +341,6 @@ fn linux_init_size(layout: &Layout, symbols: u64, names: u64) -> u64 {
         .iter()
         .map(|&part| layout.size(part).next_multiple_of(4096))
         .sum::<u64>();
-    let tables = (sections + symbols * SYMBOL_SIZE + names).next_multiple_of(8)
-        + MOD_KALLSYMS_SIZE
-        + symbols;
+    let tables = (sections + symbols * SYMBOL_SIZE + names).next_multiple_of(8) + MOD_KALLSYMS_SIZE + symbols;
     tables.next_multiple_of(4096)
 }

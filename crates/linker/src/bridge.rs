@@ -98,10 +98,7 @@ impl Slot {
 /// the caller's return address.
 #[must_use]
 pub fn emit(kind: Kind, target: u64, gs_offset: i32) -> [u8; SLOT] {
-    let mut slot = Slot {
-        code: [0xcc; SLOT],
-        length: 0,
-    };
+    let mut slot = Slot { code: [0xcc; SLOT], length: 0 };
     match kind {
         Kind::Call { stack } => {
             let stack = stack.min(Kind::STACK_MAX);

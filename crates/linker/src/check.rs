@@ -34,14 +34,8 @@ pub struct Flags {
 }
 
 /// The licences Linux takes as compatible with the GPL: exactly these.
-const GPL_COMPATIBLE: [&[u8]; 6] = [
-    b"GPL",
-    b"GPL v2",
-    b"GPL and additional rights",
-    b"Dual BSD/GPL",
-    b"Dual MIT/GPL",
-    b"Dual MPL/GPL",
-];
+const GPL_COMPATIBLE: [&[u8]; 6] =
+    [b"GPL", b"GPL v2", b"GPL and additional rights", b"Dual BSD/GPL", b"Dual MIT/GPL", b"Dual MPL/GPL"];
 
 /// Makes the checks between reading the file and giving it memory, in Linux 6.1's order: the CRC of `module_layout`,
 /// `vermagic`, the taints for origin, compiler, staging, live patches, licence and tests.
@@ -54,68 +48,42 @@ const GPL_COMPATIBLE: [&[u8]; 6] = [
 pub fn check(image: &Image<'_>, host: &Host<'_>, flags: Flags) -> Result<Report, Refused> {
     let mut report = Report::default();
     let module = || name_of(image).to_owned();
-    let versions = if flags.ignore_modversions {
-        None
-    } else {
-        image.versions()
-    };
+    let versions = if flags.ignore_modversions { None } else { image.versions() };
 
     // check_modstruct_version
     if let Some(wanted) = host.module_layout {
         let symbol = BString::from("module_layout");
         match &versions {
             None => {
-                if let Err(error) = force(&mut report, module(), symbol.as_bstr(), host.force_load)
-                {
+                if let Err(error) = force(&mut report, module(), symbol.as_bstr(), host.force_load) {
                     return Err(Refused::new(report, error));
                 }
             }
             Some(versions) => {
                 let notice = match versions.get(symbol.as_bstr()) {
                     Some(found) if found == wanted => None,
-                    Some(_) => Some(Notice::VersionDiffers {
-                        module: module(),
-                        symbol,
-                    }),
-                    None => Some(Notice::NoVersion {
-                        module: module(),
-                        symbol,
-                    }),
+                    Some(_) => Some(Notice::VersionDiffers { module: module(), symbol }),
+                    None => Some(Notice::NoVersion { module: module(), symbol }),
                 };
                 if let Some(notice) = notice {
                     report.say(notice);
-                    return Err(Refused::new(
-                        report,
-                        LinkError::ModuleLayout { module: module() },
-                    ));
+                    return Err(Refused::new(report, LinkError::ModuleLayout { module: module() }));
                 }
             }
         }
     }
 
     let modinfo = image.modinfo();
-    let vermagic = if flags.ignore_vermagic {
-        None
-    } else {
-        modinfo.get("vermagic")
-    };
+    let vermagic = if flags.ignore_vermagic { None } else { modinfo.get("vermagic") };
     match vermagic {
         None => {
-            if let Err(error) = force(
-                &mut report,
-                module(),
-                BStr::new("bad vermagic"),
-                host.force_load,
-            ) {
+            if let Err(error) = force(&mut report, module(), BStr::new("bad vermagic"), host.force_load) {
                 return Err(Refused::new(report, error));
             }
         }
         Some(found) if !same_magic(found, host.vermagic, versions.is_some()) => {
-            let error = LinkError::Vermagic {
-                module: module(),
-                found: found.to_owned(),
-                wanted: host.vermagic.to_owned(),
-            };
+            let error =
+                LinkError::Vermagic { module: module(), found: found.to_owned(), wanted: host.vermagic.to_owned() };
             return Err(Refused::new(report, error));
         }
         Some(_) => {}
@@ -132,22 +100,13 @@ pub fn check(image: &Image<'_>, host: &Host<'_>, flags: Flags) -> Result<Report,
     }
     if modinfo.get("livepatch").is_some() {
         if !host.livepatch {
-            return Err(Refused::new(
-                report,
-                LinkError::NoLivepatch { module: module() },
-            ));
+            return Err(Refused::new(report, LinkError::NoLivepatch { module: module() }));
         }
         report.taint(Taints::LIVEPATCH, Notice::Livepatch { module: module() });
     }
     let licence = modinfo.get("license").unwrap_or(BStr::new("unspecified"));
     if !GPL_COMPATIBLE.contains(&licence.as_bytes()) {
-        report.taint(
-            Taints::PROPRIETARY,
-            Notice::Licence {
-                module: module(),
-                licence: licence.to_owned(),
-            },
-        );
+        report.taint(Taints::PROPRIETARY, Notice::Licence { module: module(), licence: licence.to_owned() });
     }
     if modinfo.get("test").is_some() {
         report.taint(Taints::TEST, Notice::Test { module: module() });
@@ -156,25 +115,11 @@ pub fn check(image: &Image<'_>, host: &Host<'_>, flags: Flags) -> Result<Report,
 }
 
 /// Linux's `try_to_force_load`.
-pub(crate) fn force(
-    report: &mut Report,
-    module: BString,
-    reason: &BStr,
-    force_load: bool,
-) -> Result<(), LinkError> {
+pub(crate) fn force(report: &mut Report, module: BString, reason: &BStr, force_load: bool) -> Result<(), LinkError> {
     if !force_load {
-        return Err(LinkError::NotForced {
-            module,
-            reason: reason.to_owned(),
-        });
+        return Err(LinkError::NotForced { module, reason: reason.to_owned() });
     }
-    report.taint(
-        Taints::FORCED,
-        Notice::Forced {
-            module,
-            reason: reason.to_owned(),
-        },
-    );
+    report.taint(Taints::FORCED, Notice::Forced { module, reason: reason.to_owned() });
     Ok(())
 }
 

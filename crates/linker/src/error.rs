@@ -176,9 +176,7 @@ pub enum LinkError {
         target: u64,
     },
     /// *Ours*: `r_offset` lies outside its section.
-    #[error(
-        "module: {module}: relocation {index} of section {section} lies outside it (offset {offset:#x})"
-    )]
+    #[error("module: {module}: relocation {index} of section {section} lies outside it (offset {offset:#x})")]
     RelocationOffset {
         /// The module.
         module: BString,
@@ -190,9 +188,7 @@ pub enum LinkError {
         offset: u64,
     },
     /// *Ours*: a relocation names a symbol the file does not have.
-    #[error(
-        "module: {module}: relocation {index} of section {section} names symbol {symbol} of {count}"
-    )]
+    #[error("module: {module}: relocation {index} of section {section} names symbol {symbol} of {count}")]
     RelocationSymbol {
         /// The module.
         module: BString,
@@ -255,12 +251,7 @@ impl LinkError {
 
     /// Whether its `Display` is a line of its own in the log; false when [`Notice`]s before it say all.
     pub(crate) fn prints(&self) -> bool {
-        !matches!(
-            self,
-            LinkError::ModuleLayout { .. }
-                | LinkError::Unknown { .. }
-                | LinkError::NotForced { .. }
-        )
+        !matches!(self, LinkError::ModuleLayout { .. } | LinkError::Unknown { .. } | LinkError::NotForced { .. })
     }
 }
 
@@ -280,10 +271,7 @@ impl Refused {
         if error.prints() && !report.notices.iter().any(said) {
             report.say(Notice::Fatal(error.clone()));
         }
-        Refused {
-            report,
-            error: Box::new(error),
-        }
+        Refused { report, error: Box::new(error) }
     }
 
     /// The error number, positive.
@@ -296,9 +284,7 @@ impl Refused {
     #[must_use]
     pub fn unknown_symbols(&self) -> Vec<(&BString, i32)> {
         let unknown = |notice| match notice {
-            &Notice::UnknownSymbol {
-                ref symbol, errno, ..
-            } => Some((symbol, errno)),
+            &Notice::UnknownSymbol { ref symbol, errno, .. } => Some((symbol, errno)),
             _ => None,
         };
         self.report.notices.iter().filter_map(unknown).collect()

@@ -22,8 +22,8 @@ pub(crate) struct Thunks {
 }
 
 const REGISTERS: [&[u8]; 16] = [
-    b"rax", b"rcx", b"rdx", b"rbx", b"rsp", b"rbp", b"rsi", b"rdi", b"r8", b"r9", b"r10", b"r11",
-    b"r12", b"r13", b"r14", b"r15",
+    b"rax", b"rcx", b"rdx", b"rbx", b"rsp", b"rbp", b"rsi", b"rdi", b"r8", b"r9", b"r10", b"r11", b"r12", b"r13",
+    b"r14", b"r15",
 ];
 
 impl Thunks {
@@ -45,8 +45,7 @@ impl Thunks {
 
     /// The register a thunk stands for; none when two registers were bound to one address.
     fn register(&self, address: u64) -> Option<u8> {
-        let mut numbers =
-            (0u8..16).filter(|&number| self.indirect[usize::from(number)] == Some(address));
+        let mut numbers = (0u8..16).filter(|&number| self.indirect[usize::from(number)] == Some(address));
         let number = numbers.next()?;
         numbers.next().is_none().then_some(number)
     }
@@ -89,8 +88,7 @@ impl Branch {
     #[must_use]
     pub fn code(&self, current: &[u8], enabled: bool) -> Option<BranchCode> {
         let jump = enabled != self.likely;
-        let distance =
-            |length: u64| self.target.wrapping_sub(self.site.wrapping_add(length)) as i64;
+        let distance = |length: u64| self.target.wrapping_sub(self.site.wrapping_add(length)) as i64;
         let mut bytes = [0; 5];
         let length = match current {
             [0xeb, _, ..] | [0x66, 0x90, ..] => {
@@ -100,11 +98,7 @@ impl Branch {
             }
             [0xe9, _, _, _, _, ..] | [0x0f, 0x1f, 0x44, 0x00, 0x00, ..] => {
                 let near = i32::try_from(distance(5)).ok()?.to_le_bytes();
-                bytes = if jump {
-                    [0xe9, near[0], near[1], near[2], near[3]]
-                } else {
-                    NOP5
-                };
+                bytes = if jump { [0xe9, near[0], near[1], near[2], near[3]] } else { NOP5 };
                 5
             }
             _ => return None,
@@ -114,11 +108,7 @@ impl Branch {
 }
 
 /// `call __fentry__` at the entries of functions becomes a NOP. How many did.
-pub(crate) fn fentry(
-    source: &Source<'_, '_>,
-    parts: &mut Parts<'_>,
-    thunks: &Thunks,
-) -> Result<u32, LinkError> {
+pub(crate) fn fentry(source: &Source<'_, '_>, parts: &mut Parts<'_>, thunks: &Thunks) -> Result<u32, LinkError> {
     let Some(table) = source.entries(source.known.mcount, 8, "__mcount_loc") else {
         return Ok(0);
     };
@@ -128,9 +118,7 @@ pub(crate) fn fentry(
         let Some((part, offset)) = source.map.locate_text(site, 5) else {
             return Err(source.outside(&table, index));
         };
-        let code = parts.bytes[part as usize]
-            .get_mut(offset..)
-            .and_then(|rest| rest.first_chunk_mut::<5>());
+        let code = parts.bytes[part as usize].get_mut(offset..).and_then(|rest| rest.first_chunk_mut::<5>());
         if let Some(code) = code
             && code[0] == 0xe8
             && Some(relative(site.wrapping_add(5), &code[1..])) == thunks.fentry
@@ -143,11 +131,7 @@ pub(crate) fn fentry(
 }
 
 /// `jmp __x86_return_thunk` becomes `ret`, padded with `int3`.
-pub(crate) fn returns(
-    source: &Source<'_, '_>,
-    parts: &mut Parts<'_>,
-    thunks: &Thunks,
-) -> Result<(), LinkError> {
+pub(crate) fn returns(source: &Source<'_, '_>, parts: &mut Parts<'_>, thunks: &Thunks) -> Result<(), LinkError> {
     let Some(table) = source.entries(source.known.returns, 4, ".return_sites") else {
         return Ok(());
     };
@@ -156,9 +140,7 @@ pub(crate) fn returns(
         let Some((part, offset)) = source.map.locate_text(site, 5) else {
             return Err(source.outside(&table, index));
         };
-        let code = parts.bytes[part as usize]
-            .get_mut(offset..)
-            .and_then(|rest| rest.first_chunk_mut::<5>());
+        let code = parts.bytes[part as usize].get_mut(offset..).and_then(|rest| rest.first_chunk_mut::<5>());
         if let Some(code) = code
             && code[0] == 0xe9
             && Some(relative(site.wrapping_add(5), &code[1..])) == thunks.return_thunk
@@ -170,11 +152,7 @@ pub(crate) fn returns(
 }
 
 /// A call or jump to `__x86_indirect_thunk_REG` becomes `call *%REG` or `jmp *%REG`, padded to the old length.
-pub(crate) fn retpolines(
-    source: &Source<'_, '_>,
-    parts: &mut Parts<'_>,
-    thunks: &Thunks,
-) -> Result<(), LinkError> {
+pub(crate) fn retpolines(source: &Source<'_, '_>, parts: &mut Parts<'_>, thunks: &Thunks) -> Result<(), LinkError> {
     let Some(table) = source.entries(source.known.retpolines, 4, ".retpoline_sites") else {
         return Ok(());
     };
@@ -183,9 +161,7 @@ pub(crate) fn retpolines(
         let Some((part, offset)) = source.map.locate_text(site, 5) else {
             return Err(source.outside(&table, index));
         };
-        let code = parts.bytes[part as usize]
-            .get_mut(offset..)
-            .unwrap_or_default();
+        let code = parts.bytes[part as usize].get_mut(offset..).unwrap_or_default();
         direct(code, site, thunks);
     }
     Ok(())
@@ -259,29 +235,15 @@ mod tests {
 
     #[test]
     fn a_branch_follows_its_key() {
-        let branch = Branch {
-            site: 0x1000,
-            target: 0x1040,
-            key: 0,
-            likely: false,
-            init: false,
-        };
+        let branch = Branch { site: 0x1000, target: 0x1040, key: 0, likely: false, init: false };
         let on = branch.code(&[0x66, 0x90, 0, 0, 0], true).unwrap();
         assert_eq!(on.as_bytes(), [0xeb, 0x3e]);
         assert_eq!(branch.code(on.as_bytes(), false).unwrap().as_bytes(), NOP2);
-        let far = Branch {
-            target: 0x2000,
-            likely: true,
-            ..branch
-        };
+        let far = Branch { target: 0x2000, likely: true, ..branch };
         let off = far.code(&NOP5, false).unwrap();
         assert_eq!(off.as_bytes(), [0xe9, 0xfb, 0x0f, 0, 0]);
         assert_eq!(far.code(off.as_bytes(), true).unwrap().as_bytes(), NOP5);
-        assert_eq!(
-            far.code(&[0xeb, 0], false),
-            None,
-            "the short form does not reach"
-        );
+        assert_eq!(far.code(&[0xeb, 0], false), None, "the short form does not reach");
         assert_eq!(branch.code(&[0x55, 0x48], true), None);
     }
 

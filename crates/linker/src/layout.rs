@@ -54,10 +54,7 @@ impl PartKind {
     /// Whether the part is freed when initialisation has succeeded.
     #[must_use]
     pub fn is_init(self) -> bool {
-        matches!(
-            self,
-            PartKind::InitText | PartKind::InitRodata | PartKind::InitData
-        )
+        matches!(self, PartKind::InitText | PartKind::InitRodata | PartKind::InitData)
     }
 
     /// Whether the part holds code.
@@ -69,10 +66,7 @@ impl PartKind {
     /// Whether the module writes to it (for [`PartKind::RoAfterInit`]: until initialisation has ended).
     #[must_use]
     pub fn is_writable(self) -> bool {
-        matches!(
-            self,
-            PartKind::RoAfterInit | PartKind::Data | PartKind::InitData
-        )
+        matches!(self, PartKind::RoAfterInit | PartKind::Data | PartKind::InitData)
     }
 
     /// A word for messages.
@@ -148,9 +142,7 @@ pub struct Layout {
 
 /// The name used when a module has none, in Linux's words.
 pub(crate) fn name_of<'a>(image: &Image<'a>) -> &'a BStr {
-    image
-        .name()
-        .unwrap_or(BStr::new("(missing .modinfo section or name field)"))
+    image.name().unwrap_or(BStr::new("(missing .modinfo section or name field)"))
 }
 
 impl Layout {
@@ -197,12 +189,7 @@ impl Layout {
             if section.flags & elf::SHF_ALLOC.0 == 0 {
                 continue;
             }
-            let (part, percpu) = match kind_of(
-                section.name.as_bytes(),
-                section.flags,
-                &mut dropped,
-                &layout,
-            ) {
+            let (part, percpu) = match kind_of(section.name.as_bytes(), section.flags, &mut dropped, &layout) {
                 Kind::Dropped => continue,
                 Kind::PerCpu => (PartKind::Data, true),
                 Kind::Part(part) => (part, false),
@@ -228,18 +215,14 @@ impl Layout {
                 }
                 continue;
             }
-            let offset = layout
-                .append(part, section.size, align)
-                .ok_or_else(|| too_large(image, index))?;
+            let offset = layout.append(part, section.size, align).ok_or_else(|| too_large(image, index))?;
             layout.sections[index] = Some(SectionPlace { part, offset });
         }
         if options.got {
             layout.got = relocate::symbols_through_got(image, &layout);
             if !layout.got.is_empty() {
                 let size = 8 * layout.got.len() as u64;
-                layout.got_offset = layout
-                    .append(PartKind::Rodata, size, 8)
-                    .ok_or_else(|| too_large(image, 0))?;
+                layout.got_offset = layout.append(PartKind::Rodata, size, 8).ok_or_else(|| too_large(image, 0))?;
             }
         }
         Ok(layout)
@@ -254,10 +237,7 @@ impl Layout {
     /// The bytes of all parts, each rounded to 4096-byte pages.
     #[must_use]
     pub fn pages_size(&self) -> u64 {
-        self.parts
-            .iter()
-            .map(|part| part.size.next_multiple_of(4096))
-            .sum()
+        self.parts.iter().map(|part| part.size.next_multiple_of(4096)).sum()
     }
 
     fn append(&mut self, part: PartKind, size: u64, align: u64) -> Option<u32> {
@@ -291,21 +271,12 @@ fn kind_of(name: &[u8], flags: u64, dropped: &mut [bool; 2], layout: &Layout) ->
         b".data..percpu" if layout.percpu.is_none() => return Kind::PerCpu,
         _ => {}
     }
-    let after_init =
-        matches!(name, b".data..ro_after_init" | b"__jump_table") || flags & SHF_RO_AFTER_INIT != 0;
+    let after_init = matches!(name, b".data..ro_after_init" | b"__jump_table") || flags & SHF_RO_AFTER_INIT != 0;
     let init = name.starts_with(b".init");
     let part = if flags & elf::SHF_EXECINSTR.0 != 0 {
-        if init {
-            PartKind::InitText
-        } else {
-            PartKind::Text
-        }
+        if init { PartKind::InitText } else { PartKind::Text }
     } else if flags & elf::SHF_WRITE.0 == 0 {
-        if init {
-            PartKind::InitRodata
-        } else {
-            PartKind::Rodata
-        }
+        if init { PartKind::InitRodata } else { PartKind::Rodata }
     } else if after_init && !init {
         PartKind::RoAfterInit
     } else if init {
@@ -317,13 +288,6 @@ fn kind_of(name: &[u8], flags: u64, dropped: &mut [bool; 2], layout: &Layout) ->
 }
 
 fn too_large(image: &Image<'_>, index: usize) -> LinkError {
-    let section = image
-        .sections()
-        .get(index)
-        .map_or(BString::default(), |section| section.name.to_owned());
-    LinkError::TooLarge {
-        module: name_of(image).to_owned(),
-        section,
-        index,
-    }
+    let section = image.sections().get(index).map_or(BString::default(), |section| section.name.to_owned());
+    LinkError::TooLarge { module: name_of(image).to_owned(), section, index }
 }

@@ -47,8 +47,7 @@ pub use fixups::{Branch, BranchCode};
 pub use layout::{Layout, LayoutOptions, PartKind, PartLayout, PerCpuLayout, SectionPlace};
 pub use link::{Terms, link};
 pub use linked::{
-    Bug, Deferred, Exception, ExportedSymbol, Linked, NameRef, StaticCall, Symbol, SymbolView,
-    Table, Tables,
+    Bug, Deferred, Exception, ExportedSymbol, Linked, NameRef, StaticCall, Symbol, SymbolView, Table, Tables,
 };
 pub use place::{PartBuffers, Parts, Placement};
 pub use report::{Level, Notice, Repeat, Report, Taints};

@@ -77,10 +77,7 @@ pub fn link(
     terms: &Terms<'_>,
     parts: &mut Parts<'_>,
 ) -> Result<Linked, Refused> {
-    let mut report = Report {
-        taints: terms.taints,
-        notices: Vec::new(),
-    };
+    let mut report = Report { taints: terms.taints, notices: Vec::new() };
     match link_reporting(image, layout, place, symbols, terms, parts, &mut report) {
         Ok(mut linked) => {
             linked.report = report;
@@ -101,33 +98,18 @@ fn link_reporting(
 ) -> Result<Linked, LinkError> {
     let module = terms.name;
     if let Some(kind) = misfit(image, layout, place, parts) {
-        return Err(LinkError::Memory {
-            module: module.to_owned(),
-            part: kind.as_str(),
-        });
+        return Err(LinkError::Memory { module: module.to_owned(), part: kind.as_str() });
     }
     copy_sections(image, layout, parts);
-    let addresses: Vec<u64> = layout
-        .sections
-        .iter()
-        .map(|section| section.map_or(0, |section| place.address(section)))
-        .collect();
+    let addresses: Vec<u64> =
+        layout.sections.iter().map(|section| section.map_or(0, |section| place.address(section))).collect();
     let known = Known::of(image, layout);
-    if let Some(percpu) = layout
-        .percpu
-        .filter(|percpu| percpu.wanted_align > percpu.align)
-    {
+    if let Some(percpu) = layout.percpu.filter(|percpu| percpu.wanted_align > percpu.align) {
         let (wanted, given) = (percpu.wanted_align, percpu.align);
-        report.say(Notice::PerCpuAlignment {
-            module: module.to_owned(),
-            wanted,
-            given,
-        });
+        report.say(Notice::PerCpuAlignment { module: module.to_owned(), wanted, given });
     }
     if known.obsolete_parameters {
-        report.say(Notice::ObsoleteParameters {
-            module: module.to_owned(),
-        });
+        report.say(Notice::ObsoleteParameters { module: module.to_owned() });
     }
     licence_and_versions(&known, terms, report)?;
 
@@ -159,31 +141,18 @@ fn link_reporting(
     };
     let entry_points = image.entry_points();
     let value_of = |symbol: Option<u32>| {
-        symbol
-            .and_then(|symbol| bound.values.get(symbol as usize))
-            .copied()
-            .filter(|&value| value != 0)
+        symbol.and_then(|symbol| bound.values.get(symbol as usize)).copied().filter(|&value| value != 0)
     };
     linked.init = value_of(entry_points.init);
     linked.exit = value_of(entry_points.exit);
     if let Some(index) = image.this_module()
         && let (Some(&address), Some(section)) = (addresses.get(index), image.sections().get(index))
     {
-        linked.this_module = Table {
-            address,
-            count: u32::try_from(section.size).unwrap_or(u32::MAX),
-        };
+        linked.this_module = Table { address, count: u32::try_from(section.size).unwrap_or(u32::MAX) };
     }
 
     let map = Map::new(layout, place);
-    let source = tables::Source {
-        module,
-        map: &map,
-        known: &known,
-        addresses: &addresses,
-        image,
-        layout,
-    };
+    let source = tables::Source { module, map: &map, known: &known, addresses: &addresses, image, layout };
     tables::read(&source, parts, &mut linked)?;
     if terms.direct_branches {
         fixups::retpolines(&source, parts, &bound.thunks)?;
@@ -199,19 +168,13 @@ fn link_reporting(
 }
 
 /// The first part whose buffer is too small or whose address is impossible.
-fn misfit(
-    image: &Image<'_>,
-    layout: &Layout,
-    place: &Placement,
-    parts: &Parts<'_>,
-) -> Option<PartKind> {
+fn misfit(image: &Image<'_>, layout: &Layout, place: &Placement, parts: &Parts<'_>) -> Option<PartKind> {
     if layout.sections.len() != image.sections().len() {
         return Some(PartKind::Text);
     }
     PartKind::ALL.into_iter().find(|&kind| {
         let size = layout.size(kind);
-        (parts.bytes[kind as usize].len() as u64) < size
-            || place.base[kind as usize].checked_add(size).is_none()
+        (parts.bytes[kind as usize].len() as u64) < size || place.base[kind as usize].checked_add(size).is_none()
     })
 }
 
@@ -241,44 +204,24 @@ fn copy_sections(image: &Image<'_>, layout: &Layout, parts: &mut Parts<'_>) {
 }
 
 /// Linux's check_module_license_and_versions.
-fn licence_and_versions(
-    known: &Known,
-    terms: &Terms<'_>,
-    report: &mut Report,
-) -> Result<(), LinkError> {
+fn licence_and_versions(known: &Known, terms: &Terms<'_>, report: &mut Report) -> Result<(), LinkError> {
     let name: &[u8] = terms.name;
     if name == b"ndiswrapper" {
         // Taints the kernel, but not the module: it may use symbols for GPL-compatible modules.
-        report.say(Notice::LicenceByName {
-            module: BString::from(name),
-        });
+        report.say(Notice::LicenceByName { module: BString::from(name) });
         report.say(Notice::LockDebuggingOff);
     }
     if name == b"driverloader" || name == b"lve" {
-        report.taint(
-            Taints::PROPRIETARY,
-            Notice::LicenceByName {
-                module: BString::from(name),
-            },
-        );
+        report.taint(Taints::PROPRIETARY, Notice::LicenceByName { module: BString::from(name) });
     }
     if known.exports_without_crcs() {
-        force(
-            report,
-            terms.name.to_owned(),
-            BStr::new("no versions for exported symbols"),
-            terms.force_load,
-        )?;
+        force(report, terms.name.to_owned(), BStr::new("no versions for exported symbols"), terms.force_load)?;
     }
     Ok(())
 }
 
 /// Sorts the unwind table and says where it is. A table that does not hold together is left out, as Linux does.
-fn sorted_orc(
-    source: &tables::Source<'_, '_>,
-    parts: &mut Parts<'_>,
-    text: [(u64, u64); 2],
-) -> Option<orc::Table> {
+fn sorted_orc(source: &tables::Source<'_, '_>, parts: &mut Parts<'_>, text: [(u64, u64); 2]) -> Option<orc::Table> {
     let (ip, entries) = (source.known.orc_ip?, source.known.orc?);
     let format = if source.known.orc_header || tables::release_at_least(source.image, 6, 4) {
         orc::Format::Linux6_4
@@ -287,8 +230,7 @@ fn sorted_orc(
     };
     let (ip_range, entry_range) = (source.range(ip)?, source.range(entries)?);
     let count = ip_range.1.len() / 4;
-    if ip_range.1.len() % 4 != 0 || entry_range.1.len() % 6 != 0 || entry_range.1.len() / 6 != count
-    {
+    if ip_range.1.len() % 4 != 0 || entry_range.1.len() % 6 != 0 || entry_range.1.len() / 6 != count {
         return None;
     }
     let (ip_bytes, entry_bytes) = two_ranges(parts, &ip_range, &entry_range)?;
@@ -313,18 +255,12 @@ fn two_ranges<'p>(
         let [a, b] = parts.bytes.get_disjoint_mut([a, b]).ok()?;
         return Some((a.get_mut(first.1.clone())?, b.get_mut(second.1.clone())?));
     }
-    let [a, b] = parts.bytes[a]
-        .get_disjoint_mut([first.1.clone(), second.1.clone()])
-        .ok()?;
+    let [a, b] = parts.bytes[a].get_disjoint_mut([first.1.clone(), second.1.clone()]).ok()?;
     Some((a, b))
 }
 
 /// Linux's verify_exported_symbols.
-fn duplicates(
-    linked: &Linked,
-    table: &mut dyn SymbolTable,
-    module: &BStr,
-) -> Result<(), LinkError> {
+fn duplicates(linked: &Linked, table: &mut dyn SymbolTable, module: &BStr) -> Result<(), LinkError> {
     for export in &linked.exports {
         let name = linked.name(export.name);
         if let Some(found) = table.find(name, true) {
@@ -343,18 +279,9 @@ fn duplicates(
 }
 
 /// The letter `nm` and `/proc/kallsyms` show, by Linux's rules.
-pub(crate) fn symbol_kind(
-    image: &Image<'_>,
-    info: elf::SymbolInfo,
-    section: usize,
-    percpu: Option<usize>,
-) -> u8 {
+pub(crate) fn symbol_kind(image: &Image<'_>, info: elf::SymbolInfo, section: usize, percpu: Option<usize>) -> u8 {
     if info.st_bind() == elf::STB_WEAK {
-        return if info.st_type() == elf::STT_OBJECT {
-            b'v'
-        } else {
-            b'w'
-        };
+        return if info.st_type() == elf::STT_OBJECT { b'v' } else { b'w' };
     }
     if Some(section) == percpu {
         return b'a';

@@ -201,10 +201,7 @@ impl Linked {
     #[must_use]
     pub fn name(&self, name: NameRef) -> &BStr {
         let tail = self.names.get(name.0 as usize..).unwrap_or_default();
-        let end = tail
-            .iter()
-            .position(|&byte| byte == 0)
-            .unwrap_or(tail.len());
+        let end = tail.iter().position(|&byte| byte == 0).unwrap_or(tail.len());
         BStr::new(&tail[..end])
     }
 
@@ -224,10 +221,7 @@ impl Linked {
     /// As in Linux, names are preferred that a person would write: those starting with `.L` or `$` are not considered.
     #[must_use]
     pub fn symbol_at(&self, address: u64) -> Option<(SymbolView<'_>, u64)> {
-        let (base, size) = self
-            .text
-            .into_iter()
-            .find(|&(base, size)| address.wrapping_sub(base) < size)?;
+        let (base, size) = self.text.into_iter().find(|&(base, size)| address.wrapping_sub(base) < size)?;
         let mut best: Option<&Symbol> = None;
         for symbol in &self.symbols {
             if symbol.address > address || symbol.address.wrapping_sub(base) >= size {
@@ -255,27 +249,19 @@ impl Linked {
     /// The export of this name.
     #[must_use]
     pub fn export(&self, name: &BStr) -> Option<&ExportedSymbol> {
-        self.exports
-            .iter()
-            .find(|export| self.name(export.name) == name)
+        self.exports.iter().find(|export| self.name(export.name) == name)
     }
 
     /// The bug entry of the instruction at `address`.
     #[must_use]
     pub fn bug_at(&self, address: u64) -> Option<&Bug> {
-        self.bugs
-            .binary_search_by_key(&address, |bug| bug.address)
-            .ok()
-            .map(|index| &self.bugs[index])
+        self.bugs.binary_search_by_key(&address, |bug| bug.address).ok().map(|index| &self.bugs[index])
     }
 
     /// The exception entry of the instruction at `address`.
     #[must_use]
     pub fn exception_at(&self, address: u64) -> Option<&Exception> {
-        self.exceptions
-            .binary_search_by_key(&address, |entry| entry.address)
-            .ok()
-            .map(|index| &self.exceptions[index])
+        self.exceptions.binary_search_by_key(&address, |entry| entry.address).ok().map(|index| &self.exceptions[index])
     }
 
     /// Whether `address` lies in the module's code; `Some(true)` when in its init code.

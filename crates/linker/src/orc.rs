@@ -37,9 +37,7 @@ impl Table {
     /// Whether the table describes code at `pc`.
     #[must_use]
     pub fn covers(&self, pc: u64) -> bool {
-        self.text
-            .iter()
-            .any(|&(base, size)| pc.wrapping_sub(base) < size)
+        self.text.iter().any(|&(base, size)| pc.wrapping_sub(base) < size)
     }
 
     /// The entry for the instruction at `pc`: the last one at or below it.
@@ -64,8 +62,7 @@ impl Table {
         }
         let index = low.checked_sub(1)?;
         let mut bytes = [0; 6];
-        read(self.entries.wrapping_add(6 * u64::from(index)), &mut bytes)
-            .then(|| Entry::decode(bytes, self.format))
+        read(self.entries.wrapping_add(6 * u64::from(index)), &mut bytes).then(|| Entry::decode(bytes, self.format))
     }
 }
 
@@ -258,16 +255,8 @@ pub struct Unwinder<'u> {
 impl<'u> Unwinder<'u> {
     /// Starts at `frame`, over the tables of all modules that may be on the stack. `read` fills a buffer from memory, or
     /// says that it cannot.
-    pub fn new(
-        frame: Frame,
-        tables: &'u [Table],
-        read: &'u mut dyn FnMut(u64, &mut [u8]) -> bool,
-    ) -> Unwinder<'u> {
-        Unwinder {
-            frame,
-            tables,
-            read,
-        }
+    pub fn new(frame: Frame, tables: &'u [Table], read: &'u mut dyn FnMut(u64, &mut [u8]) -> bool) -> Unwinder<'u> {
+        Unwinder { frame, tables, read }
     }
 
     /// The frame it stands at.
@@ -284,19 +273,9 @@ impl<'u> Unwinder<'u> {
     pub fn step(&mut self) -> Result<Frame, Lost> {
         let frame = self.frame;
         // A return address may be the first of the next function when a call never returns: look at the call itself.
-        let pc = if frame.exact {
-            frame.ip
-        } else {
-            frame.ip.wrapping_sub(1)
-        };
-        let table = self
-            .tables
-            .iter()
-            .find(|table| table.covers(pc))
-            .ok_or(Lost::NoTable { ip: frame.ip })?;
-        let entry = table
-            .find(pc, self.read)
-            .ok_or(Lost::NoTable { ip: frame.ip })?;
+        let pc = if frame.exact { frame.ip } else { frame.ip.wrapping_sub(1) };
+        let table = self.tables.iter().find(|table| table.covers(pc)).ok_or(Lost::NoTable { ip: frame.ip })?;
+        let entry = table.find(pc, self.read).ok_or(Lost::NoTable { ip: frame.ip })?;
         match entry.kind {
             FrameKind::EndOfStack => return Err(Lost::End),
             FrameKind::Undefined => return Err(Lost::Undefined { ip: frame.ip }),
@@ -315,13 +294,7 @@ impl<'u> Unwinder<'u> {
             Base::R13 => frame.scratch.ok_or(unknown)?.r13,
             Base::Undefined | Base::PreviousSp | Base::Unknown => return Err(unknown),
         };
-        let mut next = Frame {
-            ip: 0,
-            sp,
-            bp: frame.bp,
-            exact: entry.signal,
-            scratch: None,
-        };
+        let mut next = Frame { ip: 0, sp, bp: frame.bp, exact: entry.signal, scratch: None };
         match entry.kind {
             FrameKind::Registers => {
                 // struct pt_regs: r15 r14 r13 r12 bp bx r11 r10 r9 r8 ax cx dx si di orig_ax ip cs flags sp ss
@@ -371,23 +344,13 @@ impl<'u> Unwinder<'u> {
             return Err(Lost::NotAscending { sp: bp });
         }
         let (saved, ip) = (self.word(bp)?, self.word(bp.wrapping_add(8))?);
-        self.frame = Frame {
-            ip,
-            sp: bp.wrapping_add(16),
-            bp: saved,
-            exact: false,
-            scratch: None,
-        };
+        self.frame = Frame { ip, sp: bp.wrapping_add(16), bp: saved, exact: false, scratch: None };
         Ok(self.frame)
     }
 
     fn word(&mut self, address: u64) -> Result<u64, Lost> {
         let mut bytes = [0; 8];
-        if (self.read)(address, &mut bytes) {
-            Ok(u64::from_le_bytes(bytes))
-        } else {
-            Err(Lost::Unreadable { address })
-        }
+        if (self.read)(address, &mut bytes) { Ok(u64::from_le_bytes(bytes)) } else { Err(Lost::Unreadable { address }) }
     }
 }
 
@@ -396,8 +359,7 @@ impl<'u> Unwinder<'u> {
 /// The addresses are relative to their own slot, so they change when they move. Where two entries have one address, the one
 /// without information goes first: it ends the function before.
 pub(crate) fn sort(ip: &mut [u8], entries: &mut [u8], format: Format) {
-    let distance =
-        |slot: usize, bytes: &[u8; 4]| 4 * slot as i64 + i64::from(i32::from_le_bytes(*bytes));
+    let distance = |slot: usize, bytes: &[u8; 4]| 4 * slot as i64 + i64::from(i32::from_le_bytes(*bytes));
     let (slots, _) = ip.as_chunks_mut::<4>();
     let (records, _) = entries.as_chunks_mut::<6>();
     let undefined = |record: &[u8; 6]| Entry::decode(*record, format).kind == FrameKind::Undefined;
@@ -412,20 +374,11 @@ pub(crate) fn sort(ip: &mut [u8], entries: &mut [u8], format: Format) {
     if sorted {
         return;
     }
-    let mut pairs: Vec<(i64, [u8; 6])> = slots
-        .iter()
-        .enumerate()
-        .map(|(slot, bytes)| distance(slot, bytes))
-        .zip(records.iter().copied())
-        .collect();
+    let mut pairs: Vec<(i64, [u8; 6])> =
+        slots.iter().enumerate().map(|(slot, bytes)| distance(slot, bytes)).zip(records.iter().copied()).collect();
     // Stable: the file is a few ascending runs, one a code section, which such a sort merges in linear time.
-    pairs.sort_by(|(a, first), (b, second)| {
-        a.cmp(b)
-            .then_with(|| undefined(second).cmp(&undefined(first)))
-    });
-    for (slot, ((bytes, record), (address, entry))) in
-        slots.iter_mut().zip(records).zip(pairs).enumerate()
-    {
+    pairs.sort_by(|(a, first), (b, second)| a.cmp(b).then_with(|| undefined(second).cmp(&undefined(first))));
+    for (slot, ((bytes, record), (address, entry))) in slots.iter_mut().zip(records).zip(pairs).enumerate() {
         // In range: a permutation of slots moves an address by less than the table's size, and the table and the code
         // it describes lie within 2 GiB; a table of a damaged file may wrap and then finds nothing.
         *bytes = ((address - 4 * slot as i64) as i32).to_le_bytes();
@@ -442,30 +395,15 @@ mod tests {
     fn decodes_both_layouts() {
         // sp = rsp + 8, rbp untouched, call.
         let old = Entry::decode([8, 0, 0, 0, 0x05, 0x00], Format::Linux6_1);
-        assert_eq!(
-            (old.sp_base, old.sp_offset, old.kind),
-            (Base::Sp, 8, FrameKind::Call)
-        );
+        assert_eq!((old.sp_base, old.sp_offset, old.kind), (Base::Sp, 8, FrameKind::Call));
         let new = Entry::decode([8, 0, 0, 0, 0x05, 0x02], Format::Linux6_4);
-        assert_eq!(
-            (new.sp_base, new.sp_offset, new.kind),
-            (Base::Sp, 8, FrameKind::Call)
-        );
+        assert_eq!((new.sp_base, new.sp_offset, new.kind), (Base::Sp, 8, FrameKind::Call));
         // rbp saved at the previous sp - 16.
         let saved = Entry::decode([16, 0, 0xf0, 0xff, 0x15, 0x00], Format::Linux6_1);
         assert_eq!((saved.bp_base, saved.bp_offset), (Base::PreviousSp, -16));
-        assert_eq!(
-            Entry::decode([0; 6], Format::Linux6_1).kind,
-            FrameKind::Undefined
-        );
-        assert_eq!(
-            Entry::decode([0, 0, 0, 0, 0, 4], Format::Linux6_1).kind,
-            FrameKind::EndOfStack
-        );
-        assert_eq!(
-            Entry::decode([0, 0, 0, 0, 0, 1], Format::Linux6_4).kind,
-            FrameKind::EndOfStack
-        );
+        assert_eq!(Entry::decode([0; 6], Format::Linux6_1).kind, FrameKind::Undefined);
+        assert_eq!(Entry::decode([0, 0, 0, 0, 0, 4], Format::Linux6_1).kind, FrameKind::EndOfStack);
+        assert_eq!(Entry::decode([0, 0, 0, 0, 0, 1], Format::Linux6_4).kind, FrameKind::EndOfStack);
     }
 
     #[test]
@@ -482,15 +420,10 @@ mod tests {
         }
         sort(&mut ip, &mut entries, Format::Linux6_1);
         let read: Vec<i32> = (0..4)
-            .map(|slot| {
-                i32::from_le_bytes(ip[4 * slot..4 * slot + 4].try_into().unwrap()) + 4 * slot as i32
-            })
+            .map(|slot| i32::from_le_bytes(ip[4 * slot..4 * slot + 4].try_into().unwrap()) + 4 * slot as i32)
             .collect();
         assert_eq!(read, [20, 50, 100, 100]);
-        assert_eq!(
-            [entries[0], entries[6], entries[12], entries[18]],
-            [5, 5, 0, 5]
-        );
+        assert_eq!([entries[0], entries[6], entries[12], entries[18]], [5, 5, 0, 5]);
     }
 
     #[test]
@@ -513,20 +446,9 @@ mod tests {
             into.copy_from_slice(bytes);
             true
         };
-        let tables = [Table {
-            ip: 0,
-            entries: 0x10,
-            count: 2,
-            format: Format::Linux6_1,
-            text: [(0x1000, 0x200), (0, 0)],
-        }];
-        let start = Frame {
-            ip: 0x1008,
-            sp: 0x40,
-            bp: 0x68,
-            exact: true,
-            scratch: None,
-        };
+        let tables =
+            [Table { ip: 0, entries: 0x10, count: 2, format: Format::Linux6_1, text: [(0x1000, 0x200), (0, 0)] }];
+        let start = Frame { ip: 0x1008, sp: 0x40, bp: 0x68, exact: true, scratch: None };
         let mut unwinder = Unwinder::new(start, &tables, &mut read);
         let b = unwinder.step().unwrap();
         assert_eq!((b.ip, b.sp, b.bp), (0x1110, 0x58, 0x68));

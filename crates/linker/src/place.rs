@@ -46,24 +46,15 @@ impl PartBuffers {
 
     /// Grows the buffers to what `layout` needs and lends them.
     pub fn parts(&mut self, layout: &Layout) -> Parts<'_> {
-        for (kind, (bytes, used)) in PartKind::ALL
-            .into_iter()
-            .zip(self.bytes.iter_mut().zip(&mut self.used))
-        {
+        for (kind, (bytes, used)) in PartKind::ALL.into_iter().zip(self.bytes.iter_mut().zip(&mut self.used)) {
             // At most 1008 MiB, which `Layout` guarantees.
             *used = layout.size(kind) as usize;
             if bytes.len() < *used {
                 bytes.resize(*used, 0);
             }
         }
-        let mut lent = self
-            .bytes
-            .iter_mut()
-            .zip(&self.used)
-            .map(|(bytes, &used)| &mut bytes[..used]);
-        Parts {
-            bytes: core::array::from_fn(|_| lent.next().unwrap_or_default()),
-        }
+        let mut lent = self.bytes.iter_mut().zip(&self.used).map(|(bytes, &used)| &mut bytes[..used]);
+        Parts { bytes: core::array::from_fn(|_| lent.next().unwrap_or_default()) }
     }
 
     /// The bytes of a part, as long as its size in the last layout.
@@ -82,10 +73,7 @@ pub(crate) struct Map {
 
 impl Map {
     pub(crate) fn new(layout: &Layout, placement: &Placement) -> Map {
-        Map {
-            base: placement.base,
-            size: layout.parts.map(|part| part.size),
-        }
+        Map { base: placement.base, size: layout.parts.map(|part| part.size) }
     }
 
     /// The part that holds `length` bytes at `address`, and their offset in it.

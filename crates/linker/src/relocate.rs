@@ -52,10 +52,7 @@ pub(crate) fn symbols_through_got(image: &Image<'_>, layout: &Layout) -> Vec<u32
     let mut symbols = Vec::new();
     for (target, relocations) in image.relocations() {
         if layout.sections.get(target).is_some_and(Option::is_some) {
-            let through_got = relocations
-                .iter()
-                .map(type_and_symbol)
-                .filter(|&(kind, _)| is_got(kind));
+            let through_got = relocations.iter().map(type_and_symbol).filter(|&(kind, _)| is_got(kind));
             symbols.extend(through_got.map(|(_, symbol)| symbol));
         }
     }
@@ -67,16 +64,9 @@ pub(crate) fn symbols_through_got(image: &Image<'_>, layout: &Layout) -> Vec<u32
 /// Writes the offset table that [`symbols_through_got`] asked for.
 pub(crate) fn write_got(layout: &Layout, values: &Values<'_>, parts: &mut Parts<'_>) {
     let rodata = &mut *parts.bytes[PartKind::Rodata as usize];
-    let slots = rodata
-        .get_mut(layout.got_offset as usize..)
-        .unwrap_or_default()
-        .chunks_exact_mut(8);
+    let slots = rodata.get_mut(layout.got_offset as usize..).unwrap_or_default().chunks_exact_mut(8);
     for (slot, &symbol) in slots.zip(&layout.got) {
-        let value = values
-            .symbols
-            .get(symbol as usize)
-            .copied()
-            .unwrap_or_default();
+        let value = values.symbols.get(symbol as usize).copied().unwrap_or_default();
         slot.copy_from_slice(&value.to_le_bytes());
     }
 }
@@ -91,9 +81,7 @@ pub(crate) fn apply(
     let kept = |index: usize| layout.sections.get(index).copied().flatten();
     for section in image.sections() {
         if section.kind == elf::SHT_REL.0 && kept(section.info as usize).is_some() {
-            return Err(LinkError::Rel {
-                module: values.module.to_owned(),
-            });
+            return Err(LinkError::Rel { module: values.module.to_owned() });
         }
     }
     for (target, relocations) in image.relocations() {
@@ -102,19 +90,10 @@ pub(crate) fn apply(
         };
         let start = place.offset as usize;
         // `Layout` placed the section inside its part, and the caller's buffer was checked to be as large as the part.
-        let Some(bytes) =
-            parts.bytes[place.part as usize].get_mut(start..start + section.size as usize)
-        else {
+        let Some(bytes) = parts.bytes[place.part as usize].get_mut(start..start + section.size as usize) else {
             continue;
         };
-        let mut writer = Writer {
-            image,
-            layout,
-            values,
-            target,
-            address: values.sections[target],
-            bytes,
-        };
+        let mut writer = Writer { image, layout, values, target, address: values.sections[target], bytes };
         for (index, rela) in relocations.iter().enumerate() {
             writer.write(index, rela)?;
         }
@@ -170,15 +149,11 @@ impl Writer<'_, '_> {
             }
             PC64 => {
                 let place = self.address.wrapping_add(offset);
-                *self.field::<8>(index, kind, offset, value)? =
-                    value.wrapping_sub(place).to_le_bytes();
+                *self.field::<8>(index, kind, offset, value)? = value.wrapping_sub(place).to_le_bytes();
             }
             kind if is_got(kind) && self.values.got => self.through_got(index, rela)?,
             kind => {
-                return Err(LinkError::RelocationType {
-                    module: self.values.module.to_owned(),
-                    kind,
-                });
+                return Err(LinkError::RelocationType { module: self.values.module.to_owned(), kind });
             }
         }
         Ok(())
@@ -193,29 +168,19 @@ impl Writer<'_, '_> {
         offset: u64,
         value: u64,
     ) -> Result<&mut [u8; N], LinkError> {
-        let in_range = usize::try_from(offset).ok().filter(|&start| {
-            start
-                .checked_add(N)
-                .is_some_and(|end| end <= self.bytes.len())
-        });
+        let in_range = usize::try_from(offset)
+            .ok()
+            .filter(|&start| start.checked_add(N).is_some_and(|end| end <= self.bytes.len()));
         let Some(start) = in_range else {
             return Err(self.bad_offset(index, offset));
         };
         if self.bytes[start..start + N] != [0; N] {
-            return Err(LinkError::RelocationTarget {
-                kind,
-                location: self.address.wrapping_add(offset),
-                value,
-            });
+            return Err(LinkError::RelocationTarget { kind, location: self.address.wrapping_add(offset), value });
         }
         match self.bytes[start..].first_chunk_mut() {
             Some(field) => Ok(field),
             // Not reached: the range was checked above. Written so that no panic is left in the writer.
-            None => Err(LinkError::RelocationTarget {
-                kind,
-                location: offset,
-                value,
-            }),
+            None => Err(LinkError::RelocationTarget { kind, location: offset, value }),
         }
     }
 
@@ -224,17 +189,11 @@ impl Writer<'_, '_> {
     fn through_got(&mut self, index: usize, rela: &Rela64<LE>) -> Result<(), LinkError> {
         let ((kind, symbol), offset) = (type_and_symbol(rela), rela.r_offset.get(LE));
         let addend = rela.r_addend.get(LE);
-        let value = self
-            .values
-            .symbols
-            .get(symbol as usize)
-            .copied()
-            .unwrap_or_default();
+        let value = self.values.symbols.get(symbol as usize).copied().unwrap_or_default();
         let place = self.address.wrapping_add(offset);
         self.field::<4>(index, kind, offset, value)?;
         let start = offset as usize;
-        let direct =
-            i32::try_from(value.wrapping_add_signed(addend).wrapping_sub(place) as i64).ok();
+        let direct = i32::try_from(value.wrapping_add_signed(addend).wrapping_sub(place) as i64).ok();
         if let (Some(direct), true, -4) = (direct, kind != GOTPCREL, addend)
             && start >= 2
         {
@@ -264,18 +223,10 @@ impl Writer<'_, '_> {
             }
         }
         let Ok(slot) = self.layout.got.binary_search(&symbol) else {
-            return Err(LinkError::RelocationType {
-                module: self.values.module.to_owned(),
-                kind,
-            });
+            return Err(LinkError::RelocationType { module: self.values.module.to_owned(), kind });
         };
-        let slot = self
-            .values
-            .rodata
-            .wrapping_add(u64::from(self.layout.got_offset) + 8 * slot as u64);
-        let Ok(distance) =
-            i32::try_from(slot.wrapping_add_signed(addend).wrapping_sub(place) as i64)
-        else {
+        let slot = self.values.rodata.wrapping_add(u64::from(self.layout.got_offset) + 8 * slot as u64);
+        let Ok(distance) = i32::try_from(slot.wrapping_add_signed(addend).wrapping_sub(place) as i64) else {
             return Err(self.out_of_reach(kind, symbol, place, slot));
         };
         self.bytes[start..start + 4].copy_from_slice(&distance.to_le_bytes());
@@ -283,29 +234,17 @@ impl Writer<'_, '_> {
     }
 
     fn section_name(&self) -> bstr::BString {
-        self.image
-            .sections()
-            .get(self.target)
-            .map(|section| section.name.to_owned())
-            .unwrap_or_default()
+        self.image.sections().get(self.target).map(|section| section.name.to_owned()).unwrap_or_default()
     }
 
     #[cold]
     fn overflow(&self, kind: u32, value: u64) -> LinkError {
-        LinkError::RelocationOverflow {
-            module: self.values.module.to_owned(),
-            kind,
-            value,
-        }
+        LinkError::RelocationOverflow { module: self.values.module.to_owned(), kind, value }
     }
 
     #[cold]
     fn out_of_reach(&self, kind: u32, symbol: u32, location: u64, target: u64) -> LinkError {
-        let name = self
-            .image
-            .symbols()
-            .get(symbol as usize)
-            .map(|symbol| self.image.symbol_name(symbol));
+        let name = self.image.symbols().get(symbol as usize).map(|symbol| self.image.symbol_name(symbol));
         LinkError::RelocationReach {
             module: self.values.module.to_owned(),
             kind,
@@ -319,24 +258,13 @@ impl Writer<'_, '_> {
     #[cold]
     fn bad_offset(&self, index: usize, offset: u64) -> LinkError {
         let module = self.values.module.to_owned();
-        LinkError::RelocationOffset {
-            module,
-            section: self.section_name(),
-            index,
-            offset,
-        }
+        LinkError::RelocationOffset { module, section: self.section_name(), index, offset }
     }
 
     #[cold]
     fn bad_symbol(&self, index: usize, symbol: u32) -> LinkError {
         let module = self.values.module.to_owned();
         let count = self.values.symbols.len();
-        LinkError::RelocationSymbol {
-            module,
-            section: self.section_name(),
-            index,
-            symbol,
-            count,
-        }
+        LinkError::RelocationSymbol { module, section: self.section_name(), index, symbol, count }
     }
 }

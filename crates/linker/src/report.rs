@@ -209,9 +209,7 @@ impl Notice {
         match self {
             Notice::Forced { .. } => Repeat::UnlessTainted(Taints::FORCED),
             Notice::OutOfTree { .. } => Repeat::UnlessTainted(Taints::OUT_OF_TREE),
-            Notice::Licence { .. } | Notice::LicenceByName { .. } => {
-                Repeat::UnlessTainted(Taints::PROPRIETARY)
-            }
+            Notice::Licence { .. } | Notice::LicenceByName { .. } => Repeat::UnlessTainted(Taints::PROPRIETARY),
             Notice::Test { .. } => Repeat::UnlessTainted(Taints::TEST),
             Notice::Livepatch { .. } | Notice::LockDebuggingOff => Repeat::Once,
             _ => Repeat::Always,
@@ -246,10 +244,7 @@ impl fmt::Display for Notice {
             }
             Notice::SpectreV2 => f.write_str("Spectre V2 : System may be vulnerable to spectre v2"),
             Notice::NotRetpoline { module } => {
-                write!(
-                    f,
-                    "{module}: loading module not compiled with retpoline compiler."
-                )
+                write!(f, "{module}: loading module not compiled with retpoline compiler.")
             }
             Notice::Staging { module } => write!(
                 f,
@@ -265,11 +260,7 @@ impl fmt::Display for Notice {
                 write!(f, "{module}: module license taints kernel.")
             }
             Notice::Test { module } => write!(f, "{module}: loading test module taints kernel."),
-            Notice::PerCpuAlignment {
-                module,
-                wanted,
-                given,
-            } => {
+            Notice::PerCpuAlignment { module, wanted, given } => {
                 write!(f, "{module}: per-cpu alignment {wanted} > {given}")
             }
             Notice::ObsoleteParameters { module } => {
@@ -281,38 +272,20 @@ impl fmt::Display for Notice {
             Notice::VersionDiffers { module, symbol } => {
                 write!(f, "{module}: disagrees about version of symbol {symbol}")
             }
-            Notice::NamespaceNotImported {
-                module,
-                symbol,
-                namespace,
-            } => write!(
-                f,
-                "{module}: module uses symbol ({symbol}) from namespace {namespace}, but does not import it."
-            ),
-            Notice::GplMeetsProprietary {
-                module,
-                symbol,
-                owner,
-            } => write!(
+            Notice::NamespaceNotImported { module, symbol, namespace } => {
+                write!(f, "{module}: module uses symbol ({symbol}) from namespace {namespace}, but does not import it.")
+            }
+            Notice::GplMeetsProprietary { module, symbol, owner } => write!(
                 f,
                 "{module}: module using GPL-only symbols uses symbols {symbol} from proprietary module {owner}."
             ),
-            Notice::InheritsTaint {
-                module,
-                symbol,
-                owner,
-            } => write!(
-                f,
-                "{module}: module uses symbols {symbol} from proprietary module {owner}, inheriting taint."
-            ),
+            Notice::InheritsTaint { module, symbol, owner } => {
+                write!(f, "{module}: module uses symbols {symbol} from proprietary module {owner}, inheriting taint.")
+            }
             Notice::GaveUpWaiting { module, owner } => {
                 write!(f, "{module}: gave up waiting for init of module {owner}.")
             }
-            Notice::UnknownSymbol {
-                module,
-                symbol,
-                errno,
-            } => {
+            Notice::UnknownSymbol { module, symbol, errno } => {
                 write!(f, "{module}: Unknown symbol {symbol} (err -{errno})")
             }
             Notice::Fatal(error) => error.fmt(f),

@@ -110,8 +110,7 @@ impl Known {
 
     /// Whether the module exports something without a CRC table.
     pub(crate) fn exports_without_crcs(&self) -> bool {
-        (self.ksymtab_filled && self.kcrctab.is_none())
-            || (self.ksymtab_gpl_filled && self.kcrctab_gpl.is_none())
+        (self.ksymtab_filled && self.kcrctab.is_none()) || (self.ksymtab_gpl_filled && self.kcrctab_gpl.is_none())
     }
 }
 
@@ -142,53 +141,28 @@ impl Source<'_, '_> {
     pub(crate) fn range(&self, section: usize) -> Option<(PartKind, Range<usize>)> {
         let place = self.layout.sections.get(section).copied().flatten()?;
         let start = place.offset as usize;
-        Some((
-            place.part,
-            start..start + usize::try_from(self.image.sections().get(section)?.size).ok()?,
-        ))
+        Some((place.part, start..start + usize::try_from(self.image.sections().get(section)?.size).ok()?))
     }
 
     /// A table of `N`-byte entries; a rest is ignored, as in Linux.
-    pub(crate) fn entries(
-        &self,
-        section: Option<usize>,
-        size: usize,
-        name: &'static str,
-    ) -> Option<Entries> {
+    pub(crate) fn entries(&self, section: Option<usize>, size: usize, name: &'static str) -> Option<Entries> {
         let section = section?;
         let (part, range) = self.range(section)?;
         let (count, start) = (range.len() / size, range.start);
-        (count != 0).then(|| Entries {
-            part: part as usize,
-            start,
-            address: self.addresses[section],
-            name,
-            count,
-        })
+        (count != 0).then(|| Entries { part: part as usize, start, address: self.addresses[section], name, count })
     }
 
     #[cold]
     pub(crate) fn outside(&self, table: &Entries, index: usize) -> LinkError {
-        LinkError::TableEntry {
-            module: self.module.to_owned(),
-            section: table.name,
-            index,
-        }
+        LinkError::TableEntry { module: self.module.to_owned(), section: table.name, index }
     }
 
     fn table(&self, section: Option<usize>, entry: u64) -> Table {
         let Some(section) = section else {
             return Table::default();
         };
-        let size = self
-            .image
-            .sections()
-            .get(section)
-            .map_or(0, |section| section.size);
-        Table {
-            address: self.addresses[section],
-            count: u32::try_from(size / entry).unwrap_or(u32::MAX),
-        }
+        let size = self.image.sections().get(section).map_or(0, |section| section.size);
+        Table { address: self.addresses[section], count: u32::try_from(size / entry).unwrap_or(u32::MAX) }
     }
 }
 
@@ -201,34 +175,21 @@ impl Entries {
     /// The bytes of an entry. `index` is below `count`.
     pub(crate) fn bytes<const N: usize>(&self, parts: &Parts<'_>, index: usize) -> [u8; N] {
         let start = self.start + index * N;
-        parts.bytes[self.part]
-            .get(start..)
-            .and_then(|rest| rest.first_chunk())
-            .copied()
-            .unwrap_or([0; N])
+        parts.bytes[self.part].get(start..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; N])
     }
 }
 
 /// The target of a relative pointer at `address`.
 pub(crate) fn relative(address: u64, bytes: &[u8]) -> u64 {
-    let offset = bytes
-        .first_chunk()
-        .map_or(0, |bytes| i32::from_le_bytes(*bytes));
+    let offset = bytes.first_chunk().map_or(0, |bytes| i32::from_le_bytes(*bytes));
     address.wrapping_add_signed(i64::from(offset))
 }
 
 /// Whether the kernel the module was built for is at least this release, by its `vermagic`.
 pub(crate) fn release_at_least(image: &Image<'_>, major: u32, minor: u32) -> bool {
     let number = |word: Option<&[u8]>| {
-        let digits = word
-            .unwrap_or_default()
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit());
-        digits.fold(0u32, |value, &digit| {
-            value
-                .saturating_mul(10)
-                .saturating_add(u32::from(digit - b'0'))
-        })
+        let digits = word.unwrap_or_default().iter().take_while(|byte| byte.is_ascii_digit());
+        digits.fold(0u32, |value, &digit| value.saturating_mul(10).saturating_add(u32::from(digit - b'0')))
     };
     let vermagic = image.modinfo().get("vermagic").unwrap_or_default();
     let mut words = vermagic.split(|&byte| byte == b'.');
@@ -236,11 +197,7 @@ pub(crate) fn release_at_least(image: &Image<'_>, major: u32, minor: u32) -> boo
 }
 
 /// Reads all tables but those of the fix-ups.
-pub(crate) fn read(
-    source: &Source<'_, '_>,
-    parts: &Parts<'_>,
-    linked: &mut Linked,
-) -> Result<(), LinkError> {
+pub(crate) fn read(source: &Source<'_, '_>, parts: &Parts<'_>, linked: &mut Linked) -> Result<(), LinkError> {
     let known = source.known;
     let tables = &mut linked.tables;
     tables.params = source.table(known.params, 40);
@@ -269,91 +226,53 @@ pub(crate) fn read(
     read_exports(source, parts, linked, true)
 }
 
-fn read_exceptions(
-    source: &Source<'_, '_>,
-    parts: &Parts<'_>,
-    out: &mut Vec<Exception>,
-) -> Result<(), LinkError> {
+fn read_exceptions(source: &Source<'_, '_>, parts: &Parts<'_>, out: &mut Vec<Exception>) -> Result<(), LinkError> {
     let Some(table) = source.entries(source.known.exceptions, 12, "__ex_table") else {
         return Ok(());
     };
     out.reserve_exact(table.count);
     for index in 0..table.count {
         let (at, bytes) = (table.address(index, 12), table.bytes::<12>(parts, index));
-        let (address, fixup) = (
-            relative(at, &bytes),
-            relative(at.wrapping_add(4), &bytes[4..]),
-        );
-        if source.map.locate_text(address, 1).is_none()
-            || source.map.locate_text(fixup, 1).is_none()
-        {
+        let (address, fixup) = (relative(at, &bytes), relative(at.wrapping_add(4), &bytes[4..]));
+        if source.map.locate_text(address, 1).is_none() || source.map.locate_text(fixup, 1).is_none() {
             return Err(source.outside(&table, index));
         }
         let data = u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]);
-        out.push(Exception {
-            address,
-            fixup,
-            data,
-        });
+        out.push(Exception { address, fixup, data });
     }
     out.sort_by_key(|entry| entry.address);
     Ok(())
 }
 
-fn read_bugs(
-    source: &Source<'_, '_>,
-    parts: &Parts<'_>,
-    out: &mut Vec<Bug>,
-) -> Result<(), LinkError> {
+fn read_bugs(source: &Source<'_, '_>, parts: &Parts<'_>, out: &mut Vec<Bug>) -> Result<(), LinkError> {
     let Some(table) = source.entries(source.known.bugs, 12, "__bug_table") else {
         return Ok(());
     };
     out.reserve_exact(table.count);
     for index in 0..table.count {
         let (at, bytes) = (table.address(index, 12), table.bytes::<12>(parts, index));
-        let (address, file) = (
-            relative(at, &bytes),
-            relative(at.wrapping_add(4), &bytes[4..]),
-        );
+        let (address, file) = (relative(at, &bytes), relative(at.wrapping_add(4), &bytes[4..]));
         // An entry without a file points at its own field.
         let file = if file == at.wrapping_add(4) { 0 } else { file };
-        if source.map.locate_text(address, 2).is_none() || (file != 0 && !source.map.contains(file))
-        {
+        if source.map.locate_text(address, 2).is_none() || (file != 0 && !source.map.contains(file)) {
             return Err(source.outside(&table, index));
         }
-        let (line, flags) = (
-            u16::from_le_bytes([bytes[8], bytes[9]]),
-            u16::from_le_bytes([bytes[10], bytes[11]]),
-        );
-        out.push(Bug {
-            address,
-            file,
-            line,
-            flags,
-        });
+        let (line, flags) = (u16::from_le_bytes([bytes[8], bytes[9]]), u16::from_le_bytes([bytes[10], bytes[11]]));
+        out.push(Bug { address, file, line, flags });
     }
     out.sort_by_key(|bug| bug.address);
     Ok(())
 }
 
-fn read_branches(
-    source: &Source<'_, '_>,
-    parts: &Parts<'_>,
-    out: &mut Vec<Branch>,
-) -> Result<(), LinkError> {
+fn read_branches(source: &Source<'_, '_>, parts: &Parts<'_>, out: &mut Vec<Branch>) -> Result<(), LinkError> {
     let Some(table) = source.entries(source.known.branches, 16, "__jump_table") else {
         return Ok(());
     };
     out.reserve_exact(table.count);
     for index in 0..table.count {
         let (at, bytes) = (table.address(index, 16), table.bytes::<16>(parts, index));
-        let (site, target) = (
-            relative(at, &bytes),
-            relative(at.wrapping_add(4), &bytes[4..]),
-        );
-        let key = bytes
-            .last_chunk()
-            .map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        let (site, target) = (relative(at, &bytes), relative(at.wrapping_add(4), &bytes[4..]));
+        let key = bytes.last_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         let key = at.wrapping_add(8).wrapping_add(key);
         let Some((part, _)) = source.map.locate_text(site, 2) else {
             return Err(source.outside(&table, index));
@@ -361,41 +280,23 @@ fn read_branches(
         if source.map.locate_text(target, 1).is_none() {
             return Err(source.outside(&table, index));
         }
-        out.push(Branch {
-            site,
-            target,
-            key: key & !3,
-            likely: key & 1 != 0,
-            init: part.is_init(),
-        });
+        out.push(Branch { site, target, key: key & !3, likely: key & 1 != 0, init: part.is_init() });
     }
     Ok(())
 }
 
-fn read_static_calls(
-    source: &Source<'_, '_>,
-    parts: &Parts<'_>,
-    out: &mut Vec<StaticCall>,
-) -> Result<(), LinkError> {
+fn read_static_calls(source: &Source<'_, '_>, parts: &Parts<'_>, out: &mut Vec<StaticCall>) -> Result<(), LinkError> {
     let Some(table) = source.entries(source.known.static_calls, 8, ".static_call_sites") else {
         return Ok(());
     };
     out.reserve_exact(table.count);
     for index in 0..table.count {
         let (at, bytes) = (table.address(index, 8), table.bytes::<8>(parts, index));
-        let (site, key) = (
-            relative(at, &bytes),
-            relative(at.wrapping_add(4), &bytes[4..]),
-        );
+        let (site, key) = (relative(at, &bytes), relative(at.wrapping_add(4), &bytes[4..]));
         let Some((part, _)) = source.map.locate_text(site, 5) else {
             return Err(source.outside(&table, index));
         };
-        out.push(StaticCall {
-            site,
-            key: key & !3,
-            tail: key & 1 != 0,
-            init: part.is_init(),
-        });
+        out.push(StaticCall { site, key: key & !3, tail: key & 1 != 0, init: part.is_init() });
     }
     Ok(())
 }
@@ -429,20 +330,13 @@ fn read_exports(
             None
         } else {
             let text = string_at(source, parts, relative(at.wrapping_add(8), &bytes[8..]));
-            text.ok_or_else(|| source.outside(&table, index))
-                .map(|text| Some(text).filter(|text| !text.is_empty()))?
+            text.ok_or_else(|| source.outside(&table, index)).map(|text| Some(text).filter(|text| !text.is_empty()))?
         };
         let name = remember(&mut linked.names, text);
         let namespace = namespace.map(|namespace| remember(&mut linked.names, namespace));
         let crc = crcs.as_ref().filter(|crcs| index < crcs.count);
         let crc = crc.map(|crcs| u32::from_le_bytes(crcs.bytes(parts, index)));
-        linked.exports.push(ExportedSymbol {
-            name,
-            value,
-            gpl_only,
-            crc,
-            namespace,
-        });
+        linked.exports.push(ExportedSymbol { name, value, gpl_only, crc, namespace });
     }
     Ok(())
 }

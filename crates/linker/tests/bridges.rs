@@ -12,9 +12,7 @@ use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect};
 fn kinds() -> impl Iterator<Item = Kind> {
     let calls = (0..=Kind::STACK_MAX).map(|stack| Kind::Call { stack });
     let variadic = (0..=5).map(|named| Kind::Variadic { named });
-    calls
-        .chain(variadic)
-        .chain([Kind::Raw, Kind::Absent { id: 0xdead_beef }])
+    calls.chain(variadic).chain([Kind::Raw, Kind::Absent { id: 0xdead_beef }])
 }
 
 #[test]
@@ -31,9 +29,7 @@ fn every_bridge_is_whole_instructions() {
                 assert_eq!(instruction.memory_base(), Register::None);
                 notes_caller = true;
             }
-            if instruction.mnemonic() == Mnemonic::And
-                && instruction.op0_register() == Register::RSP
-            {
+            if instruction.mnemonic() == Mnemonic::And && instruction.op0_register() == Register::RSP {
                 assert_eq!(instruction.immediate8to64(), -16);
                 aligned = true;
             }
@@ -41,11 +37,7 @@ fn every_bridge_is_whole_instructions() {
             match instruction.flow_control() {
                 FlowControl::Return => break,
                 FlowControl::IndirectBranch => {
-                    assert_eq!(
-                        instruction.ip_rel_memory_address(),
-                        0x1000_0006,
-                        "the target follows"
-                    );
+                    assert_eq!(instruction.ip_rel_memory_address(), 0x1000_0006, "the target follows");
                     assert_eq!(code[6..14], 0x1122_3344_5566_7788u64.to_le_bytes());
                     break;
                 }
@@ -53,21 +45,10 @@ fn every_bridge_is_whole_instructions() {
             }
         }
         let raw = kind == Kind::Raw;
-        assert_eq!(
-            notes_caller,
-            matches!(kind, Kind::Call { .. } | Kind::Variadic { .. }),
-            "{kind:?}"
-        );
-        assert_eq!(
-            (calls, aligned),
-            if raw { (0, false) } else { (1, true) },
-            "{kind:?}"
-        );
+        assert_eq!(notes_caller, matches!(kind, Kind::Call { .. } | Kind::Variadic { .. }), "{kind:?}");
+        assert_eq!((calls, aligned), if raw { (0, false) } else { (1, true) }, "{kind:?}");
         let end = if raw { 14 } else { decoder.position() };
-        assert!(
-            end <= SLOT && code[end..].iter().all(|&byte| byte == 0xcc),
-            "{kind:?}"
-        );
+        assert!(end <= SLOT && code[end..].iter().all(|&byte| byte == 0xcc), "{kind:?}");
     }
 }
 
@@ -85,14 +66,10 @@ impl Machine {
     fn new(kind: Kind, target: usize) -> Machine {
         let page = |protection| {
             // SAFETY: a new mapping.
-            unsafe { mmap_anonymous(std::ptr::null_mut(), 4096, protection, MapFlags::PRIVATE) }
-                .expect("a page")
+            unsafe { mmap_anonymous(std::ptr::null_mut(), 4096, protection, MapFlags::PRIVATE) }.expect("a page")
         };
         let read_write = ProtFlags::READ | ProtFlags::WRITE;
-        let (code, gs) = (
-            page(read_write).cast::<u8>(),
-            page(read_write).cast::<u64>(),
-        );
+        let (code, gs) = (page(read_write).cast::<u8>(), page(read_write).cast::<u64>());
         let bridge = bridge::emit(kind, target as u64, GS_SLOT);
         let mut caller = vec![0x48, 0xb8];
         caller.extend((code as u64).to_le_bytes());
@@ -100,14 +77,8 @@ impl Machine {
         // SAFETY: the page is 4096 bytes, mapped to write, and nobody else's.
         unsafe {
             code.copy_from_nonoverlapping(bridge.as_ptr(), SLOT);
-            code.add(SLOT)
-                .copy_from_nonoverlapping(caller.as_ptr(), caller.len());
-            mprotect(
-                code.cast::<c_void>(),
-                4096,
-                MprotectFlags::READ | MprotectFlags::EXEC,
-            )
-            .expect("executable");
+            code.add(SLOT).copy_from_nonoverlapping(caller.as_ptr(), caller.len());
+            mprotect(code.cast::<c_void>(), 4096, MprotectFlags::READ | MprotectFlags::EXEC).expect("executable");
         }
         // SAFETY: arch_prctl(ARCH_SET_GS) for this thread, which uses GS for nothing.
         unsafe {
@@ -158,15 +129,13 @@ extern "C" fn six(a: u64, b: u64, c: u64, d: u64, e: u64, f: u64) -> u64 {
 fn a_call_arrives_aligned_and_says_who_called() {
     let machine = Machine::new(Kind::PLAIN, six as *const () as usize);
     // SAFETY: the code in the page is a function of this type.
-    let call: extern "C" fn(u64, u64, u64, u64, u64, u64) -> u64 =
-        unsafe { std::mem::transmute(machine.caller()) };
+    let call: extern "C" fn(u64, u64, u64, u64, u64, u64) -> u64 = unsafe { std::mem::transmute(machine.caller()) };
     assert_eq!(call(1, 2, 3, 4, 5, 6), 0x1_0000_0001);
     assert_eq!(SEEN.get()[..6], [1, 2, 3, 4, 5, 6]);
     assert_eq!(machine.noted(), machine.return_address());
 }
 
-type Fifteen =
-    extern "C" fn(u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64) -> u64;
+type Fifteen = extern "C" fn(u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64) -> u64;
 
 extern "C" fn fifteen(
     a: u64,
@@ -196,17 +165,9 @@ fn stack_arguments_are_copied() {
         // Called directly, because the caller in the page would move the stack arguments.
         // SAFETY: the code in the page is a function of this type.
         let call: Fifteen = unsafe { std::mem::transmute(machine.code) };
-        assert_eq!(
-            call(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
-            1,
-            "{stack}"
-        );
+        assert_eq!(call(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), 1, "{stack}");
         let copied = 6 + usize::from(stack);
-        assert!(
-            SEEN.get()[..copied].iter().copied().eq(1..=copied as u64),
-            "{stack}: {:?}",
-            SEEN.get()
-        );
+        assert!(SEEN.get()[..copied].iter().copied().eq(1..=copied as u64), "{stack}: {:?}", SEEN.get());
     }
 }
 
@@ -248,10 +209,7 @@ fn collect(named: &[u64], list: *mut VaList) -> u64 {
     seen[..named.len()].copy_from_slice(named);
     // SAFETY: the bridge passes its own list.
     let list = unsafe { &mut *list };
-    assert_eq!(
-        (list.gp_offset, list.fp_offset),
-        (8 * named.len() as u32, 48)
-    );
+    assert_eq!((list.gp_offset, list.fp_offset), (8 * named.len() as u32, 48));
     for slot in &mut seen[named.len()..15] {
         // SAFETY: fifteen arguments are passed.
         *slot = unsafe { list.next() };
@@ -293,16 +251,8 @@ fn a_variadic_function_gets_a_list() {
         let machine = Machine::new(Kind::Variadic { named: named as u8 }, target as usize);
         // SAFETY: a function with `...` takes its arguments where this one does.
         let call: Fifteen = unsafe { std::mem::transmute(machine.code) };
-        assert_eq!(
-            call(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
-            1,
-            "{named}"
-        );
-        assert!(
-            SEEN.get()[..15].iter().copied().eq(1..=15),
-            "{named}: {:?}",
-            SEEN.get()
-        );
+        assert_eq!(call(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), 1, "{named}");
+        assert!(SEEN.get()[..15].iter().copied().eq(1..=15), "{named}: {:?}", SEEN.get());
     }
     // The alignment and the caller, through the page's own caller: its register arguments arrive.
     extern "C" fn three_registers(format: u64, list: *mut VaList) -> u64 {
@@ -314,13 +264,9 @@ fn a_variadic_function_gets_a_list() {
         SEEN.set(std::array::from_fn(seen));
         u64::from(stack_is_aligned())
     }
-    let machine = Machine::new(
-        Kind::Variadic { named: 1 },
-        three_registers as *const () as usize,
-    );
+    let machine = Machine::new(Kind::Variadic { named: 1 }, three_registers as *const () as usize);
     // SAFETY: the code in the page passes its registers on.
-    let call: extern "C" fn(u64, u64, u64, u64) -> u64 =
-        unsafe { std::mem::transmute(machine.caller()) };
+    let call: extern "C" fn(u64, u64, u64, u64) -> u64 = unsafe { std::mem::transmute(machine.caller()) };
     assert_eq!(call(9, 1, 2, 3), 1);
     assert_eq!(SEEN.get()[..4], [1, 2, 3, 9]);
     assert_eq!(machine.noted(), machine.return_address());
@@ -330,8 +276,7 @@ fn a_variadic_function_gets_a_list() {
 fn a_raw_bridge_changes_nothing() {
     let machine = Machine::new(Kind::Raw, six as *const () as usize);
     // SAFETY: the code in the page is a function of this type, called with an aligned stack.
-    let call: extern "C" fn(u64, u64, u64, u64, u64, u64) -> u64 =
-        unsafe { std::mem::transmute(machine.code) };
+    let call: extern "C" fn(u64, u64, u64, u64, u64, u64) -> u64 = unsafe { std::mem::transmute(machine.code) };
     assert_eq!(call(1, 2, 3, 4, 5, 6), 0x1_0000_0001);
     assert_eq!(machine.noted(), 0);
 }
@@ -339,15 +284,10 @@ fn a_raw_bridge_changes_nothing() {
 #[test]
 fn an_absent_function_names_itself_and_its_caller() {
     extern "C" fn handler(id: u64, caller: u64) -> u64 {
-        SEEN.set(std::array::from_fn(|slot| {
-            [id, caller].get(slot).copied().unwrap_or_default()
-        }));
+        SEEN.set(std::array::from_fn(|slot| [id, caller].get(slot).copied().unwrap_or_default()));
         u64::from(stack_is_aligned()) * 77
     }
-    let machine = Machine::new(
-        Kind::Absent { id: 0x8000_0001 },
-        handler as *const () as usize,
-    );
+    let machine = Machine::new(Kind::Absent { id: 0x8000_0001 }, handler as *const () as usize);
     // SAFETY: the code in the page is a function of this type.
     let call: extern "C" fn() -> u64 = unsafe { std::mem::transmute(machine.caller()) };
     assert_eq!(call(), 77);

@@ -29,17 +29,9 @@ fn links(version: &str, at_least: usize) {
     let kernel_file = std::fs::read(&tree.vmlinuz).expect("a readable kernel");
     let kernel = KernelImage::read(&kernel_file).expect("a kernel image");
     let paths = tree.files();
-    assert!(
-        paths.len() >= at_least,
-        "only {} modules of {version}",
-        paths.len()
-    );
+    assert!(paths.len() >= at_least, "only {} modules of {version}", paths.len());
     let step = step();
-    let files: Vec<Vec<u8>> = paths
-        .iter()
-        .step_by(step)
-        .map(|path| world::read(path))
-        .collect();
+    let files: Vec<Vec<u8>> = paths.iter().step_by(step).map(|path| world::read(path)).collect();
     for place in [Where::Low, Where::Top] {
         let mut world = World::at(place.functions());
         world.add_kernel(&kernel);
@@ -48,18 +40,10 @@ fn links(version: &str, at_least: usize) {
         for file in &files {
             world.add_module(&Image::read(file).expect("a sound module"));
         }
-        let module_layout = world
-            .exports
-            .get("module_layout".as_bytes().as_bstr())
-            .and_then(|export| export.crc);
+        let module_layout = world.exports.get("module_layout".as_bytes().as_bstr()).and_then(|export| export.crc);
         let vermagic = world.vermagic.clone();
-        let host = Host {
-            vermagic: vermagic.as_bstr(),
-            module_layout,
-            force_load: false,
-            retpoline: true,
-            livepatch: true,
-        };
+        let host =
+            Host { vermagic: vermagic.as_bstr(), module_layout, force_load: false, retpoline: true, livepatch: true };
         let mut buffers = PartBuffers::new();
         let (mut linked_modules, mut patched, mut found) = (0, 0, 0);
         for (path, file) in paths.iter().step_by(step).zip(&files) {
@@ -67,31 +51,18 @@ fn links(version: &str, at_least: usize) {
             let report = check::check(&image, &host, Flags::default())
                 .unwrap_or_else(|refused| panic!("{}: {refused}", path.display()));
             assert!(
-                report.taints == Taints::NONE
-                    || report.taints == Taints::STAGING
-                    || report.taints == Taints::TEST,
+                report.taints == Taints::NONE || report.taints == Taints::STAGING || report.taints == Taints::TEST,
                 "{}: {report:?}",
                 path.display()
             );
-            let layout =
-                Layout::of(&image).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let layout = Layout::of(&image).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             let placement = place.place(&layout);
             world.begin(&image);
-            let terms = Terms {
-                force_load: false,
-                ..Terms::new(&image, report.taints)
-            };
+            let terms = Terms { force_load: false, ..Terms::new(&image, report.taints) };
             let mut parts = buffers.parts(&layout);
             let linked = link(&image, &layout, &placement, &mut world, &terms, &mut parts)
-                .unwrap_or_else(|refused| {
-                    panic!("{}: {refused}: {:?}", path.display(), refused.report)
-                });
-            assert!(
-                linked.report.notices.is_empty(),
-                "{}: {:?}",
-                path.display(),
-                linked.report
-            );
+                .unwrap_or_else(|refused| panic!("{}: {refused}: {:?}", path.display(), refused.report));
+            assert!(linked.report.notices.is_empty(), "{}: {:?}", path.display(), linked.report);
             check_fields(path, &image, &layout, &placement, &world, &linked, &buffers);
             check_facts(path, &image, &linked, &placement);
             patched += check_patched(path, &image, &layout, &placement, &buffers);
@@ -99,21 +70,13 @@ fn links(version: &str, at_least: usize) {
             linked_modules += 1;
         }
         assert!(linked_modules >= at_least / step);
-        println!(
-            "{version}: {linked_modules} modules, {patched} branches made direct, {found} functions found by ORC"
-        );
+        println!("{version}: {linked_modules} modules, {patched} branches made direct, {found} functions found by ORC");
         assert!(patched > 20 * linked_modules && found > 20 * linked_modules);
     }
 }
 
 /// What the module is linked against, computed a second time from the file alone.
-fn symbol_value(
-    image: &Image<'_>,
-    layout: &Layout,
-    place: &Placement,
-    world: &World,
-    index: usize,
-) -> u64 {
+fn symbol_value(image: &Image<'_>, layout: &Layout, place: &Placement, world: &World, index: usize) -> u64 {
     let symbol = &image.symbols()[index];
     let value = symbol.st_value.get(LE);
     match symbol.st_shndx.get(LE).0 {
@@ -123,13 +86,8 @@ fn symbol_value(
             None => 0,
         },
         0xfff1 => value,
-        section if image.sections()[usize::from(section)].name == ".data..percpu" => {
-            place.percpu_offset + value
-        }
-        section => {
-            layout.sections[usize::from(section)].map_or(0, |section| place.address(section))
-                + value
-        }
+        section if image.sections()[usize::from(section)].name == ".data..percpu" => place.percpu_offset + value,
+        section => layout.sections[usize::from(section)].map_or(0, |section| place.address(section)) + value,
     }
 }
 
@@ -182,21 +140,11 @@ fn check_fields(
         }
     }
     let fentry = linked.fentry_nops;
-    assert!(
-        changed >= fentry,
-        "{}: {changed} fields changed, {fentry} calls of __fentry__",
-        path.display()
-    );
+    assert!(changed >= fentry, "{}: {changed} fields changed, {fentry} calls of __fentry__", path.display());
 }
 
 /// Decodes every place where a thunk was called: the new instruction must do what the thunk did.
-fn check_patched(
-    path: &Path,
-    image: &Image<'_>,
-    layout: &Layout,
-    place: &Placement,
-    buffers: &PartBuffers,
-) -> usize {
+fn check_patched(path: &Path, image: &Image<'_>, layout: &Layout, place: &Placement, buffers: &PartBuffers) -> usize {
     let mut count = 0;
     let mut sites = HashSet::new();
     if let Some((index, table)) = image.section(".retpoline_sites") {
@@ -221,49 +169,26 @@ fn check_patched(
             let field = rela.r_offset.get(LE) as usize;
             let decode = |at: usize| {
                 let ip = place.address(section) + at as u64;
-                iced_x86::Decoder::with_ip(64, &bytes[at..], ip, iced_x86::DecoderOptions::NONE)
-                    .decode()
+                iced_x86::Decoder::with_ip(64, &bytes[at..], ip, iced_x86::DecoderOptions::NONE).decode()
             };
             if name == "__x86_return_thunk" && original[field - 1] == 0xe9 {
                 let mnemonic = decode(field - 1).mnemonic();
-                assert_eq!(
-                    mnemonic,
-                    iced_x86::Mnemonic::Ret,
-                    "{}: {target} {field:#x}",
-                    path.display()
-                );
+                assert_eq!(mnemonic, iced_x86::Mnemonic::Ret, "{}: {target} {field:#x}", path.display());
                 count += 1;
             } else if let Some(register) = name.strip_prefix(b"__x86_indirect_thunk_") {
-                let is_site =
-                    |start: &usize| sites.contains(&(place.address(section) + *start as u64));
-                let start = [field - 1, field - 2]
-                    .into_iter()
-                    .find(is_site)
-                    .expect("a site in the table");
+                let is_site = |start: &usize| sites.contains(&(place.address(section) + *start as u64));
+                let start = [field - 1, field - 2].into_iter().find(is_site).expect("a site in the table");
                 let mut new = decode(start);
                 let conditional = original[start] == 0x0f;
                 if conditional {
                     // The condition is the opposite one, and skips the jump.
-                    assert_eq!(
-                        new.near_branch_target(),
-                        place.address(section) + field as u64 + 4
-                    );
+                    assert_eq!(new.near_branch_target(), place.address(section) + field as u64 + 4);
                     assert_eq!(bytes[start] & 0x0f, (original[start + 1] & 0x0f) ^ 1);
                     new = decode(start + 2);
                 }
                 let call = original[field - 1] == 0xe8;
-                assert_eq!(
-                    new.flow_control() == iced_x86::FlowControl::IndirectCall,
-                    call,
-                    "{}",
-                    path.display()
-                );
-                assert_eq!(
-                    format!("{:?}", new.op0_register())
-                        .to_lowercase()
-                        .as_bytes(),
-                    register
-                );
+                assert_eq!(new.flow_control() == iced_x86::FlowControl::IndirectCall, call, "{}", path.display());
+                assert_eq!(format!("{:?}", new.op0_register()).to_lowercase().as_bytes(), register);
                 count += 1;
             }
         }
@@ -272,21 +197,12 @@ fn check_patched(
 }
 
 /// The unwind table knows the first instruction of every traced function: its frame is just the return address.
-fn check_unwinding(
-    linked: &Linked,
-    layout: &Layout,
-    place: &Placement,
-    buffers: &PartBuffers,
-) -> usize {
+fn check_unwinding(linked: &Linked, layout: &Layout, place: &Placement, buffers: &PartBuffers) -> usize {
     let Some(table) = linked.orc else { return 0 };
     let mut read = |address: u64, into: &mut [u8]| {
         PartKind::ALL.into_iter().any(|kind| {
             let offset = address.wrapping_sub(place.base[kind as usize]);
-            let Some(bytes) = buffers
-                .bytes(kind)
-                .get(offset as usize..)
-                .and_then(|rest| rest.get(..into.len()))
-            else {
+            let Some(bytes) = buffers.bytes(kind).get(offset as usize..).and_then(|rest| rest.get(..into.len())) else {
                 return false;
             };
             if offset < layout.size(kind) {
@@ -296,15 +212,10 @@ fn check_unwinding(
         })
     };
     let mut count = 0;
-    for symbol in linked
-        .symbols()
-        .filter(|symbol| symbol.kind == 't' && symbol.size > 5)
-    {
+    for symbol in linked.symbols().filter(|symbol| symbol.kind == 't' && symbol.size > 5) {
         // Padding and data in text have no entry; a function's first instruction does.
         let entry = table.find(symbol.address, &mut read);
-        let is_entry = |entry: orc::Entry| {
-            entry.kind == orc::FrameKind::Call && entry.sp_base == orc::Base::Sp
-        };
+        let is_entry = |entry: orc::Entry| entry.kind == orc::FrameKind::Call && entry.sp_base == orc::Base::Sp;
         count += usize::from(entry.is_some_and(|entry| is_entry(entry) && entry.sp_offset == 8));
     }
     count
@@ -315,42 +226,19 @@ fn check_facts(path: &Path, image: &Image<'_>, linked: &Linked, place: &Placemen
     let exports = image.exports();
     assert_eq!(linked.exports.len(), exports.len(), "{}", path.display());
     for export in &exports {
-        let found = linked
-            .export(export.name)
-            .unwrap_or_else(|| panic!("{}: {}", path.display(), export.name));
+        let found = linked.export(export.name).unwrap_or_else(|| panic!("{}: {}", path.display(), export.name));
         assert_eq!(found.crc, export.crc);
-        assert_eq!(
-            found.namespace.map(|namespace| linked.name(namespace)),
-            export.namespace
-        );
-        assert_eq!(
-            found.gpl_only,
-            export.class == ferrmod_image::ExportClass::GplOnly
-        );
+        assert_eq!(found.namespace.map(|namespace| linked.name(namespace)), export.namespace);
+        assert_eq!(found.gpl_only, export.class == ferrmod_image::ExportClass::GplOnly);
     }
     // A module whose functions cannot be traced has none; one that can has them all turned into NOPs.
-    assert_eq!(
-        linked.tables.mcount.count,
-        linked.fentry_nops,
-        "{}",
-        path.display()
-    );
+    assert_eq!(linked.tables.mcount.count, linked.fentry_nops, "{}", path.display());
     if let Some(init) = linked.init {
-        assert!(
-            linked.text_contains(init).is_some(),
-            "{}: init at {init:#x}",
-            path.display()
-        );
+        assert!(linked.text_contains(init).is_some(), "{}: init at {init:#x}", path.display());
     }
-    assert!(
-        linked.this_module.address >= place.base[PartKind::Data as usize],
-        "{}",
-        path.display()
-    );
+    assert!(linked.this_module.address >= place.base[PartKind::Data as usize], "{}", path.display());
     assert!(linked.orc.is_some() || image.section(".orc_unwind").is_none());
-    assert!(
-        linked.branches.is_sorted_by_key(|_| 0) && linked.bugs.is_sorted_by_key(|bug| bug.address)
-    );
+    assert!(linked.branches.is_sorted_by_key(|_| 0) && linked.bugs.is_sorted_by_key(|bug| bug.address));
     assert!(linked.deferred.is_empty());
 }
 

@@ -11,9 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bstr::BStr;
 use ferrmod_image::Image;
-use ferrmod_linker::{
-    BindError, Found, Layout, LayoutOptions, OwnerId, PartBuffers, SymbolTable, Taints, Terms, link,
-};
+use ferrmod_linker::{BindError, Found, Layout, LayoutOptions, OwnerId, PartBuffers, SymbolTable, Taints, Terms, link};
 use ferrmod_tests::corpus;
 use made::Made;
 use world::Where;
@@ -57,13 +55,8 @@ struct Everything<'e> {
 
 impl SymbolTable for Everything<'_> {
     fn find(&mut self, name: &BStr, _: bool) -> Option<Found<'_>> {
-        let hash = name.iter().fold(7u64, |hash, &byte| {
-            hash.wrapping_mul(31).wrapping_add(byte.into())
-        });
-        if name.is_empty()
-            || self.own.iter().any(|own| own == name)
-            || (self.absent && hash % 3 == 0)
-        {
+        let hash = name.iter().fold(7u64, |hash, &byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
+        if name.is_empty() || self.own.iter().any(|own| own == name) || (self.absent && hash % 3 == 0) {
             return None;
         }
         Some(Found {
@@ -91,9 +84,8 @@ fn targets(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
     let mut ranges = vec![0..64, header..header + 64 * image.sections().len()];
     for section in image.sections() {
         let size = section.data.len();
-        let table = section.name.starts_with(b"__")
-            || section.name.starts_with(b".orc")
-            || section.name.ends_with(b"_sites");
+        let table =
+            section.name.starts_with(b"__") || section.name.starts_with(b".orc") || section.name.ends_with(b"_sites");
         if size != 0 && (matches!(section.kind, 2..=4) || table) {
             ranges.push(section.offset as usize..section.offset as usize + size);
         }
@@ -115,12 +107,7 @@ fn damage(bytes: &mut [u8], targets: &[std::ops::Range<usize>], random: &mut Ran
 }
 
 /// What became of it: 0 not an image, 1 no layout, 2 too large to try, 3 refused, 4 linked.
-fn try_to_link(
-    bytes: &[u8],
-    own: &[Vec<u8>],
-    buffers: &mut PartBuffers,
-    random: &mut Random,
-) -> usize {
+fn try_to_link(bytes: &[u8], own: &[Vec<u8>], buffers: &mut PartBuffers, random: &mut Random) -> usize {
     let Ok(image) = Image::read(bytes) else {
         return 0;
     };
@@ -131,21 +118,13 @@ fn try_to_link(
     if layout.pages_size() > 64 << 20 {
         return 2;
     }
-    let place = if random.below(2) == 0 {
-        Where::Low
-    } else {
-        Where::Top
-    };
+    let place = if random.below(2) == 0 { Where::Low } else { Where::Top };
     let placement = place.place(&layout);
     let features = [random.next() as u32; 22];
     let mut terms = Terms::new(&image, Taints::NONE);
     terms.got = got;
     terms.features = (random.below(2) == 0).then_some(&features[..]);
-    let mut table = Everything {
-        own,
-        absent: random.below(2) == 0,
-        functions: place.functions(),
-    };
+    let mut table = Everything { own, absent: random.below(2) == 0, functions: place.functions() };
     let mut parts = buffers.parts(&layout);
     let Ok(mut linked) = link(&image, &layout, &placement, &mut table, &terms, &mut parts) else {
         return 3;
@@ -153,11 +132,7 @@ fn try_to_link(
     // What a kernel does with it must not panic, either.
     for base in placement.base {
         let address = base.wrapping_add(random.next() & 0xffff);
-        let _ = (
-            linked.symbol_at(address),
-            linked.bug_at(address),
-            linked.exception_at(address),
-        );
+        let _ = (linked.symbol_at(address), linked.bug_at(address), linked.exception_at(address));
         if let Some(orc) = linked.orc {
             let mut garbage = Random(random.next() | 1);
             let mut read = |_: u64, into: &mut [u8]| {
@@ -179,14 +154,7 @@ fn try_to_link(
 
 #[test]
 fn no_damage_makes_it_panic() {
-    let budget = corpus::budget(
-        "FERRMOD_MUTATIONS",
-        if cfg!(debug_assertions) {
-            3_000
-        } else {
-            100_000
-        },
-    );
+    let budget = corpus::budget("FERRMOD_MUTATIONS", if cfg!(debug_assertions) { 3_000 } else { 100_000 });
     let mut random = Random(0x5eed_1e55_c0de_0001);
     let mut originals = vec![Made::new().bytes()];
     if let Some(tree) = corpus::tree_or_skip("6.1") {
@@ -207,20 +175,12 @@ fn no_damage_makes_it_panic() {
         .iter()
         .map(|bytes| {
             let image = Image::read(bytes).expect("a sound module");
-            image
-                .exports()
-                .iter()
-                .map(|export| export.name.to_vec())
-                .collect()
+            image.exports().iter().map(|export| export.name.to_vec()).collect()
         })
         .collect();
     let (mut buffers, mut copy) = (PartBuffers::new(), Vec::new());
     for (bytes, own) in originals.iter().zip(&exports) {
-        assert_eq!(
-            try_to_link(bytes, own, &mut buffers, &mut random),
-            4,
-            "whole modules link"
-        );
+        assert_eq!(try_to_link(bytes, own, &mut buffers, &mut random), 4, "whole modules link");
     }
     let mut outcomes = [0u64; 5];
     for number in 0..budget {
@@ -228,18 +188,13 @@ fn no_damage_makes_it_panic() {
         copy.clear();
         copy.extend_from_slice(&originals[which]);
         damage(&mut copy, &targets[which], &mut random);
-        let result = catch_unwind(AssertUnwindSafe(|| {
-            try_to_link(&copy, &exports[which], &mut buffers, &mut random)
-        }));
+        let result = catch_unwind(AssertUnwindSafe(|| try_to_link(&copy, &exports[which], &mut buffers, &mut random)));
         match result {
             Ok(outcome) => outcomes[outcome] += 1,
             Err(_) => {
                 let path = std::env::temp_dir().join("ferrmod-linker-panic.ko");
                 let _ = std::fs::write(&path, &copy);
-                panic!(
-                    "mutation {number} of module {which} panicked; it is {}",
-                    path.display()
-                );
+                panic!("mutation {number} of module {which} panicked; it is {}", path.display());
             }
         }
     }
@@ -247,8 +202,5 @@ fn no_damage_makes_it_panic() {
         "not read {}, no layout {}, large {}, refused {}, linked {}",
         outcomes[0], outcomes[1], outcomes[2], outcomes[3], outcomes[4]
     );
-    assert!(
-        outcomes[3] > budget / 50 && outcomes[4] > budget / 50,
-        "{outcomes:?}: the damage is of one kind"
-    );
+    assert!(outcomes[3] > budget / 50 && outcomes[4] > budget / 50, "{outcomes:?}: the damage is of one kind");
 }

@@ -25,16 +25,8 @@ fn put(address: u64, bytes: &[u8], executable: bool) {
     // SAFETY: nothing is replaced; the new mapping is as long as the bytes copied to it, and code is made executable only once
     // it is written.
     unsafe {
-        mmap_anonymous(
-            address,
-            size,
-            protection,
-            MapFlags::PRIVATE | MapFlags::FIXED_NOREPLACE,
-        )
-        .expect("memory");
-        address
-            .cast::<u8>()
-            .copy_from_nonoverlapping(bytes.as_ptr(), size);
+        mmap_anonymous(address, size, protection, MapFlags::PRIVATE | MapFlags::FIXED_NOREPLACE).expect("memory");
+        address.cast::<u8>().copy_from_nonoverlapping(bytes.as_ptr(), size);
         if executable {
             mprotect(address, size, MprotectFlags::READ | MprotectFlags::EXEC).expect("executable");
         }
@@ -61,42 +53,21 @@ fn load(version: &str, name: &str, slot: u64) -> Option<Linked> {
         };
         let value = world.functions + bridges.len() as u64;
         bridges.extend(bridge::emit(Kind::PLAIN, target, 0x40));
-        let export = Export {
-            value,
-            crc: None,
-            gpl_only: false,
-            namespace: None,
-            owner: None,
-        };
+        let export = Export { value, crc: None, gpl_only: false, namespace: None, owner: None };
         world.exports.insert(import.name.to_owned(), export);
     }
     put(world.functions, &bridges, true);
     let mut buffers = PartBuffers::new();
     let terms = Terms::new(&image, Taints::NONE);
-    let linked = link(
-        &image,
-        &layout,
-        &place,
-        &mut world,
-        &terms,
-        &mut buffers.parts(&layout),
-    )
-    .expect("linked");
+    let linked = link(&image, &layout, &place, &mut world, &terms, &mut buffers.parts(&layout)).expect("linked");
     for kind in PartKind::ALL {
-        put(
-            place.base[kind as usize],
-            buffers.bytes(kind),
-            kind.is_text(),
-        );
+        put(place.base[kind as usize], buffers.bytes(kind), kind.is_text());
     }
     Some(linked)
 }
 
 fn function(linked: &Linked, name: &str) -> u64 {
-    linked
-        .export(BStr::new(name))
-        .unwrap_or_else(|| panic!("no {name}"))
-        .value
+    linked.export(BStr::new(name)).unwrap_or_else(|| panic!("no {name}")).value
 }
 
 #[test]
@@ -109,11 +80,7 @@ fn checksums_compute() {
             let crc7_be: extern "C" fn(u8, *const u8, usize) -> u8 =
                 unsafe { std::mem::transmute(function(&crc7, "crc7_be")) };
             // CRC-7/MMC has 0x75 for this text; the kernel keeps it in the upper seven bits.
-            assert_eq!(
-                crc7_be(0, TEXT.as_ptr(), TEXT.len()),
-                0x75 << 1,
-                "{version}"
-            );
+            assert_eq!(crc7_be(0, TEXT.as_ptr(), TEXT.len()), 0x75 << 1, "{version}");
         }
         if let Some(itu) = load(version, "crc_itu_t", 2 * slot + 1) {
             // SAFETY: `u16 crc_itu_t(u16 crc, const u8 *buffer, size_t length)`, as above.
@@ -121,11 +88,7 @@ fn checksums_compute() {
                 unsafe { std::mem::transmute(function(&itu, "crc_itu_t")) };
             // CRC-16/XMODEM and CRC-16/CCITT-FALSE.
             assert_eq!(crc_itu_t(0, TEXT.as_ptr(), TEXT.len()), 0x31c3, "{version}");
-            assert_eq!(
-                crc_itu_t(0xffff, TEXT.as_ptr(), TEXT.len()),
-                0x29b1,
-                "{version}"
-            );
+            assert_eq!(crc_itu_t(0xffff, TEXT.as_ptr(), TEXT.len()), 0x29b1, "{version}");
         }
     }
 }
@@ -163,19 +126,10 @@ extern "C" fn on_trap(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
             r10: register(libc::REG_R10),
             r13: register(libc::REG_R13),
         });
-        let frame = Frame {
-            ip,
-            sp: register(libc::REG_RSP),
-            bp: register(libc::REG_RBP),
-            exact: true,
-            scratch,
-        };
+        let frame = Frame { ip, sp: register(libc::REG_RSP), bp: register(libc::REG_RBP), exact: true, scratch };
         let mut read = |address: u64, into: &mut [u8]| {
             // SAFETY: the tables are mapped, and the stack above the stack pointer is.
-            unsafe {
-                into.as_mut_ptr()
-                    .copy_from_nonoverlapping(address as *const u8, into.len())
-            };
+            unsafe { into.as_mut_ptr().copy_from_nonoverlapping(address as *const u8, into.len()) };
             true
         };
         let tables = [watch.table];
@@ -206,18 +160,10 @@ fn every_instruction_of_a_compressor_unwinds() {
         // address it was linked for.
         let compress: extern "C" fn(*const u8, *mut u8, c_int, c_int, c_int, *mut u8) -> c_int =
             unsafe { std::mem::transmute(function(&module, "LZ4_compress_HC")) };
-        let source: Vec<u8> = (0..1000u32)
-            .map(|number| (number.wrapping_mul(number) >> 7) as u8 & 7)
-            .collect();
+        let source: Vec<u8> = (0..1000u32).map(|number| (number.wrapping_mul(number) >> 7) as u8 & 7).collect();
         let (mut packed, mut memory) = (vec![0u8; 4000], vec![0u64; 1 << 16]);
         let table = module.orc.expect("an unwind table");
-        WATCH.set(Some(Watch {
-            table,
-            outside: None,
-            steps: 0,
-            deepest: 0,
-            failure: None,
-        }));
+        WATCH.set(Some(Watch { table, outside: None, steps: 0, deepest: 0, failure: None }));
         let gs = GS.with(Cell::as_ptr);
         // SAFETY: a handler for SIGTRAP that touches only this thread's own data, and a GS base for this thread, which uses GS
         // for nothing else.
@@ -225,44 +171,21 @@ fn every_instruction_of_a_compressor_unwinds() {
             let mut action: libc::sigaction = std::mem::zeroed();
             action.sa_sigaction = on_trap as *const () as usize;
             action.sa_flags = libc::SA_SIGINFO;
-            assert_eq!(
-                libc::sigaction(libc::SIGTRAP, &raw const action, std::ptr::null_mut()),
-                0
-            );
+            assert_eq!(libc::sigaction(libc::SIGTRAP, &raw const action, std::ptr::null_mut()), 0);
             asm!("syscall", inlateout("rax") 158u64 => _, in("rdi") 0x1001u64, in("rsi") gs,
                  lateout("rcx") _, lateout("r11") _);
             // The trap flag: a SIGTRAP after every instruction.
             asm!("pushfq", "or dword ptr [rsp], 0x100", "popfq");
         }
-        let length = compress(
-            source.as_ptr(),
-            packed.as_mut_ptr(),
-            1000,
-            4000,
-            9,
-            memory.as_mut_ptr().cast(),
-        );
+        let length = compress(source.as_ptr(), packed.as_mut_ptr(), 1000, 4000, 9, memory.as_mut_ptr().cast());
         // SAFETY: the flag is cleared again.
         unsafe { asm!("pushfq", "and dword ptr [rsp], 0xfffffeff", "popfq") };
         let watch = WATCH.take().expect("the watch");
-        assert_eq!(
-            watch.failure, None,
-            "{version}: after {} steps",
-            watch.steps
-        );
-        assert!(
-            watch.steps > 5000 && watch.deepest >= 2,
-            "{version}: {} {}",
-            watch.steps,
-            watch.deepest
-        );
+        assert_eq!(watch.failure, None, "{version}: after {} steps", watch.steps);
+        assert!(watch.steps > 5000 && watch.deepest >= 2, "{version}: {} {}", watch.steps, watch.deepest);
         let mut unpacked = vec![0; source.len()];
-        let whole = lz4_flex::block::decompress_into(&packed[..length as usize], &mut unpacked)
-            .expect("sound LZ4");
+        let whole = lz4_flex::block::decompress_into(&packed[..length as usize], &mut unpacked).expect("sound LZ4");
         assert_eq!((whole, &unpacked), (source.len(), &source), "{version}");
-        println!(
-            "{version}: {} instructions unwound, at most {} frames deep",
-            watch.steps, watch.deepest
-        );
+        println!("{version}: {} instructions unwound, at most {} frames deep", watch.steps, watch.deepest);
     }
 }

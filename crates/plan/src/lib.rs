@@ -85,18 +85,10 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Why::Requested { alias: None, .. } => f.write_str("requested"),
-            Why::Requested {
-                alias: Some(alias), ..
-            } => write!(f, "requested by its alias {alias}"),
+            Why::Requested { alias: Some(alias), .. } => write!(f, "requested by its alias {alias}"),
             Why::DependencyOf { module } => write!(f, "dependency of {module}"),
-            Why::SoftdepOf {
-                module,
-                before: true,
-            } => write!(f, "softdep of {module}"),
-            Why::SoftdepOf {
-                module,
-                before: false,
-            } => write!(f, "softdep after {module}"),
+            Why::SoftdepOf { module, before: true } => write!(f, "softdep of {module}"),
+            Why::SoftdepOf { module, before: false } => write!(f, "softdep after {module}"),
         }
     }
 }
@@ -136,15 +128,11 @@ impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Note::Builtin { name } => write!(f, "{name} is built into the kernel"),
-            Note::SoftdepMissing { module, wanted } => write!(
-                f,
-                "{module} would like to have {wanted}, which is not there"
-            ),
+            Note::SoftdepMissing { module, wanted } => {
+                write!(f, "{module} would like to have {wanted}, which is not there")
+            }
             Note::SoftdepCycle { module, wanted } => {
-                write!(
-                    f,
-                    "{module} would like to have {wanted} first, which itself needs {module}"
-                )
+                write!(f, "{module} would like to have {wanted} first, which itself needs {module}")
             }
             Note::SoftdepRefused { module, reason } => {
                 write!(f, "{module} does without a softdep: {reason}")
@@ -173,10 +161,6 @@ impl Default for Options {
 ///
 /// # Errors
 /// Every reason that was found why this cannot be done.
-pub fn plan(
-    requests: &[Request],
-    index: Option<&Index>,
-    options: Options,
-) -> Result<Plan, Refusal> {
+pub fn plan(requests: &[Request], index: Option<&Index>, options: Options) -> Result<Plan, Refusal> {
     walk::Walk::new(index, options).plan(requests)
 }

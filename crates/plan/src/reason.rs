@@ -82,55 +82,23 @@ pub enum Reason {
 
 /// A proposal, when there is one.
 fn did_you_mean(f: &mut fmt::Formatter<'_>, nearest: &[String]) -> fmt::Result {
-    if nearest.is_empty() {
-        Ok(())
-    } else {
-        write!(f, "; did you mean {}?", nearest.join(" or "))
-    }
+    if nearest.is_empty() { Ok(()) } else { write!(f, "; did you mean {}?", nearest.join(" or ")) }
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Reason::NotFound {
-                name,
-                tree: Some(tree),
-                nearest,
-            } => {
-                write!(
-                    f,
-                    "{name}: no module of this name or alias in {}",
-                    tree.display()
-                )?;
+            Reason::NotFound { name, tree: Some(tree), nearest } => {
+                write!(f, "{name}: no module of this name or alias in {}", tree.display())?;
                 did_you_mean(f, nearest)
             }
-            Reason::NotFound {
-                name, tree: None, ..
-            } => {
-                write!(
-                    f,
-                    "{name}: there is no tree of modules to look in; give the module's file, or a tree"
-                )
+            Reason::NotFound { name, tree: None, .. } => {
+                write!(f, "{name}: there is no tree of modules to look in; give the module's file, or a tree")
             }
-            Reason::DependencyMissing {
-                module,
-                dependency,
-                tree,
-                folder,
-                nearest,
-            } => {
-                write!(
-                    f,
-                    "{module}: needs {dependency}, which is not there (looked in"
-                )?;
-                let places = tree
-                    .iter()
-                    .chain(folder)
-                    .map(|place| place.display().to_string());
-                let places: Vec<_> = ["the files given".to_owned()]
-                    .into_iter()
-                    .chain(places)
-                    .collect();
+            Reason::DependencyMissing { module, dependency, tree, folder, nearest } => {
+                write!(f, "{module}: needs {dependency}, which is not there (looked in")?;
+                let places = tree.iter().chain(folder).map(|place| place.display().to_string());
+                let places: Vec<_> = ["the files given".to_owned()].into_iter().chain(places).collect();
                 write!(f, " {})", places.join(", "))?;
                 did_you_mean(f, nearest)
             }
@@ -138,23 +106,12 @@ impl fmt::Display for Reason {
                 [one] => write!(f, "{one}: needs itself"),
                 members => {
                     write!(f, "modules need each other: {}", members.join(" needs "))?;
-                    members
-                        .first()
-                        .map_or(Ok(()), |first| write!(f, " needs {first}"))
+                    members.first().map_or(Ok(()), |first| write!(f, " needs {first}"))
                 }
             },
             Reason::Unreadable(error) => error.fmt(f),
-            Reason::SameModule {
-                name,
-                first,
-                second,
-            } => {
-                write!(
-                    f,
-                    "{}: is the module {name}, as {} is: give one of them",
-                    second.display(),
-                    first.display()
-                )
+            Reason::SameModule { name, first, second } => {
+                write!(f, "{}: is the module {name}, as {} is: give one of them", second.display(), first.display())
             }
         }
     }

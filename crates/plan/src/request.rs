@@ -32,8 +32,7 @@ mod tests {
 
     #[test]
     fn arguments_are_told_apart_by_how_they_are_written() {
-        let file =
-            |argument: &str| Request::from_argument(argument) == Request::File(argument.into());
+        let file = |argument: &str| Request::from_argument(argument) == Request::File(argument.into());
         assert!(file("./crc7") && file("crc7.ko") && file("/a/b") && file("crc7.ko.xz"));
         assert!(!file("crc7") && !file("pci:v0*") && !file("crc7.o"));
     }

@@ -83,17 +83,10 @@ fn read(path: &Path) -> Result<Module, FileError> {
     let name = match stated {
         Some(name) => normalise(&name.to_str_lossy()).into_owned(),
         None => module_name(path)
-            .or_else(|| {
-                path.file_stem()
-                    .map(|stem| normalise(&stem.to_string_lossy()).into_owned())
-            })
+            .or_else(|| path.file_stem().map(|stem| normalise(&stem.to_string_lossy()).into_owned()))
             .unwrap_or_default(),
     };
-    Ok(Module {
-        name,
-        path: path.to_owned(),
-        bytes,
-    })
+    Ok(Module { name, path: path.to_owned(), bytes })
 }
 
 impl<'i> Walk<'i> {
@@ -129,14 +122,7 @@ impl<'i> Walk<'i> {
                     // Taken already when it was needed by one before it.
                     let name = names.get_mut(number).and_then(Option::take);
                     if let Some(module) = name.and_then(|name| self.given.remove(&name)) {
-                        self.push(
-                            module,
-                            Why::Requested {
-                                request: number,
-                                alias: None,
-                            },
-                            Edge::Request,
-                        );
+                        self.push(module, Why::Requested { request: number, alias: None }, Edge::Request);
                     }
                 }
                 Request::Name(name) => self.request(number, name),
@@ -145,10 +131,7 @@ impl<'i> Walk<'i> {
         }
         match Refusal::new(self.reasons) {
             Some(refusal) => Err(refusal),
-            None => Ok(Plan {
-                loads: self.loads,
-                notes: self.notes,
-            }),
+            None => Ok(Plan { loads: self.loads, notes: self.notes }),
         }
     }
 
@@ -163,23 +146,15 @@ impl<'i> Walk<'i> {
         };
         let name = module.name.clone();
         if let Some((_, first)) = self.given_paths.get(&name) {
-            let same_file = fs::canonicalize(first)
-                .ok()
-                .zip(fs::canonicalize(path).ok())
-                .is_some_and(|(a, b)| a == b);
+            let same_file = fs::canonicalize(first).ok().zip(fs::canonicalize(path).ok()).is_some_and(|(a, b)| a == b);
             // The same file twice is the same wish twice.
             if !same_file {
                 let (first, second) = (first.clone(), path.to_owned());
-                self.refuse(Reason::SameModule {
-                    name,
-                    first,
-                    second,
-                });
+                self.refuse(Reason::SameModule { name, first, second });
             }
             return None;
         }
-        self.given_paths
-            .insert(name.clone(), (number, path.to_owned()));
+        self.given_paths.insert(name.clone(), (number, path.to_owned()));
         self.given.insert(name.clone(), module);
         Some(name)
     }
@@ -198,23 +173,15 @@ impl<'i> Walk<'i> {
 
     /// Something cannot be loaded. Where it was only wished for, the wish is given up and all that was planned for it.
     fn fail(&mut self, reason: Reason) {
-        let Some(place) = self
-            .stack
-            .iter()
-            .rposition(|frame| frame.edge == Edge::Soft)
-        else {
+        let Some(place) = self.stack.iter().rposition(|frame| frame.edge == Edge::Soft) else {
             self.refuse(reason);
             return;
         };
         for frame in self.stack.get(place..).unwrap_or_default() {
-            self.refused
-                .insert(frame.module.name.clone(), reason.clone());
+            self.refused.insert(frame.module.name.clone(), reason.clone());
         }
         if let Some(Why::SoftdepOf { module, .. }) = self.abandon(place) {
-            self.note(Note::SoftdepRefused {
-                module,
-                reason: Box::new(reason),
-            });
+            self.note(Note::SoftdepRefused { module, reason: Box::new(reason) });
         }
     }
 
@@ -223,11 +190,8 @@ impl<'i> Walk<'i> {
         let mark = self.stack.get(place)?.mark;
         let dropped: Vec<Frame> = self.stack.drain(place..).collect();
         let why = dropped.first().map(|frame| frame.why.clone());
-        let planned = self.loads.drain(mark..).map(|load| Module {
-            name: load.name,
-            path: load.path,
-            bytes: load.bytes,
-        });
+        let planned =
+            self.loads.drain(mark..).map(|load| Module { name: load.name, path: load.path, bytes: load.bytes });
         for module in planned.chain(dropped.into_iter().map(|frame| frame.module)) {
             self.planned.remove(&module.name);
             if self.given_paths.contains_key(&module.name) {
@@ -241,10 +205,7 @@ impl<'i> Walk<'i> {
     fn resolve(&mut self, name: &str, aliases: bool) -> Result<Target, FileError> {
         let normal = normalise(name);
         if let Some((_, path)) = self.given_paths.get(&*normal) {
-            let file = ModuleFile {
-                name: normal.into_owned(),
-                path: path.clone(),
-            };
+            let file = ModuleFile { name: normal.into_owned(), path: path.clone() };
             return Ok(Target::Files(vec![(None, file)]));
         }
         let Some(index) = self.index else {
@@ -259,21 +220,14 @@ impl<'i> Walk<'i> {
         }
         Ok(match index.resolve(name)? {
             Found::Module(file) => Target::Files(vec![(None, file)]),
-            Found::Alias(found) => Target::Files(
-                found
-                    .into_iter()
-                    .map(|(alias, file)| (Some(alias), file))
-                    .collect(),
-            ),
+            Found::Alias(found) => Target::Files(found.into_iter().map(|(alias, file)| (Some(alias), file)).collect()),
             Found::Builtin(name) => Target::Builtin(name),
             Found::Absent { .. } => Target::Absent,
         })
     }
 
     fn nearest(&self, name: &str) -> Vec<String> {
-        self.index
-            .and_then(|index| index.nearest(name).ok())
-            .unwrap_or_default()
+        self.index.and_then(|index| index.nearest(name).ok()).unwrap_or_default()
     }
 
     fn tree(&self) -> Option<PathBuf> {
@@ -285,24 +239,13 @@ impl<'i> Walk<'i> {
         match self.resolve(name, true) {
             Ok(Target::Files(files)) => {
                 for (alias, file) in files {
-                    self.take(
-                        &file,
-                        Why::Requested {
-                            request: number,
-                            alias,
-                        },
-                        Edge::Request,
-                    );
+                    self.take(&file, Why::Requested { request: number, alias }, Edge::Request);
                     self.run();
                 }
             }
             Ok(Target::Builtin(name)) => self.note(Note::Builtin { name }),
             Ok(Target::Absent) => {
-                let reason = Reason::NotFound {
-                    name: name.to_owned(),
-                    tree: self.tree(),
-                    nearest: self.nearest(name),
-                };
+                let reason = Reason::NotFound { name: name.to_owned(), tree: self.tree(), nearest: self.nearest(name) };
                 self.refuse(reason);
             }
             Err(error) => self.refuse(Reason::Unreadable(error)),
@@ -313,10 +256,7 @@ impl<'i> Walk<'i> {
     fn take(&mut self, file: &ModuleFile, why: Why, edge: Edge) {
         if self.planned.contains(&file.name) {
             // It came because another needs it; that it was asked for as well says more.
-            let load = self
-                .loads
-                .iter_mut()
-                .find(|load| edge == Edge::Request && load.name == file.name);
+            let load = self.loads.iter_mut().find(|load| edge == Edge::Request && load.name == file.name);
             if let Some(load) = load
                 && !matches!(load.why, Why::Requested { .. })
             {
@@ -327,25 +267,16 @@ impl<'i> Walk<'i> {
         if let Some(reason) = self.refused.get(&file.name).cloned() {
             match (edge, why) {
                 (Edge::Soft, Why::SoftdepOf { module, .. }) => {
-                    self.note(Note::SoftdepRefused {
-                        module,
-                        reason: Box::new(reason),
-                    });
+                    self.note(Note::SoftdepRefused { module, reason: Box::new(reason) });
                 }
                 _ => self.fail(reason),
             }
             return;
         }
         if let Some(module) = self.given.remove(&file.name) {
-            let asked = self
-                .given_paths
-                .get(&file.name)
-                .map(|&(request, _)| request);
+            let asked = self.given_paths.get(&file.name).map(|&(request, _)| request);
             let why = match (asked, edge) {
-                (Some(request), Edge::Hard) => Why::Requested {
-                    request,
-                    alias: None,
-                },
+                (Some(request), Edge::Hard) => Why::Requested { request, alias: None },
                 _ => why,
             };
             self.push(module, why, edge);
@@ -353,17 +284,9 @@ impl<'i> Walk<'i> {
         }
         match read(&file.path) {
             // What the tree calls it counts: others need it by this name.
-            Ok(module) => self.push(
-                Module {
-                    name: file.name.clone(),
-                    ..module
-                },
-                why,
-                edge,
-            ),
+            Ok(module) => self.push(Module { name: file.name.clone(), ..module }, why, edge),
             Err(error) => {
-                self.refused
-                    .insert(file.name.clone(), Reason::Unreadable(error));
+                self.refused.insert(file.name.clone(), Reason::Unreadable(error));
                 self.take(file, why, edge);
             }
         }
@@ -387,14 +310,7 @@ impl<'i> Walk<'i> {
             }
         };
         let mark = self.loads.len();
-        self.stack.push(Frame {
-            module,
-            why,
-            edge,
-            needs,
-            after,
-            mark,
-        });
+        self.stack.push(Frame { module, why, edge, needs, after, mark });
     }
 
     /// The names of the modules that `module` needs, and those that it would like to have.
@@ -409,42 +325,25 @@ impl<'i> Walk<'i> {
             return Ok(Vec::new());
         };
         let own = |names: bstr::Split<'_, '_>| -> Vec<String> {
-            names
-                .filter(|name| !name.is_empty())
-                .map(|name| normalise(&name.to_str_lossy()).into_owned())
-                .collect()
+            names.filter(|name| !name.is_empty()).map(|name| normalise(&name.to_str_lossy()).into_owned()).collect()
         };
         let Some(index) = self.index else {
             if self.options.softdeps {
                 for softdep in image.softdeps() {
-                    let list = if softdep.before {
-                        &mut *before
-                    } else {
-                        &mut *after
-                    };
+                    let list = if softdep.before { &mut *before } else { &mut *after };
                     list.push(softdep.name.to_str_lossy().into_owned());
                 }
             }
-            return Ok(own(image
-                .modinfo()
-                .get("depends")
-                .unwrap_or_default()
-                .split_str(b",")));
+            return Ok(own(image.modinfo().get("depends").unwrap_or_default().split_str(b",")));
         };
         // What depmod wrote is about the tree's file, and not about another one of the same name.
-        let is_the_trees = index
-            .file(&module.name)?
-            .is_some_and(|file| file.path == module.path);
+        let is_the_trees = index.file(&module.name)?.is_some_and(|file| file.path == module.path);
         if self.options.softdeps {
             let soft = index.soft_needs(&module.name, &image);
             before.extend(soft.before);
             after.extend(soft.after);
         }
-        let needs = if is_the_trees {
-            index.needs(&module.name, &image)?
-        } else {
-            index.needs_of(&image)?
-        };
+        let needs = if is_the_trees { index.needs(&module.name, &image)? } else { index.needs_of(&image)? };
         Ok(needs.modules)
     }
 
@@ -471,34 +370,16 @@ impl<'i> Walk<'i> {
     }
 
     /// Looks at what a module that is planned would like to have.
-    fn grant(
-        &mut self,
-        Wish {
-            module,
-            wanted,
-            before,
-        }: Wish,
-    ) {
+    fn grant(&mut self, Wish { module, wanted, before }: Wish) {
         match self.resolve(&wanted, true) {
             Ok(Target::Files(files)) => {
                 let mut files = files.into_iter().map(|(_, file)| file);
                 if let Some(file) = files.next() {
-                    self.take(
-                        &file,
-                        Why::SoftdepOf {
-                            module: module.clone(),
-                            before,
-                        },
-                        Edge::Soft,
-                    );
+                    self.take(&file, Why::SoftdepOf { module: module.clone(), before }, Edge::Soft);
                 }
                 // One after the other, so that each finds what it needs.
                 for file in files.rev() {
-                    self.later.push_front(Wish {
-                        module: module.clone(),
-                        wanted: file.name,
-                        before,
-                    });
+                    self.later.push_front(Wish { module: module.clone(), wanted: file.name, before });
                 }
             }
             Ok(Target::Builtin(name)) => self.note(Note::Builtin { name }),
@@ -510,13 +391,8 @@ impl<'i> Walk<'i> {
     /// Looks at `name`, which `module` needs or would like to have before it.
     fn follow(&mut self, edge: Edge, module: &str, folder: Option<PathBuf>, name: &str) {
         let why = match edge {
-            Edge::Hard | Edge::Request => Why::DependencyOf {
-                module: module.to_owned(),
-            },
-            Edge::Soft => Why::SoftdepOf {
-                module: module.to_owned(),
-                before: true,
-            },
+            Edge::Hard | Edge::Request => Why::DependencyOf { module: module.to_owned() },
+            Edge::Soft => Why::SoftdepOf { module: module.to_owned(), before: true },
         };
         // A dependency is a module's name and never an alias; a wish may be either.
         let found = match self.resolve(name, edge == Edge::Soft) {
@@ -532,9 +408,7 @@ impl<'i> Walk<'i> {
                 let Some(file) = files.next() else { return };
                 // The other modules of an alias come after the first one and all that it needs.
                 if let Some(frame) = self.stack.last_mut() {
-                    files
-                        .rev()
-                        .for_each(|file| frame.needs.push_front((edge, file.name)));
+                    files.rev().for_each(|file| frame.needs.push_front((edge, file.name)));
                 }
                 self.open_or_take(&file, why, edge, module);
             }
@@ -544,10 +418,7 @@ impl<'i> Walk<'i> {
                 }
             }
             Target::Absent if edge == Edge::Soft => {
-                self.note(Note::SoftdepMissing {
-                    module: module.to_owned(),
-                    wanted: name.to_owned(),
-                });
+                self.note(Note::SoftdepMissing { module: module.to_owned(), wanted: name.to_owned() });
             }
             Target::Absent => self.follow_in_folder(module, folder, name, why),
         }
@@ -556,13 +427,9 @@ impl<'i> Walk<'i> {
     /// Looks for `name` beside the file of `module`, which needs it: the last place.
     fn follow_in_folder(&mut self, module: &str, folder: Option<PathBuf>, name: &str, why: Why) {
         let normal = normalise(name).into_owned();
-        let beside = folder
-            .as_ref()
-            .and_then(|folder| self.beside(folder, &normal));
+        let beside = folder.as_ref().and_then(|folder| self.beside(folder, &normal));
         match beside {
-            Some(path) => {
-                self.open_or_take(&ModuleFile { name: normal, path }, why, Edge::Hard, module)
-            }
+            Some(path) => self.open_or_take(&ModuleFile { name: normal, path }, why, Edge::Hard, module),
             None => {
                 let reason = Reason::DependencyMissing {
                     module: module.to_owned(),
@@ -578,11 +445,7 @@ impl<'i> Walk<'i> {
 
     /// Takes a module that `module` needs, unless it waits for `module` itself.
     fn open_or_take(&mut self, file: &ModuleFile, why: Why, edge: Edge, module: &str) {
-        match self
-            .stack
-            .iter()
-            .position(|open| open.module.name == file.name)
-        {
+        match self.stack.iter().position(|open| open.module.name == file.name) {
             Some(place) => self.cycle(place, edge, module, &file.name),
             None => self.take(file, why, edge),
         }
@@ -592,11 +455,7 @@ impl<'i> Walk<'i> {
     fn beside(&mut self, folder: &Path, name: &str) -> Option<PathBuf> {
         let modules = self.folders.entry(folder.to_owned()).or_insert_with(|| {
             // A file given without a folder is in the current one.
-            let place = if folder.as_os_str().is_empty() {
-                Path::new(".")
-            } else {
-                folder
-            };
+            let place = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
             let mut paths: Vec<_> = fs::read_dir(place)
                 .into_iter()
                 .flatten()
@@ -620,36 +479,19 @@ impl<'i> Walk<'i> {
     /// `module` needs `wanted`, the module at `place` of the stack, which waits for it.
     fn cycle(&mut self, place: usize, edge: Edge, module: &str, wanted: &str) {
         if edge == Edge::Soft {
-            self.note(Note::SoftdepCycle {
-                module: module.to_owned(),
-                wanted: wanted.to_owned(),
-            });
+            self.note(Note::SoftdepCycle { module: module.to_owned(), wanted: wanted.to_owned() });
             return;
         }
         // The edge into the first of them is not part of the circle.
         let around = self.stack.iter().enumerate().skip(place + 1);
-        let soft = around
-            .rev()
-            .find(|(_, frame)| frame.edge == Edge::Soft)
-            .map(|(place, _)| place);
+        let soft = around.rev().find(|(_, frame)| frame.edge == Edge::Soft).map(|(place, _)| place);
         match soft {
             // The circle goes through a wish. It is granted later, when what it needs is there.
             Some(place) => {
-                let wanted = self
-                    .stack
-                    .get(place)
-                    .map(|frame| frame.module.name.clone())
-                    .unwrap_or_default();
+                let wanted = self.stack.get(place).map(|frame| frame.module.name.clone()).unwrap_or_default();
                 if let Some(Why::SoftdepOf { module, before }) = self.abandon(place) {
-                    self.note(Note::SoftdepCycle {
-                        module: module.clone(),
-                        wanted: wanted.clone(),
-                    });
-                    self.later.push_back(Wish {
-                        module,
-                        wanted,
-                        before,
-                    });
+                    self.note(Note::SoftdepCycle { module: module.clone(), wanted: wanted.clone() });
+                    self.later.push_back(Wish { module, wanted, before });
                 }
             }
             None => {
@@ -662,26 +504,14 @@ impl<'i> Walk<'i> {
 
     /// What the last module of the stack needs is planned: so is the module.
     fn finish(&mut self) {
-        let Some(Frame {
-            module, why, after, ..
-        }) = self.stack.pop()
-        else {
+        let Some(Frame { module, why, after, .. }) = self.stack.pop() else {
             return;
         };
         let Module { name, path, bytes } = module;
         for wanted in after {
-            self.later.push_back(Wish {
-                module: name.clone(),
-                wanted,
-                before: false,
-            });
+            self.later.push_back(Wish { module: name.clone(), wanted, before: false });
         }
         self.planned.insert(name.clone());
-        self.loads.push(Load {
-            name,
-            path,
-            bytes,
-            why,
-        });
+        self.loads.push(Load { name, path, bytes, why });
     }
 }

@@ -10,12 +10,8 @@ type Change = fn(&mut Elf) -> Option<()>;
 /// The files that differ from a whole module: their name, the module they are made from, the change.
 const CHANGED: &[(&str, &str, Change)] = &[
     // Signatures.
-    ("sigbad.ko", "nls_cp437", |elf| {
-        elf.flip_first_byte_of(".text")
-    }),
-    ("siglen.ko", "nls_cp437", |elf| {
-        elf.sign(8, &[0x7f, 0xff, 0xff, 0xff])
-    }),
+    ("sigbad.ko", "nls_cp437", |elf| elf.flip_first_byte_of(".text")),
+    ("siglen.ko", "nls_cp437", |elf| elf.sign(8, &[0x7f, 0xff, 0xff, 0xff])),
     ("sigid.ko", "nls_cp437", |elf| elf.sign(2, &[1])),
     ("sigpad.ko", "nls_cp437", |elf| elf.sign(5, &[1])),
     ("nls_nosig.ko", "nls_cp437", Elf::strip_signature),
@@ -30,71 +26,35 @@ const CHANGED: &[(&str, &str, Change)] = &[
     ("etdyn.ko", "base", |elf| elf.put16(E_TYPE, 3)),
     ("mach.ko", "base", |elf| elf.put16(E_MACHINE, 183)),
     ("shent.ko", "base", |elf| elf.put16(E_SHENTSIZE, 40)),
-    ("shoff.ko", "base", |elf| {
-        elf.put64(E_SHOFF, elf.0.len() as u64 + 1)
-    }),
+    ("shoff.ko", "base", |elf| elf.put64(E_SHOFF, elf.0.len() as u64 + 1)),
     ("shnum.ko", "base", |elf| elf.put16(E_SHNUM, 60000)),
     ("shstr0.ko", "base", |elf| elf.put16(E_SHSTRNDX, 0)),
     ("shstr200.ko", "base", |elf| elf.put16(E_SHSTRNDX, 200)),
     // Section headers.
-    ("shstroff.ko", "base", |elf| {
-        elf.put64(elf.names()? + SH_OFFSET, elf.0.len() as u64 + 1)
-    }),
-    ("shstrempty.ko", "base", |elf| {
-        elf.put64(elf.names()? + SH_SIZE, 0)
-    }),
-    ("shstrnul.ko", "base", |elf| {
-        elf.put(elf.place(elf.names()?)?.end.checked_sub(1)?, b"x")
-    }),
-    ("sec0.ko", "base", |elf| {
-        elf.put64(elf.header(0)? + SH_SIZE, 1)
-    }),
-    ("symlink0.ko", "base", |elf| {
-        elf.put32(elf.symbols()? + SH_LINK, 0)
-    }),
-    ("secoff.ko", "base", |elf| {
-        elf.put64(elf.header(13)? + SH_OFFSET, u64::MAX - 255)
-    }),
-    ("secname.ko", "base", |elf| {
-        elf.put32(elf.header(13)? + SH_NAME, u32::MAX / 2)
-    }),
-    ("nosym.ko", "base", |elf| {
-        elf.put32(elf.symbols()? + SH_TYPE, SHT_PROGBITS)
-    }),
-    ("nomod.ko", "base", |elf| {
-        elf.rename_section(".gnu.linkonce.this_module", b"X")
-    }),
+    ("shstroff.ko", "base", |elf| elf.put64(elf.names()? + SH_OFFSET, elf.0.len() as u64 + 1)),
+    ("shstrempty.ko", "base", |elf| elf.put64(elf.names()? + SH_SIZE, 0)),
+    ("shstrnul.ko", "base", |elf| elf.put(elf.place(elf.names()?)?.end.checked_sub(1)?, b"x")),
+    ("sec0.ko", "base", |elf| elf.put64(elf.header(0)? + SH_SIZE, 1)),
+    ("symlink0.ko", "base", |elf| elf.put32(elf.symbols()? + SH_LINK, 0)),
+    ("secoff.ko", "base", |elf| elf.put64(elf.header(13)? + SH_OFFSET, u64::MAX - 255)),
+    ("secname.ko", "base", |elf| elf.put32(elf.header(13)? + SH_NAME, u32::MAX / 2)),
+    ("nosym.ko", "base", |elf| elf.put32(elf.symbols()? + SH_TYPE, SHT_PROGBITS)),
+    ("nomod.ko", "base", |elf| elf.rename_section(".gnu.linkonce.this_module", b"X")),
     ("wx.ko", "base", |elf| {
         let header = elf.section(".text")?;
         elf.put64(header + SH_FLAGS, elf.get64(header + SH_FLAGS)? | SHF_WRITE)
     }),
     // Versions and licence.
-    ("vmrel.ko", "base", |elf| {
-        elf.replace(".modinfo", b"\0vermagic=6", b"\0vermagic=5")
-    }),
-    ("vmfl.ko", "base", |elf| {
-        elf.replace(".modinfo", b" preempt ", b" PREEMPT ")
-    }),
-    ("vmnone.ko", "base", |elf| {
-        elf.replace(".modinfo", b"\0vermagic=", b"\0vermagiz=")
-    }),
-    ("nover.ko", "base", |elf| {
-        elf.rename_section("__versions", b"x")
-    }),
-    ("crcml.ko", "base", |elf| {
-        elf.change_version("module_layout", Version::Crc)
-    }),
-    ("crcpr.ko", "base", |elf| {
-        elf.change_version("_printk", Version::Crc)
-    }),
-    ("crcno.ko", "base", |elf| {
-        elf.change_version("_printk", Version::Name)
-    }),
+    ("vmrel.ko", "base", |elf| elf.replace(".modinfo", b"\0vermagic=6", b"\0vermagic=5")),
+    ("vmfl.ko", "base", |elf| elf.replace(".modinfo", b" preempt ", b" PREEMPT ")),
+    ("vmnone.ko", "base", |elf| elf.replace(".modinfo", b"\0vermagic=", b"\0vermagiz=")),
+    ("nover.ko", "base", |elf| elf.rename_section("__versions", b"x")),
+    ("crcml.ko", "base", |elf| elf.change_version("module_layout", Version::Crc)),
+    ("crcpr.ko", "base", |elf| elf.change_version("_printk", Version::Crc)),
+    ("crcno.ko", "base", |elf| elf.change_version("_printk", Version::Name)),
     ("lic.ko", "base", |elf| elf.relicense(b"GPX")),
     ("propgpl.ko", "propgpl", |elf| elf.relicense(b"Proprietary")),
-    ("userns2.ko", "userns", |elf| {
-        elf.replace(".modinfo", b"\0import_ns=", b"\0import_nz=")
-    }),
+    ("userns2.ko", "userns", |elf| elf.replace(".modinfo", b"\0import_ns=", b"\0import_nz=")),
     ("blk.ko", "nothing", |elf| {
         elf.replace(".modinfo", b"\0name=nothing\0", b"\0name=nothinx\0")?;
         elf.replace(".gnu.linkonce.this_module", b"nothing\0", b"nothinx\0")
@@ -119,10 +79,7 @@ const CHANGED: &[(&str, &str, Change)] = &[
     ("rel32.ko", "base", |elf| elf.retype(R_X86_64_PC32, 10)),
     ("relnz.ko", "base", |elf| {
         let offset = usize::try_from(elf.get64(elf.relocation(R_X86_64_PLT32)?)?).ok()?;
-        let target = elf
-            .place(elf.section(".init.text")?)?
-            .start
-            .checked_add(offset)?;
+        let target = elf.place(elf.section(".init.text")?)?.start.checked_add(offset)?;
         elf.put32(target, 1)
     }),
 ];
@@ -161,22 +118,9 @@ const WHOLE: &[&str] = &[
 /// Name of the module that the file is made from: `nls_cp437` is Debian's, the others are those of
 /// tests/modules. `None` for a name that the recording does not know.
 pub fn source_of(file: &str) -> Option<&'static str> {
-    let changed = CHANGED
-        .iter()
-        .find(|(name, _, _)| *name == file)
-        .map(|(_, source, _)| *source);
-    let renamed = || {
-        RENAMED
-            .iter()
-            .find(|(name, _)| *name == file)
-            .map(|(_, source)| *source)
-    };
-    let whole = || {
-        WHOLE
-            .iter()
-            .copied()
-            .find(|name| file.strip_suffix(".ko") == Some(name))
-    };
+    let changed = CHANGED.iter().find(|(name, _, _)| *name == file).map(|(_, source, _)| *source);
+    let renamed = || RENAMED.iter().find(|(name, _)| *name == file).map(|(_, source)| *source);
+    let whole = || WHOLE.iter().copied().find(|name| file.strip_suffix(".ko") == Some(name));
     changed.or_else(renamed).or_else(whole)
 }
 
@@ -258,9 +202,7 @@ impl Elf {
     }
 
     fn put(&mut self, at: usize, bytes: &[u8]) -> Option<()> {
-        self.0
-            .get_mut(at..at.checked_add(bytes.len())?)?
-            .copy_from_slice(bytes);
+        self.0.get_mut(at..at.checked_add(bytes.len())?)?.copy_from_slice(bytes);
         Some(())
     }
 
@@ -300,8 +242,7 @@ impl Elf {
 
     /// Offset of the header of the symbol table.
     fn symbols(&self) -> Option<usize> {
-        self.headers()
-            .find(|header| self.get32(header + SH_TYPE) == Some(SHT_SYMTAB))
+        self.headers().find(|header| self.get32(header + SH_TYPE) == Some(SHT_SYMTAB))
     }
 
     /// The place in the file of what the header at this offset describes.
@@ -318,16 +259,12 @@ impl Elf {
     /// Offset of the name of the section whose header is at this offset.
     fn name_of(&self, header: usize) -> Option<usize> {
         let names = self.place(self.names()?)?;
-        names
-            .start
-            .checked_add(usize::try_from(self.get32(header + SH_NAME)?).ok()?)
+        names.start.checked_add(usize::try_from(self.get32(header + SH_NAME)?).ok()?)
     }
 
     /// Offset of the header of the section of this name.
     fn section(&self, name: &str) -> Option<usize> {
-        self.headers().find(|header| {
-            self.name_of(*header).and_then(|at| self.text_at(at)) == Some(name.as_bytes())
-        })
+        self.headers().find(|header| self.name_of(*header).and_then(|at| self.text_at(at)) == Some(name.as_bytes()))
     }
 
     /// Writes over the end of the section's name.
@@ -339,11 +276,7 @@ impl Elf {
     /// Replaces the first occurrence in the section by as many bytes.
     fn replace(&mut self, section: &str, from: &[u8], to: &[u8]) -> Option<()> {
         let place = self.place(self.section(section)?)?;
-        let at = self
-            .0
-            .get(place.clone())?
-            .windows(from.len())
-            .position(|bytes| bytes == from)?;
+        let at = self.0.get(place.clone())?.windows(from.len()).position(|bytes| bytes == from)?;
         (from.len() == to.len()).then_some(())?;
         self.put(place.start + at, to)
     }
@@ -358,11 +291,7 @@ impl Elf {
     fn relicense(&mut self, licence: &[u8]) -> Option<()> {
         const KEY: &[u8] = b"license=";
         let place = self.place(self.section(".modinfo")?)?;
-        let at = self
-            .0
-            .get(place.clone())?
-            .windows(KEY.len())
-            .position(|bytes| bytes == KEY)?;
+        let at = self.0.get(place.clone())?.windows(KEY.len()).position(|bytes| bytes == KEY)?;
         let at = place.start + at + KEY.len();
         let length = self.text_at(at)?.len();
         let mut text = licence.to_vec();
@@ -373,9 +302,8 @@ impl Elf {
 
     fn change_version(&mut self, name: &str, what: Version) -> Option<()> {
         let place = self.place(self.section("__versions")?)?;
-        let entry = place
-            .step_by(VERSION_SIZE)
-            .find(|entry| self.text_at(entry + VERSION_NAME) == Some(name.as_bytes()))?;
+        let entry =
+            place.step_by(VERSION_SIZE).find(|entry| self.text_at(entry + VERSION_NAME) == Some(name.as_bytes()))?;
         match what {
             Version::Crc => self.put64(entry, self.get64(entry)? ^ 1),
             Version::Name => self.put(entry + VERSION_NAME + 1, b"q"),
@@ -396,9 +324,7 @@ impl Elf {
     /// Offset of the first relocation of `.init.text` of this type.
     fn relocation(&self, kind: u32) -> Option<usize> {
         let entries = self.place(self.section(".rela.init.text")?)?;
-        entries
-            .step_by(RELA_SIZE)
-            .find(|entry| self.get32(entry + R_INFO) == Some(kind))
+        entries.step_by(RELA_SIZE).find(|entry| self.get32(entry + R_INFO) == Some(kind))
     }
 
     fn retype(&mut self, from: u32, to: u32) -> Option<()> {
@@ -409,9 +335,7 @@ impl Elf {
     /// Offset of struct module_signature.
     fn signature(&self) -> Option<usize> {
         self.0.ends_with(SIGNATURE_MARK).then_some(())?;
-        self.0
-            .len()
-            .checked_sub(SIGNATURE_MARK.len() + SIGNATURE_SIZE)
+        self.0.len().checked_sub(SIGNATURE_MARK.len() + SIGNATURE_SIZE)
     }
 
     /// Writes into struct module_signature.
@@ -475,10 +399,7 @@ mod tests {
         // "section header index ... (max 38)", "section .text (index 3)", "section 13 type 1".
         assert_eq!(elf.get16(E_SHNUM), Some(39));
         assert_eq!(elf.section(".text"), elf.header(3));
-        assert_eq!(
-            elf.get32(elf.header(13).unwrap() + SH_TYPE),
-            Some(SHT_PROGBITS)
-        );
+        assert_eq!(elf.get32(elf.header(13).unwrap() + SH_TYPE), Some(SHT_PROGBITS));
     }
 
     #[test]

@@ -111,9 +111,7 @@ impl<'a> Call<'a> {
     /// Flags of `delete_module`; 0 when none were given.
     pub fn unload_flags(&self) -> u32 {
         let digits = self.arguments.strip_prefix("0x");
-        digits
-            .and_then(|digits| u32::from_str_radix(digits, 16).ok())
-            .unwrap_or(0)
+        digits.and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or(0)
     }
 }
 
@@ -150,9 +148,7 @@ pub struct Module<'a> {
 impl<'a> Module<'a> {
     /// Modules that use this one, newest first.
     pub fn users(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        self.holders
-            .split(',')
-            .filter(|name| !["", "-", "[permanent]"].contains(name))
+        self.holders.split(',').filter(|name| !["", "-", "[permanent]"].contains(name))
     }
 
     /// Whether it can never be unloaded.
@@ -180,19 +176,8 @@ impl<'a> Module<'a> {
 
 impl fmt::Display for Module<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Module {
-            name,
-            size,
-            references,
-            holders,
-            state,
-            address,
-            taints,
-        } = self;
-        write!(
-            f,
-            "{name} {size} {references} {holders} {state} {address:#018x}"
-        )?;
+        let Module { name, size, references, holders, state, address, taints } = self;
+        write!(f, "{name} {size} {references} {holders} {state} {address:#018x}")?;
         taints.map_or(Ok(()), |taints| write!(f, " ({taints})"))
     }
 }
@@ -211,11 +196,7 @@ impl<'a> Line<'a> {
         } else if let Some(log) = line.strip_prefix(LOG) {
             let (level, rest) = log.split_once(">[")?;
             let (time, text) = rest.split_once("] ")?;
-            Some(Line::Log(Log {
-                level: level.parse().ok()?,
-                time,
-                text,
-            }))
+            Some(Line::Log(Log { level: level.parse().ok()?, time, text }))
         } else if let Some(module) = line.strip_prefix(MODULES) {
             Some(Line::Module(Module::parse(module)?))
         } else if line.starts_with(SEEN) {
@@ -237,10 +218,7 @@ impl<'a> Line<'a> {
 fn parse_call(call: &str) -> Option<Line<'_>> {
     if let Some(answers) = call.strip_prefix("nonroot F ") {
         let (load, unload) = answers.split_once(", X ")?;
-        return Some(Line::Unprivileged {
-            load: load.parse().ok()?,
-            unload: unload.parse().ok()?,
-        });
+        return Some(Line::Unprivileged { load: load.parse().ok()?, unload: unload.parse().ok()? });
     }
     let (kind, rest) = call.split_once(' ')?;
     let background = match kind {
@@ -275,11 +253,7 @@ fn parse_call(call: &str) -> Option<Line<'_>> {
         kind,
         target,
         arguments,
-        flags: if flags.is_empty() {
-            None
-        } else {
-            Some(flags.parse().ok()?)
-        },
+        flags: if flags.is_empty() { None } else { Some(flags.parse().ok()?) },
         result: result.parse().ok()?,
         milliseconds: time.strip_suffix(" ms)")?.parse().ok()?,
     }))
@@ -288,9 +262,7 @@ fn parse_call(call: &str) -> Option<Line<'_>> {
 /// `PATH: CONTENT`, `PATH: open ERRNO` or `PATH MODE SIZE [dir]`.
 fn parse_seen(line: &str) -> Option<Line<'_>> {
     if let Some((path, content)) = line.split_once(": ") {
-        let error = content
-            .strip_prefix("open ")
-            .and_then(|error| error.parse().ok());
+        let error = content.strip_prefix("open ").and_then(|error| error.parse().ok());
         return Some(match error {
             Some(error) => Line::Unopened { path, error },
             None => Line::Content { path, content },
@@ -305,12 +277,7 @@ fn parse_seen(line: &str) -> Option<Line<'_>> {
         Some("dir") => true,
         Some(_) => return None,
     };
-    Some(Line::Node {
-        path,
-        mode,
-        size,
-        folder,
-    })
+    Some(Line::Node { path, mode, size, folder })
 }
 
 fn parse_symbol(line: &str) -> Option<Line<'_>> {
@@ -337,24 +304,10 @@ impl fmt::Display for Line<'_> {
             Line::Module(module) => write!(f, "{MODULES}{module}"),
             Line::Content { path, content } => write!(f, "   {path}: {content}"),
             Line::Unopened { path, error } => write!(f, "   {path}: open {error}"),
-            Line::Node {
-                path,
-                mode,
-                size,
-                folder,
-            } => {
-                write!(
-                    f,
-                    "   {path} {mode:o} {size}{}",
-                    if *folder { " dir" } else { "" }
-                )
+            Line::Node { path, mode, size, folder } => {
+                write!(f, "   {path} {mode:o} {size}{}", if *folder { " dir" } else { "" })
             }
-            Line::Symbol {
-                address,
-                kind,
-                name,
-                module,
-            } => {
+            Line::Symbol { address, kind, name, module } => {
                 write!(f, "{address:016x} {kind} {name}\t[{module}]")
             }
             Line::Listing(line) | Line::Shell(line) | Line::PowerDown(line) => f.write_str(line),
@@ -365,24 +318,14 @@ impl fmt::Display for Line<'_> {
 
 impl fmt::Display for Call<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Call {
-            target,
-            arguments,
-            result,
-            milliseconds,
-            ..
-        } = self;
+        let Call { target, arguments, result, milliseconds, .. } = self;
         let kind = match self.kind {
             CallKind::Finit => "F",
             CallKind::Init => "I",
             CallKind::Delete => "X",
             CallKind::Write => "W",
             CallKind::BackgroundFinit | CallKind::BackgroundDelete => {
-                let kind = if self.kind == CallKind::BackgroundFinit {
-                    "F"
-                } else {
-                    "X"
-                };
+                let kind = if self.kind == CallKind::BackgroundFinit { "F" } else { "X" };
                 return write!(f, "BG-{kind} {target} -> {result} after {milliseconds} ms");
             }
         };

@@ -81,14 +81,7 @@ pub fn cases(text: &str) -> Result<Vec<Case<'_>>, (usize, &str)> {
         if call.is_some() || fresh {
             let seen = Vec::new();
             let modules = Vec::new();
-            cases.push(Case {
-                number: at + 1,
-                title,
-                call,
-                log: Vec::new(),
-                modules,
-                seen,
-            });
+            cases.push(Case { number: at + 1, title, call, log: Vec::new(), modules, seen });
             fresh = false;
         }
         let Some(case) = cases.last_mut() else {
@@ -121,20 +114,12 @@ mod tests {
     fn no_line_of_a_case_is_lost() {
         let mut left_out = 0;
         for line in lines(TEXT).unwrap() {
-            left_out += usize::from(matches!(
-                line,
-                Line::Title(_) | Line::Done | Line::PowerDown(_)
-            ));
+            left_out += usize::from(matches!(line, Line::Title(_) | Line::Done | Line::PowerDown(_)));
         }
         let kept: usize = cases(TEXT)
             .unwrap()
             .iter()
-            .map(|case| {
-                usize::from(case.call.is_some())
-                    + case.log.len()
-                    + case.modules.len()
-                    + case.seen.len()
-            })
+            .map(|case| usize::from(case.call.is_some()) + case.log.len() + case.modules.len() + case.seen.len())
             .sum();
         assert_eq!(kept + left_out, 926);
     }
@@ -142,36 +127,21 @@ mod tests {
     #[test]
     fn calls_are_understood() {
         let cases = cases(TEXT).unwrap();
-        let count = |kind| {
-            cases
-                .iter()
-                .filter(|c| c.call.is_some_and(|call| call.kind == kind))
-                .count()
-        };
+        let count = |kind| cases.iter().filter(|c| c.call.is_some_and(|call| call.kind == kind)).count();
         assert_eq!(count(CallKind::Finit), TEXT.matches("\n@R F ").count());
         assert_eq!(count(CallKind::Delete), TEXT.matches("\n@R X ").count());
         assert_eq!(count(CallKind::Init), 2);
         assert_eq!(count(CallKind::Write), TEXT.matches("\n@R W ").count());
 
-        let find = |arguments: &str| {
-            cases
-                .iter()
-                .find(|c| c.call.is_some_and(|call| call.arguments == arguments))
-                .unwrap()
-        };
+        let find =
+            |arguments: &str| cases.iter().find(|c| c.call.is_some_and(|call| call.arguments == arguments)).unwrap();
         let quoted = find("cp=\"a b\"");
         assert_eq!(quoted.call.unwrap().target, "/t/base.ko");
         assert_eq!(quoted.call.unwrap().flags, Some(0));
         assert_eq!(quoted.call.unwrap().result, 0);
         assert!(quoted.log[0].text.contains("cp='a b'"));
         assert_eq!(quoted.log[0].level, 6);
-        assert!(matches!(
-            quoted.seen[0],
-            Line::Content {
-                path: "/sys/module/base/parameters/cp",
-                content: "a b"
-            }
-        ));
+        assert!(matches!(quoted.seen[0], Line::Content { path: "/sys/module/base/parameters/cp", content: "a b" }));
         assert_eq!(find("ui=4294967296").call.unwrap().result, -34);
         assert_eq!(find("ui=5\t").title, "param matrix (base.ko)");
     }
@@ -181,32 +151,15 @@ mod tests {
         let cases = cases(TEXT).unwrap();
         let modules: Vec<Module<'_>> = cases.iter().flat_map(|case| case.modules.clone()).collect();
         let find = |name: &str| *modules.iter().find(|module| module.name == name).unwrap();
-        assert_eq!(
-            find("exporter").users().collect::<Vec<_>>(),
-            ["usernsok", "user"]
-        );
-        assert_eq!(
-            (find("exporter").size, find("exporter").references),
-            (16384, 2)
-        );
+        assert_eq!(find("exporter").users().collect::<Vec<_>>(), ["usernsok", "user"]);
+        assert_eq!((find("exporter").size, find("exporter").references), (16384, 2));
         assert_eq!(find("propexp").taints, Some("POE"));
         assert_eq!(find("nls_cp437").taints, None);
         assert!(find("noexit").is_permanent());
         assert_eq!(find("noexit").users().count(), 0);
-        let slow: Vec<&str> = modules
-            .iter()
-            .filter(|m| m.name == "slow")
-            .map(|m| m.state)
-            .collect();
+        let slow: Vec<&str> = modules.iter().filter(|m| m.name == "slow").map(|m| m.state).collect();
         assert_eq!(slow, ["Loading", "Live", "Unloading"]);
-        assert_eq!(
-            modules
-                .iter()
-                .find(|m| m.state == "Unloading")
-                .unwrap()
-                .references,
-            -1
-        );
+        assert_eq!(modules.iter().find(|m| m.state == "Unloading").unwrap().references, -1);
     }
 
     #[test]
@@ -230,23 +183,14 @@ mod tests {
             named.any(|case| case.log.iter().any(|log| log.text.contains(text)))
         };
         assert!(says("structures", "structures: 703 of 703 checks passed"));
-        assert!(says(
-            "fault null",
-            "BUG: kernel NULL pointer dereference, address: 0000000000000000"
-        ));
-        assert!(says(
-            "fault bug",
-            "kernel BUG at tests/modules/faults/faults.c:"
-        ));
+        assert!(says("fault null", "BUG: kernel NULL pointer dereference, address: 0000000000000000"));
+        assert!(says("fault bug", "kernel BUG at tests/modules/faults/faults.c:"));
         assert!(says("fault list", "list_del corruption"));
     }
 
     #[test]
     fn a_strange_line_is_named() {
-        assert_eq!(
-            lines("@@ # fine\nwhat is this").unwrap_err(),
-            (2, "what is this")
-        );
+        assert_eq!(lines("@@ # fine\nwhat is this").unwrap_err(), (2, "what is this"));
         assert_eq!(lines("@R F /t/x.ko [] -> zero (1 ms)").unwrap_err().0, 1);
     }
 }

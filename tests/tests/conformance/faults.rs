@@ -42,14 +42,46 @@ const FAULTS: &[(&str, End, Measure)] = &[
     ("null", Dies, Linux),
     ("null_read", Dies, Linux),
     ("noncanonical", Dies, Linux),
-    ("user", Dies, Words(&["BUG: unable to handle page fault for address: 0000000000400000", "fault_user+0xc/0x20"], "on Linux the page existed: the caller's own program lay there")),
-    ("memcpy", Dies, Words(&["BUG: kernel NULL pointer dereference, address: 0000000000000000", "#PF: supervisor write access", "commit.cold"], "the fault is in the kernel's memcpy, which is another function here")),
-    ("stack", Dies, Words(&["BUG: TASK stack guard page was hit at", "stack guard page: 0000 [#1]", "RIP: 0010:fault_stack+"], STOPPED)),
+    (
+        "user",
+        Dies,
+        Words(
+            &["BUG: unable to handle page fault for address: 0000000000400000", "fault_user+0xc/0x20"],
+            "on Linux the page existed: the caller's own program lay there",
+        ),
+    ),
+    (
+        "memcpy",
+        Dies,
+        Words(
+            &[
+                "BUG: kernel NULL pointer dereference, address: 0000000000000000",
+                "#PF: supervisor write access",
+                "commit.cold",
+            ],
+            "the fault is in the kernel's memcpy, which is another function here",
+        ),
+    ),
+    (
+        "stack",
+        Dies,
+        Words(
+            &["BUG: TASK stack guard page was hit at", "stack guard page: 0000 [#1]", "RIP: 0010:fault_stack+"],
+            STOPPED,
+        ),
+    ),
     ("rodata", Dies, Linux),
     ("text", Dies, Linux),
     ("wild", Dies, Linux),
     ("null_call", Dies, Linux),
-    ("data_call", Dies, Words(&["kernel tried to execute NX-protected page", "#PF: error_code(0x0011)", "commit.cold"], "data has no names in our traces")),
+    (
+        "data_call",
+        Dies,
+        Words(
+            &["kernel tried to execute NX-protected page", "#PF: error_code(0x0011)", "commit.cold"],
+            "data has no names in our traces",
+        ),
+    ),
     ("bug", Dies, Linux),
     ("warn", Returns, Linux),
     ("warn_once", Returns, Linux),
@@ -63,7 +95,11 @@ const FAULTS: &[(&str, End, Measure)] = &[
     ("int3", Dies, Linux),
     ("port", Returns, Linux),
     ("syscall", Dies, Words(&["BUG: system call instruction in kernel code", "RIP: 0010:fault_syscall+"], STOPPED)),
-    ("syscall_exit", Dies, Words(&["BUG: system call instruction in kernel code", "RIP: 0010:fault_syscall_exit+"], STOPPED)),
+    (
+        "syscall_exit",
+        Dies,
+        Words(&["BUG: system call instruction in kernel code", "RIP: 0010:fault_syscall_exit+"], STOPPED),
+    ),
     ("divide", Dies, Linux),
     ("divide_overflow", Dies, Linux),
     ("loop", Dies, Words(&["watchdog: BUG: soft lockup - CPU#0 stuck for", "RIP: 0010:fault_loop+"], STOPPED)),
@@ -75,12 +111,47 @@ const FAULTS: &[(&str, End, Measure)] = &[
     ("free_wild", Dies, Words(&["BUG: invalid free", "commit.cold"], OWN_CHECK)),
     ("use_after_free", Returns, Linux),
     ("overrun", Returns, Linux),
-    ("list", Dies, Words(&["list_del corruption, ", "->next is LIST_POISON1 (dead000000000100)", "kernel BUG", " fault_list+"], OWN_CHECK)),
-    ("list_add", Dies, Words(&["list_add corruption. prev->next should be next (", "kernel BUG", " fault_list_add+"], OWN_CHECK)),
-    ("freed_list", Dies, Words(&["list_del corruption. next->prev should be", "6b6b6b6b6b6b6b6b", " fault_freed_list+"], OWN_CHECK)),
-    ("refcount", Returns, Words(&["refcount_t: addition on 0; use-after-free.", "refcount_t: decrement hit 0; leaking memory.", "faults: refcount returned"], OWN_CHECK)),
+    (
+        "list",
+        Dies,
+        Words(
+            &["list_del corruption, ", "->next is LIST_POISON1 (dead000000000100)", "kernel BUG", " fault_list+"],
+            OWN_CHECK,
+        ),
+    ),
+    (
+        "list_add",
+        Dies,
+        Words(&["list_add corruption. prev->next should be next (", "kernel BUG", " fault_list_add+"], OWN_CHECK),
+    ),
+    (
+        "freed_list",
+        Dies,
+        Words(&["list_del corruption. next->prev should be", "6b6b6b6b6b6b6b6b", " fault_freed_list+"], OWN_CHECK),
+    ),
+    (
+        "refcount",
+        Returns,
+        Words(
+            &[
+                "refcount_t: addition on 0; use-after-free.",
+                "refcount_t: decrement hit 0; leaking memory.",
+                "faults: refcount returned",
+            ],
+            OWN_CHECK,
+        ),
+    ),
     ("fortify", Dies, Words(&["detected buffer overflow in memcpy", "fault_fortify"], OWN_CHECK)),
-    ("canary", Dies, Words(&["Kernel panic - not syncing: stack-protector: Kernel stack is corrupted in: fault_canary.cold+0x29/0x29 [faults]"], STOPPED)),
+    (
+        "canary",
+        Dies,
+        Words(
+            &[
+                "Kernel panic - not syncing: stack-protector: Kernel stack is corrupted in: fault_canary.cold+0x29/0x29 [faults]",
+            ],
+            STOPPED,
+        ),
+    ),
     ("irqs_off", Returns, Linux),
     ("atomic_sleep", Returns, Linux),
 ];
@@ -90,7 +161,9 @@ fn recorded<'a>(cases: &'a [Case<'a>], what: &str) -> Option<&'a Case<'a>> {
     cases.iter().find(|case| {
         let survived = case.call.is_some_and(|call| call.arguments == format!("what={what}"));
         // A call that killed its caller has no line: its log stands under the heading.
-        survived && !case.log.is_empty() || case.title == format!("fault {what}") || case.title.starts_with(&format!("fault {what} ("))
+        survived && !case.log.is_empty()
+            || case.title == format!("fault {what}")
+            || case.title.starts_with(&format!("fault {what} ("))
     })
 }
 
@@ -117,8 +190,21 @@ fn essence(said: &[Said]) -> Vec<String> {
     for Said { level, text } in said {
         let text = text.as_str();
         let kept = [
-            "faults: ", "------------[ cut here", "kernel BUG", "kernel tried", "BUG: ", "#PF: ", "Oops: ", "invalid opcode",
-            "divide error", "int3", "general protection", "WARNING: ", "RIP: 0010:", "initcall ", "Modules linked in:",
+            "faults: ",
+            "------------[ cut here",
+            "kernel BUG",
+            "kernel tried",
+            "BUG: ",
+            "#PF: ",
+            "Oops: ",
+            "invalid opcode",
+            "divide error",
+            "int3",
+            "general protection",
+            "WARNING: ",
+            "RIP: 0010:",
+            "initcall ",
+            "Modules linked in:",
         ];
         if text.contains("taints kernel") || text.contains("tainting kernel") {
             continue;
@@ -143,7 +229,10 @@ fn without_machine(text: &str) -> String {
     if let Some(rest) = text.strip_prefix("WARNING: CPU: ") {
         // The kernel's own source line says nothing about the module.
         let place = rest.split_once(" at ").map_or("", |(_, place)| place);
-        return format!("WARNING: {}", if place.contains("[faults]") && place.contains(".c:") { place } else { "in the kernel" });
+        return format!(
+            "WARNING: {}",
+            if place.contains("[faults]") && place.contains(".c:") { place } else { "in the kernel" }
+        );
     }
     if text.starts_with("RIP: 0010:do_one_initcall") || text.starts_with("RIP: 0010:kernel") {
         return "RIP: in the kernel".into();
@@ -233,7 +322,12 @@ fn a_fault_in_exit_leaves_a_module_that_goes_for_ever() {
     assert_eq!(stage.load("faults", "what=null when=exit"), LoadOutcome::Loaded);
     assert_eq!(stage.machine.unload(b"faults", false).unwrap(), Outcome::Oopsed);
     let text = stage.text();
-    for part in ["RIP: 0010:fault_null+0xc/0x20 [faults]", " commit.cold+", " faults_exit+0x1c/", "Modules linked in: faults(OE-)"] {
+    for part in [
+        "RIP: 0010:fault_null+0xc/0x20 [faults]",
+        " commit.cold+",
+        " faults_exit+0x1c/",
+        "Modules linked in: faults(OE-)",
+    ] {
         assert!(text.contains(part), "no {part} in\n{text}");
     }
     let line = stage.read("/proc/modules").unwrap();

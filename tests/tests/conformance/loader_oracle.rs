@@ -18,7 +18,10 @@ const NOT_HERE: [(&str, &str); 6] = [
     ("nonroot", "privilege belongs to the system call, which is not here"),
     ("invalid flags 8", "flags are checked by the system call, which is not here"),
     ("compressed flag 4", "flags are checked by the system call, which is not here"),
-    ("10 byte init_module", "init_module(2) looks at the length by itself; here is one way in, which is finit_module's"),
+    (
+        "10 byte init_module",
+        "init_module(2) looks at the length by itself; here is one way in, which is finit_module's",
+    ),
     ("signed module, one text byte flipped", "the cryptography of signatures is not checked yet"),
     ("R_X86_64_32 (overflow)", "modules lie in the low 2 GiB here, so that this relocation fits"),
 ];
@@ -46,7 +49,11 @@ fn masked(text: &str) -> String {
             run.push(character);
             continue;
         }
-        if run.len() == 16 || out.ends_with(", val ") { out.push('#') } else { out.push_str(&run) }
+        if run.len() == 16 || out.ends_with(", val ") {
+            out.push('#')
+        } else {
+            out.push_str(&run)
+        }
         run.clear();
         if character != '\0' {
             out.push(character);
@@ -94,13 +101,10 @@ fn compare(stage: &mut Stage, case: &Case<'_>, wrong: &mut Vec<String>) {
         differs(format!("ours {answer}"));
     }
     let line = |level: u8, text: &str| Said { level, text: masked(text) };
-    let ours: Vec<Said> = stage.said().iter().filter(|said| !is_dump(&said.text)).map(|said| line(said.level, &said.text)).collect();
-    let theirs: Vec<Said> = case
-        .log
-        .iter()
-        .filter(|said| !is_dump(said.text))
-        .map(|said| line(said.level, said.text))
-        .collect();
+    let ours: Vec<Said> =
+        stage.said().iter().filter(|said| !is_dump(&said.text)).map(|said| line(said.level, &said.text)).collect();
+    let theirs: Vec<Said> =
+        case.log.iter().filter(|said| !is_dump(said.text)).map(|said| line(said.level, said.text)).collect();
     if ours != theirs {
         differs(format!("\n  Linux {theirs:#?}\n  ours  {ours:#?}"));
     }

@@ -55,7 +55,8 @@ impl Stage {
 
     /// The bytes of one of our own modules, else of a module of the tree.
     pub(crate) fn file(&self, name: &str) -> Vec<u8> {
-        let path = corpus::own_module(name).or_else(|| self.tree.file(name)).unwrap_or_else(|| panic!("no module {name}"));
+        let path =
+            corpus::own_module(name).or_else(|| self.tree.file(name)).unwrap_or_else(|| panic!("no module {name}"));
         let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         decompress(&bytes, LARGEST).unwrap_or_else(|error| panic!("{}: {error}", path.display())).into_owned()
     }

@@ -100,11 +100,16 @@ fn our_modules_do_their_work_as_on_linux() {
 fn a_character_device_is_read_and_written() {
     let Some(mut stage) = Stage::open() else { return };
     assert_eq!(number(stage.load("chardev", "")), 0, "{}", stage.text());
-    for (path, first, text, after) in
-        [("/dev/ferrmod0", "ferrmod\n", "hello\n", "hello\nd\n"), ("/dev/ferrmod_misc", "hello\nd\n", "HELLO", "HELLO\nd\n")]
-    {
+    for (path, first, text, after) in [
+        ("/dev/ferrmod0", "ferrmod\n", "hello\n", "hello\nd\n"),
+        ("/dev/ferrmod_misc", "hello\nd\n", "HELLO", "HELLO\nd\n"),
+    ] {
         assert_eq!(stage.read(path).as_deref(), Ok(first), "{path}");
-        assert_eq!(stage.machine.write_file(path, text.as_bytes()).unwrap(), Outcome::Done(text.len() as u64), "{path}");
+        assert_eq!(
+            stage.machine.write_file(path, text.as_bytes()).unwrap(),
+            Outcome::Done(text.len() as u64),
+            "{path}"
+        );
         assert_eq!(stage.read(path).as_deref(), Ok(after), "{path}");
     }
     assert_eq!(stage.unload("chardev"), 0);

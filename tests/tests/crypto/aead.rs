@@ -11,7 +11,14 @@ struct Message<'a> {
 }
 
 /// Encrypts (the output ends with the tag) or decrypts (the input does).
-fn crypt(bench: &mut Bench, aead: u64, encrypt: bool, tag: usize, message: &Message<'_>, places: &[usize]) -> (i32, Vec<u8>) {
+fn crypt(
+    bench: &mut Bench,
+    aead: u64,
+    encrypt: bool,
+    tag: usize,
+    message: &Message<'_>,
+    places: &[usize],
+) -> (i32, Vec<u8>) {
     let tfm = aead + bench.offset("crypto_aead", "base");
     let context = bench.small(aead + bench.offset("crypto_aead", "reqsize"));
     let size = bench.size("aead_request") + u64::from(context);
@@ -42,7 +49,11 @@ fn crypt(bench: &mut Bench, aead: u64, encrypt: bool, tag: usize, message: &Mess
 
 fn open(bench: &mut Bench, name: &str, key: &[u8], tag: usize) -> u64 {
     let aead = bench.open("aead", name).unwrap_or_else(|error| panic!("{name}: error {error}"));
-    assert_eq!(bench.call("crypto_aead_setkey", &[Value(aead), In(key.to_vec()), Value(key.len() as u64)]), 0, "{name}");
+    assert_eq!(
+        bench.call("crypto_aead_setkey", &[Value(aead), In(key.to_vec()), Value(key.len() as u64)]),
+        0,
+        "{name}"
+    );
     assert_eq!(bench.call("crypto_aead_setauthsize", &[Value(aead), Value(tag as u64)]), 0, "{name}");
     aead
 }
@@ -116,7 +127,10 @@ fn chacha20poly1305() {
          1ae10b594f09e26a7e902ecbd0600691",
     );
     let message = Message { iv: &iv, associated: &associated, text };
-    for modules in [&["chacha20poly1305", "chacha_generic", "poly1305_generic"], &["chacha20poly1305", "chacha_x86_64", "poly1305_x86_64"]] {
+    for modules in [
+        &["chacha20poly1305", "chacha_generic", "poly1305_generic"],
+        &["chacha20poly1305", "chacha_x86_64", "poly1305_x86_64"],
+    ] {
         each(modules, |bench| check(bench, "rfc7539(chacha20,poly1305)", &key, 16, &message, Some(&sealed)));
     }
 }

@@ -37,7 +37,8 @@ impl Shelf {
             let name = module_name(&path).unwrap();
             let image = Image::read(&bytes).unwrap();
             let depends = image.modinfo().get("depends").map(ToString::to_string).unwrap_or_default();
-            let depends = depends.split(',').filter(|name| !name.is_empty()).map(|name| name.replace('-', "_")).collect();
+            let depends =
+                depends.split(',').filter(|name| !name.is_empty()).map(|name| name.replace('-', "_")).collect();
             for (_, alias) in image.modinfo().iter().filter(|(key, _)| *key == "alias") {
                 shelf.aliases.entry(alias.to_string()).or_default().push(name.clone());
             }

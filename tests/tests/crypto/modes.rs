@@ -168,7 +168,9 @@ fn templates_over_aes_generic() {
 #[test]
 fn feedback_modes() {
     if let Some(mut bench) = Bench::new("6.1", &["cfb", "ofb"]) {
-        for (name, expected) in [("cfb(aes)", cfb::<aes::Aes256> as fn(&[u8], &[u8], &[u8]) -> Vec<u8>), ("ofb(aes)", ofb::<aes::Aes256>)] {
+        for (name, expected) in
+            [("cfb(aes)", cfb::<aes::Aes256> as fn(&[u8], &[u8], &[u8]) -> Vec<u8>), ("ofb(aes)", ofb::<aes::Aes256>)]
+        {
             let (key, iv, data) = (noise(32, 4), noise(16, 5), noise(1003, 6));
             let cipher = open(&mut bench, name, &key);
             let (answer, output, _) = crypt(&mut bench, cipher, true, &iv, &data, &[5, 600]);
@@ -192,7 +194,15 @@ fn aesni() {
 
 #[test]
 fn serpent() {
-    check(&["serpent_generic", "ecb"], "ecb(serpent)", "ecb(serpent-generic)", 32, 0, &BLOCKS, &ecb::<serpent::Serpent>);
+    check(
+        &["serpent_generic", "ecb"],
+        "ecb(serpent)",
+        "ecb(serpent-generic)",
+        32,
+        0,
+        &BLOCKS,
+        &ecb::<serpent::Serpent>,
+    );
     check(&["serpent_sse2_x86_64"], "cbc(serpent)", "cbc-serpent-sse2", 32, 16, &BLOCKS, &cbc::<serpent::Serpent>);
     if std::is_x86_feature_detected!("avx") {
         check(&["serpent_avx_x86_64"], "ecb(serpent)", "ecb-serpent-avx", 32, 0, &BLOCKS, &ecb::<serpent::Serpent>);
@@ -204,7 +214,15 @@ fn serpent() {
 
 #[test]
 fn twofish() {
-    check(&["twofish_generic", "ctr"], "ctr(twofish)", "ctr(twofish-generic)", 32, 16, &BYTES, &ctr::<twofish::Twofish>);
+    check(
+        &["twofish_generic", "ctr"],
+        "ctr(twofish)",
+        "ctr(twofish-generic)",
+        32,
+        16,
+        &BYTES,
+        &ctr::<twofish::Twofish>,
+    );
     check(&["twofish_x86_64_3way"], "cbc(twofish)", "cbc-twofish-3way", 32, 16, &BLOCKS, &cbc::<twofish::Twofish>);
     if std::is_x86_feature_detected!("avx") {
         check(&["twofish_avx_x86_64"], "cbc(twofish)", "cbc-twofish-avx", 32, 16, &BLOCKS, &cbc::<twofish::Twofish>);
@@ -213,7 +231,15 @@ fn twofish() {
 
 #[test]
 fn camellia() {
-    check(&["camellia_generic"], "cbc(camellia)", "cbc(camellia-generic)", 32, 16, &BLOCKS, &cbc::<camellia::Camellia256>);
+    check(
+        &["camellia_generic"],
+        "cbc(camellia)",
+        "cbc(camellia-generic)",
+        32,
+        16,
+        &BLOCKS,
+        &cbc::<camellia::Camellia256>,
+    );
     check(&["camellia_x86_64"], "cbc(camellia)", "cbc-camellia-asm", 32, 16, &BLOCKS, &cbc::<camellia::Camellia256>);
     if std::is_x86_feature_detected!("avx") && std::is_x86_feature_detected!("aes") {
         let driver = "cbc-camellia-aesni";
@@ -227,7 +253,15 @@ fn camellia() {
 
 #[test]
 fn small_blocks() {
-    check(&["blowfish_generic"], "cbc(blowfish)", "cbc(blowfish-generic)", 16, 8, &[8, 64, 4096], &cbc::<blowfish::Blowfish>);
+    check(
+        &["blowfish_generic"],
+        "cbc(blowfish)",
+        "cbc(blowfish-generic)",
+        16,
+        8,
+        &[8, 64, 4096],
+        &cbc::<blowfish::Blowfish>,
+    );
     check(&["blowfish_x86_64"], "cbc(blowfish)", "cbc-blowfish-asm", 16, 8, &[8, 64, 4096], &cbc::<blowfish::Blowfish>);
     check(&["cast5_generic"], "cbc(cast5)", "cbc(cast5-generic)", 16, 8, &[8, 64, 4096], &cbc::<cast5::Cast5>);
     if std::is_x86_feature_detected!("avx") {

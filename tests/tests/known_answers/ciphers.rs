@@ -27,10 +27,8 @@ fn check<C: KeyInit + BlockEncrypt>(module: &str, name: &str, key_length: usize)
         let mut wanted = GenericArray::clone_from_slice(&block);
         ours.encrypt_block(&mut wanted);
         assert_eq!(called.buffers[0].to_vec(), wanted.to_vec(), "{name}");
-        let back = lab.call(
-            "crypto_cipher_decrypt_one",
-            &[Value(transform), Out(size as u64), In(called.buffers[0].to_vec())],
-        );
+        let back = lab
+            .call("crypto_cipher_decrypt_one", &[Value(transform), Out(size as u64), In(called.buffers[0].to_vec())]);
         assert_eq!(back.buffers[0].to_vec(), block, "{name} back");
     }
     lab.call("crypto_destroy_tfm", &[Value(transform), Value(transform)]);

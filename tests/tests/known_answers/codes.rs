@@ -12,9 +12,8 @@ fn raid6_recovers_two_disks() {
     let Some(mut lab) = Laboratory::with(&["raid6_pq"]) else { return };
     let disks = 6;
     let data: Vec<Vec<u8>> = (0..4).map(|disk| sample(PAGE + disk)[disk..].to_vec()).collect();
-    let pages: Vec<u64> = (0..disks)
-        .map(|disk| lab.place(data.get(disk).unwrap_or(&vec![0; PAGE]), PAGE as u64))
-        .collect();
+    let pages: Vec<u64> =
+        (0..disks).map(|disk| lab.place(data.get(disk).unwrap_or(&vec![0; PAGE]), PAGE as u64)).collect();
     let pointers = pages.iter().flat_map(|page| page.to_le_bytes()).collect::<Vec<u8>>();
     let pointers = lab.place(&pointers, 8);
     // `struct raid6_calls` begins with gen_syndrome(disks, bytes, pointers).

@@ -10,8 +10,8 @@ fn linux(lab: &mut Laboratory, name: &str, data: &[u8], length: u64) -> Vec<u8> 
     text.push(0);
     let transform = lab.call("crypto_alloc_shash", &[In(text), Value(0), Value(0)]).value;
     assert!((transform as i64) > 0, "{name}: error {}", transform as i64);
-    let called =
-        lab.call("crypto_shash_tfm_digest", &[Value(transform), In(data.to_vec()), Value(data.len() as u64), Out(length)]);
+    let called = lab
+        .call("crypto_shash_tfm_digest", &[Value(transform), In(data.to_vec()), Value(data.len() as u64), Out(length)]);
     assert_eq!(called.value as i32, 0, "{name}");
     // The transform begins with its `crypto_tfm`, which is what is destroyed.
     let base = transform + shash_base();

@@ -26,7 +26,8 @@ impl Laboratory {
             let mut chain = Vec::new();
             // The crypto core asks for `crypto-NAME`; a file of that name or of `NAME-generic` is what an alias would find.
             let name = name.strip_prefix("crypto-").unwrap_or(name);
-            add_chain(&files, name, &mut chain).or_else(|| add_chain(&files, &format!("{name}_generic"), &mut chain))?;
+            add_chain(&files, name, &mut chain)
+                .or_else(|| add_chain(&files, &format!("{name}_generic"), &mut chain))?;
             Some(chain.into_iter().map(|(_, bytes)| (bytes, Vec::new())).collect())
         });
         let machine = Machine::boot(options, Box::new(|line| eprintln!("{}", line.text)), fetch).unwrap();

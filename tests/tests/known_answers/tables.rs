@@ -36,7 +36,11 @@ fn check(module: &str, charset: &str, pairs: &[(&[u8], char)]) {
         input.resize(bytes.len().max(2), b'x');
         let called = lab.call_at(table.char2uni, &[In(input), Value(bytes.len() as u64), Out(2)]);
         assert_eq!(called.value as i32, bytes.len() as i32, "{charset} {bytes:x?}");
-        assert_eq!(u16::from_le_bytes([called.buffers[0][0], called.buffers[0][1]]), character as u16, "{charset} {bytes:x?}");
+        assert_eq!(
+            u16::from_le_bytes([called.buffers[0][0], called.buffers[0][1]]),
+            character as u16,
+            "{charset} {bytes:x?}"
+        );
         let called = lab.call_at(table.uni2char, &[Value(character as u64), Out(6), Value(6)]);
         assert_eq!(called.value as i32, bytes.len() as i32, "{charset} {character}");
         assert_eq!(&called.buffers[0][..bytes.len()], bytes, "{charset} {character}");

@@ -96,7 +96,13 @@ fn aliases_of(files: &HashMap<String, PathBuf>) -> Aliases {
 }
 
 /// The chain of a module, itself last.
-fn chain(files: &HashMap<String, PathBuf>, aliases: &Aliases, name: &str, soft: bool, chain: &mut Vec<(String, Vec<u8>)>) {
+fn chain(
+    files: &HashMap<String, PathBuf>,
+    aliases: &Aliases,
+    name: &str,
+    soft: bool,
+    chain: &mut Vec<(String, Vec<u8>)>,
+) {
     let name = files.get_key_value(name).map_or_else(|| aliases.get(name).cloned(), |(name, _)| Some(name.clone()));
     let Some((name, path)) = name.and_then(|name| files.get(&name).map(|path| (name.clone(), path))) else { return };
     if chain.iter().any(|(other, _)| *other == name) {
@@ -143,7 +149,8 @@ impl Survey {
         } else {
             Box::new(|_| None)
         };
-        let options = Options { facts: Some(self.facts.clone()), timeout: Duration::from_secs(20), ..Options::default() };
+        let options =
+            Options { facts: Some(self.facts.clone()), timeout: Duration::from_secs(20), ..Options::default() };
         let sink = Box::new(move |line: &ferrmod_machine::LogLine| lines.lock().unwrap().push(line.text.to_string()));
         let mut machine = Machine::boot(options, sink, fetch).unwrap_or_else(|error| panic!("{error}"));
         let mut faults = Vec::new();
@@ -154,7 +161,10 @@ impl Survey {
             let log = log.lock().unwrap();
             let said = log.iter().rev().take(40).rev();
             // The first line of an oops, and what led to it.
-            faults.extend(said.filter(|line| line.starts_with("BUG") || line.contains("RIP:") || line.contains("unimplemented")).map(|line| format!("| {line}")));
+            faults.extend(
+                said.filter(|line| line.starts_with("BUG") || line.contains("RIP:") || line.contains("unimplemented"))
+                    .map(|line| format!("| {line}")),
+            );
             if std::env::var_os("FERRMOD_LOG").is_some() {
                 faults.extend(log.iter().map(|line| format!("# {line}")));
             }
@@ -211,7 +221,11 @@ fn left(report: &Report, faults: &mut Vec<String>) {
     }
     for memory in &report.memory {
         let first = memory.allocations.first().map(|first| first.caller.clone()).unwrap_or_default();
-        faults.push(format!("left {} bytes in {} allocations, e.g. from {first}", memory.bytes, memory.allocations.len()));
+        faults.push(format!(
+            "left {} bytes in {} allocations, e.g. from {first}",
+            memory.bytes,
+            memory.allocations.len()
+        ));
     }
     faults.extend(report.tasks.iter().filter(|task| !task.service).map(|task| format!("left task: {}", task.name)));
     if report.timers != 0 {

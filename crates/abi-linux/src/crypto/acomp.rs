@@ -8,8 +8,8 @@ use super::kinds::Kind;
 use super::scatterlist::{extent, page_of, scatterlist, set, sg_init_table};
 use super::scatterwalk::scatterwalk_map_and_copy;
 use super::{
-    TYPE_ACOMPRESS, TYPE_MASK, TYPE_SCOMPRESS, ask, code, context, crypto_alg, crypto_async_request, crypto_tfm, function,
-    result, transforms,
+    TYPE_ACOMPRESS, TYPE_MASK, TYPE_SCOMPRESS, ask, code, context, crypto_alg, crypto_async_request, crypto_tfm,
+    function, result, transforms,
 };
 use crate::export::{Export, exports};
 use crate::field::layout;

@@ -4,8 +4,8 @@ use ferrmod_kernel::Errno;
 
 use super::kinds::Kind;
 use super::{
-    MOST, NEED_KEY, TYPE_AEAD, TYPE_MASK, algorithms, ask, change_flags, code, crypto_alg, crypto_async_request, crypto_tfm,
-    function, instances, needs_key, result, set_key,
+    MOST, NEED_KEY, TYPE_AEAD, TYPE_MASK, algorithms, ask, change_flags, code, crypto_alg, crypto_async_request,
+    crypto_tfm, function, instances, needs_key, result, set_key,
 };
 use crate::export::{Export, exports};
 use crate::field::layout;
@@ -68,7 +68,10 @@ extern "C" fn crypto_aead_exit_tfm(tfm: u64) {
 unsafe fn prepare(alg: u64) -> Result<(), Errno> {
     // SAFETY: the caller has a `struct aead_alg` to register.
     unsafe {
-        if [&aead_alg::maxauthsize, &aead_alg::ivsize, &aead_alg::chunksize].iter().any(|field| field.get::<u32>(alg) > MOST) {
+        if [&aead_alg::maxauthsize, &aead_alg::ivsize, &aead_alg::chunksize]
+            .iter()
+            .any(|field| field.get::<u32>(alg) > MOST)
+        {
             return Err(Errno::EINVAL);
         }
         let base = aead_alg::base.at(alg);

@@ -23,8 +23,10 @@ pub(crate) static EXPORTS: &[Export] = exports![
 
 static SBOX: Datum = Datum::new("crypto_aes_sbox", 256, Begin::With(|at| put(at, &TABLES.sbox)));
 static INVERSE: Datum = Datum::new("crypto_aes_inv_sbox", 256, Begin::With(|at| put(at, &TABLES.inverse)));
-static FORWARD: Datum = Datum::new("crypto_ft_tab", 4096, Begin::With(|at| put(at, &rounds(&TABLES.sbox, [2, 1, 1, 3]))));
-static BACKWARD: Datum = Datum::new("crypto_it_tab", 4096, Begin::With(|at| put(at, &rounds(&TABLES.inverse, [14, 9, 13, 11]))));
+static FORWARD: Datum =
+    Datum::new("crypto_ft_tab", 4096, Begin::With(|at| put(at, &rounds(&TABLES.sbox, [2, 1, 1, 3]))));
+static BACKWARD: Datum =
+    Datum::new("crypto_it_tab", 4096, Begin::With(|at| put(at, &rounds(&TABLES.inverse, [14, 9, 13, 11]))));
 
 /// The variables of this file.
 pub(crate) static VARIABLES: &[&Datum] = &[&SBOX, &INVERSE, &FORWARD, &BACKWARD];
@@ -244,15 +246,19 @@ pub(crate) fn begin() {
     let ctxsize = crypto_aes_ctx::SIZE.get() as u32;
     // SAFETY: a new object of our own.
     unsafe {
-        Named { name: "aes", driver: "aes-generic", priority: 100, blocksize: 16, ctxsize, flags: TYPE_CIPHER }.write(alg);
+        Named { name: "aes", driver: "aes-generic", priority: 100, blocksize: 16, ctxsize, flags: TYPE_CIPHER }
+            .write(alg);
         crypto_alg::cra_alignmask.set(alg, 3u32);
         crypto_alg::cia_min_keysize.set(alg, 16u32);
         crypto_alg::cia_max_keysize.set(alg, 32u32);
-        operations(alg, &[
-            (&crypto_alg::cia_setkey, "crypto_aes_set_key"),
-            (&crypto_alg::cia_encrypt, "crypto_aes_encrypt"),
-            (&crypto_alg::cia_decrypt, "crypto_aes_decrypt"),
-        ]);
+        operations(
+            alg,
+            &[
+                (&crypto_alg::cia_setkey, "crypto_aes_set_key"),
+                (&crypto_alg::cia_encrypt, "crypto_aes_encrypt"),
+                (&crypto_alg::cia_decrypt, "crypto_aes_decrypt"),
+            ],
+        );
         let _ = algorithms::register(alg);
     }
 }

@@ -11,8 +11,8 @@ use super::kinds::Kind;
 use super::scatterlist::{extent, page_address, sg_next};
 use super::shash::{self, crypto_shash, shash_alg, shash_desc};
 use super::{
-    NEED_KEY, OPTIONAL_KEY, TYPE_AHASH, TYPE_MASK, ask, change_flags, code, context, crypto_alg, crypto_async_request, crypto_tfm,
-    function, instances, needs_key, result, set_key, transforms,
+    NEED_KEY, OPTIONAL_KEY, TYPE_AHASH, TYPE_MASK, ask, change_flags, code, context, crypto_alg, crypto_async_request,
+    crypto_tfm, function, instances, needs_key, result, set_key, transforms,
 };
 use crate::export::{Export, exports};
 use crate::field::{Field, layout};
@@ -400,7 +400,11 @@ extern "C" fn shash_ahash_finup(request: u64, desc: u64) -> i32 {
             return shash::crypto_shash_final(desc, out);
         }
         pieces(request, |data, length, last| {
-            if last { shash::crypto_shash_finup(desc, data, length, out) } else { shash::crypto_shash_update(desc, data, length) }
+            if last {
+                shash::crypto_shash_finup(desc, data, length, out)
+            } else {
+                shash::crypto_shash_update(desc, data, length)
+            }
         })
     }
 }

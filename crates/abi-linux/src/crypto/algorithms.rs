@@ -8,8 +8,8 @@ use ferrmod_kernel::{Errno, kernel};
 use super::instances::{remove_final, remove_spawns};
 use super::kinds::Kind;
 use super::{
-    DEAD, DYING, INTERNAL, LARVAL, MAX_NAME, NOLOAD, NEED_FALLBACK, TESTED, TYPE_CIPHER, TYPE_MASK, ask, code, crypto_alg,
-    pointer, templates,
+    DEAD, DYING, INTERNAL, LARVAL, MAX_NAME, NEED_FALLBACK, NOLOAD, TESTED, TYPE_CIPHER, TYPE_MASK, ask, code,
+    crypto_alg, pointer, templates,
 };
 use crate::data::{Begin, Datum};
 use crate::export::{Export, exports};
@@ -223,7 +223,13 @@ pub(crate) fn look_up(wanted: &[u8], kind: u32, mask: u32) -> Result<u64, Errno>
     let (kind, mask) = (kind & !(NOLOAD | LARVAL | DEAD), mask & !(NOLOAD | LARVAL | DEAD));
     let (kind, mask) = (kind & !super::FIPS_INTERNAL, mask & !super::FIPS_INTERNAL);
     // What is not tested is not to be found, unless it is asked for; everything registered counts as tested.
-    let find = || if (kind | mask) & TESTED == 0 { search(wanted, kind | TESTED, mask | TESTED) } else { search(wanted, kind, mask) };
+    let find = || {
+        if (kind | mask) & TESTED == 0 {
+            search(wanted, kind | TESTED, mask | TESTED)
+        } else {
+            search(wanted, kind, mask)
+        }
+    };
     if let Some(alg) = find() {
         return Ok(alg);
     }

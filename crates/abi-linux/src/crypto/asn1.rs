@@ -83,7 +83,8 @@ extern "C" fn asn1_ber_decoder(decoder: u64, context: u64, data: u64, length: u6
         let actions: u64 = asn1_decoder::actions.get(decoder);
         let act = |index: u8, header: usize, tag: u8, start: usize, length: usize| {
             let action: u64 = ram::get(actions + 8 * u64::from(index));
-            let answer = super::ask(action, [context, header as u64, u64::from(tag), data + start as u64, length as u64]);
+            let answer =
+                super::ask(action, [context, header as u64, u64::from(tag), data + start as u64, length as u64]);
             Errno::from_return(i64::from(answer)).map_or(Ok(()), Err)
         };
         code(run(program, ram::bytes(data, length), act))

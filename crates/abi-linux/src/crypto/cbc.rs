@@ -11,8 +11,7 @@ use crate::ram;
 use ferrmod_kernel::Errno;
 
 /// The functions of this file.
-pub(crate) static EXPORTS: &[Export] =
-    exports![c crypto_cbc_create, c crypto_cbc_encrypt, c crypto_cbc_decrypt];
+pub(crate) static EXPORTS: &[Export] = exports![c crypto_cbc_create, c crypto_cbc_encrypt, c crypto_cbc_decrypt];
 
 /// The longest block of any cipher (`MAX_CIPHER_BLOCKSIZE`).
 const MAX_BLOCK: usize = 16;
@@ -26,7 +25,13 @@ pub(crate) fn begin() {
 ///
 /// # Safety
 /// What `create` of a template was given.
-pub(crate) unsafe fn create(template: u64, attributes: u64, encrypt: &str, decrypt: &str, fill: impl FnOnce(u64) -> i32) -> i32 {
+pub(crate) unsafe fn create(
+    template: u64,
+    attributes: u64,
+    encrypt: &str,
+    decrypt: &str,
+    fill: impl FnOnce(u64) -> i32,
+) -> i32 {
     let inst = skcipher_alloc_instance_simple(template, attributes);
     if let Some(errno) = Errno::from_pointer(inst) {
         return errno.to_return();

@@ -185,7 +185,8 @@ unsafe fn has_feature(feature: u16) -> bool {
         return false;
     }
     // SAFETY: a bit of our own variable.
-    let word: u32 = unsafe { ram::get(cpuinfo_x86::x86_capability.at(BOOT_CPU.address()) + u64::from(feature) / 32 * 4) };
+    let word: u32 =
+        unsafe { ram::get(cpuinfo_x86::x86_capability.at(BOOT_CPU.address()) + u64::from(feature) / 32 * 4) };
     word >> (feature % 32) & 1 == 1
 }
 

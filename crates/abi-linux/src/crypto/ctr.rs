@@ -3,9 +3,9 @@
 use super::builtin::{has, template};
 use super::bytes::increment;
 use super::cbc::{Block, Cipher, blocks, create};
+use super::crypto_alg;
 use super::skcipher::skcipher_alg;
 use super::walk::{self, skcipher_walk_done, skcipher_walk_virt};
-use super::crypto_alg;
 use crate::export::{Export, exports};
 use crate::ram;
 use ferrmod_kernel::Errno;

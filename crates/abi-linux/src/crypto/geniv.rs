@@ -2,11 +2,13 @@
 
 use ferrmod_kernel::Errno;
 
-use super::aead::{aead_alg, aead_instance, aead_request, alg_of, crypto_aead, crypto_aead_setauthsize, crypto_aead_setkey};
+use super::aead::{
+    aead_alg, aead_instance, aead_request, alg_of, crypto_aead, crypto_aead_setauthsize, crypto_aead_setkey,
+};
 use super::kinds::Kind;
 use super::{
-    TYPE_AEAD, algorithms, code, context, crypto_alg, crypto_instance, crypto_spawn, crypto_template, crypto_tfm, function,
-    instances, null, pointer, rng, templates, transforms,
+    TYPE_AEAD, algorithms, code, context, crypto_alg, crypto_instance, crypto_spawn, crypto_template, crypto_tfm,
+    function, instances, null, pointer, rng, templates, transforms,
 };
 use crate::export::{Export, exports};
 use crate::field::layout;
@@ -108,8 +110,8 @@ unsafe fn init(aead: u64, caller: u64) -> Result<(), Errno> {
         let sknull = null::hold_default()?;
         aead_geniv_ctx::sknull.set(ctx, sknull);
         let inst: u64 = crypto_tfm::alg.get(crypto_aead::base.at(aead));
-        let child = transforms::spawn(crypto_instance::ctx.at(inst), caller)
-            .inspect_err(|_| null::release_default(caller))?;
+        let child =
+            transforms::spawn(crypto_instance::ctx.at(inst), caller).inspect_err(|_| null::release_default(caller))?;
         aead_geniv_ctx::child.set(ctx, child);
         let size = crypto_aead::reqsize.get::<u32>(child) + aead_request::SIZE.get() as u32;
         crypto_aead::reqsize.set(aead, size);

@@ -11,8 +11,8 @@ use super::shash::{
     crypto_shash_import, crypto_shash_update, shash_alg, shash_desc, shash_instance, shash_register_instance,
 };
 use super::{
-    OPTIONAL_KEY, TYPE_SHASH, algorithms, builtin, code, context, crypto_alg, crypto_instance, crypto_spawn, crypto_template,
-    crypto_tfm, instances, result, templates, transforms,
+    OPTIONAL_KEY, TYPE_SHASH, algorithms, builtin, code, context, crypto_alg, crypto_instance, crypto_spawn,
+    crypto_template, crypto_tfm, instances, result, templates, transforms,
 };
 use crate::export::{Export, exports};
 use crate::{ram, slab};
@@ -50,8 +50,8 @@ unsafe fn create(template: u64, attributes: u64, caller: u64) -> Result<(), Errn
         if inst == 0 {
             return Err(Errno::ENOMEM);
         }
-        let answer = fill(template, attributes, inst, mask)
-            .and_then(|()| result(shash_register_instance(template, inst)));
+        let answer =
+            fill(template, attributes, inst, mask).and_then(|()| result(shash_register_instance(template, inst)));
         if answer.is_err() {
             instances::crypto_drop_spawn(crypto_instance::ctx.at(shash_instance::base.at(inst)));
             slab::release(inst, caller);
@@ -84,17 +84,20 @@ unsafe fn fill(template: u64, attributes: u64, inst: u64, mask: u32) -> Result<(
         shash_alg::statesize.set(alg, state);
         shash_alg::descsize.set(alg, shash_desc::SIZE.get() as u32 + shash_alg::descsize.get::<u32>(inner));
         crypto_alg::cra_ctxsize.set(base, 8 + 2 * state.next_multiple_of(8));
-        builtin::operations(alg, &[
-            (&shash_alg::init, "hmac_init"),
-            (&shash_alg::update, "hmac_update"),
-            (&shash_alg::final_, "hmac_final"),
-            (&shash_alg::finup, "hmac_finup"),
-            (&shash_alg::export, "hmac_export"),
-            (&shash_alg::import, "hmac_import"),
-            (&shash_alg::setkey, "hmac_setkey"),
-            (&shash_alg::init_tfm, "hmac_init_tfm"),
-            (&shash_alg::exit_tfm, "hmac_exit_tfm"),
-        ]);
+        builtin::operations(
+            alg,
+            &[
+                (&shash_alg::init, "hmac_init"),
+                (&shash_alg::update, "hmac_update"),
+                (&shash_alg::final_, "hmac_final"),
+                (&shash_alg::finup, "hmac_finup"),
+                (&shash_alg::export, "hmac_export"),
+                (&shash_alg::import, "hmac_import"),
+                (&shash_alg::setkey, "hmac_setkey"),
+                (&shash_alg::init_tfm, "hmac_init_tfm"),
+                (&shash_alg::exit_tfm, "hmac_exit_tfm"),
+            ],
+        );
         shash_instance::free.set(inst, super::function("shash_free_singlespawn_instance"));
         Ok(())
     }
@@ -120,7 +123,8 @@ extern "C" fn hmac_init_tfm(parent: u64) -> i32 {
         match transforms::spawn(crypto_instance::ctx.at(inst), caller) {
             Ok(hash) => {
                 ram::put(context(tfm), hash);
-                crypto_shash::descsize.set(parent, shash_desc::SIZE.get() as u32 + crypto_shash::descsize.get::<u32>(hash));
+                crypto_shash::descsize
+                    .set(parent, shash_desc::SIZE.get() as u32 + crypto_shash::descsize.get::<u32>(hash));
                 0
             }
             Err(errno) => errno.to_return(),

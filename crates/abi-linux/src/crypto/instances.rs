@@ -5,13 +5,13 @@ use alloc::vec::Vec;
 use ferrmod_kernel::{Errno, kernel};
 
 use super::algorithms::{
-    self, add, announce, check, find, flags, forget, hold, hold_module, is_moribund, put, release, release_module, set_flags,
-    text,
+    self, add, announce, check, find, flags, forget, hold, hold_module, is_moribund, put, release, release_module,
+    set_flags, text,
 };
 use super::kinds::Kind;
 use super::{
-    DEAD, DYING, FIPS_INTERNAL, INHERITED, INSTANCE, code, crypto_alg, crypto_instance, crypto_spawn, crypto_template, function,
-    result,
+    DEAD, DYING, FIPS_INTERNAL, INHERITED, INSTANCE, code, crypto_alg, crypto_instance, crypto_spawn, crypto_template,
+    function, result,
 };
 use crate::data::{Begin, Datum};
 use crate::export::{Export, exports};
@@ -270,7 +270,8 @@ pub(crate) unsafe fn remove_spawns(alg: u64, gone: u64, keep: u64) {
     unsafe {
         let kind = flags(if keep == 0 { alg } else { keep });
         loop {
-            let users: Vec<u64> = each(crypto_alg::cra_users.at(alg)).map(|entry| crypto_spawn::list.container(entry)).collect();
+            let users: Vec<u64> =
+                each(crypto_alg::cra_users.at(alg)).map(|entry| crypto_spawn::list.container(entry)).collect();
             let next = users.into_iter().find(|&spawn| {
                 let differs = (flags(alg) ^ kind) & crypto_spawn::mask.get::<u32>(spawn) != 0;
                 let registered = crypto_spawn::registered.get::<u8>(spawn) != 0;

@@ -4,7 +4,8 @@ use crate::export::{Export, exports};
 use crate::ram;
 
 /// The functions of this file.
-pub(crate) static EXPORTS: &[Export] = exports![c LZ4_decompress_safe = decompress_safe, c LZ4_decompress_safe_usingDict = decompress_safe_with];
+pub(crate) static EXPORTS: &[Export] =
+    exports![c LZ4_decompress_safe = decompress_safe, c LZ4_decompress_safe_usingDict = decompress_safe_with];
 
 fn answer<E>(result: Result<usize, E>) -> i32 {
     result.map_or(-1, |length| length as i32)
@@ -16,7 +17,9 @@ extern "C" fn decompress_safe(from: u64, to: u64, length: i32, room: i32) -> i32
         return -1;
     }
     // SAFETY: the module's buffers.
-    unsafe { answer(lz4_flex::block::decompress_into(ram::bytes(from, length as u64), ram::bytes_mut(to, room as u64))) }
+    unsafe {
+        answer(lz4_flex::block::decompress_into(ram::bytes(from, length as u64), ram::bytes_mut(to, room as u64)))
+    }
 }
 
 /// `int LZ4_decompress_safe_usingDict(const char *, char *, int, int, const char *dictStart, int dictSize)`

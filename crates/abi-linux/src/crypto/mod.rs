@@ -184,7 +184,15 @@ pub(crate) unsafe fn change_flags(tfm: u64, set: u32, clear: u32) {
 ///
 /// # Safety
 /// `setkey` is such a function, `object` its first argument, `tfm` the transform in it, and the key is there.
-pub(crate) unsafe fn set_key(setkey: u64, object: u64, tfm: u64, key: u64, length: u32, mask: u32, wanted: bool) -> i32 {
+pub(crate) unsafe fn set_key(
+    setkey: u64,
+    object: u64,
+    tfm: u64,
+    key: u64,
+    length: u32,
+    mask: u32,
+    wanted: bool,
+) -> i32 {
     // SAFETY: the caller vouches for all of it.
     unsafe {
         let answer = match bytes::Aligned::of(key, u64::from(length), mask) {

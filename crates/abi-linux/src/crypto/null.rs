@@ -28,43 +28,53 @@ pub(crate) fn begin() {
     let named = |name, driver, flags| Named { name, driver, priority: 0, blocksize: 1, ctxsize: 0, flags };
     // SAFETY: new objects of our own, large enough for their structs.
     unsafe {
-        for (name, driver, kind) in
-            [("cipher_null", "cipher_null-generic", TYPE_CIPHER), ("compress_null", "compress_null-generic", TYPE_COMPRESS)]
-        {
+        for (name, driver, kind) in [
+            ("cipher_null", "cipher_null-generic", TYPE_CIPHER),
+            ("compress_null", "compress_null-generic", TYPE_COMPRESS),
+        ] {
             let Some(alg) = object(crypto_alg::SIZE.get()) else { return };
             named(name, driver, kind).write(alg);
             if kind == TYPE_CIPHER {
-                operations(alg, &[
-                    (&crypto_alg::cia_setkey, "null_setkey"),
-                    (&crypto_alg::cia_encrypt, "null_crypt"),
-                    (&crypto_alg::cia_decrypt, "null_crypt"),
-                ]);
+                operations(
+                    alg,
+                    &[
+                        (&crypto_alg::cia_setkey, "null_setkey"),
+                        (&crypto_alg::cia_encrypt, "null_crypt"),
+                        (&crypto_alg::cia_decrypt, "null_crypt"),
+                    ],
+                );
             } else {
-                operations(alg, &[
-                    (&crypto_alg::coa_compress, "null_compress"),
-                    (&crypto_alg::coa_decompress, "null_compress"),
-                ]);
+                operations(
+                    alg,
+                    &[(&crypto_alg::coa_compress, "null_compress"), (&crypto_alg::coa_decompress, "null_compress")],
+                );
             }
             let _ = algorithms::register(alg);
         }
         let Some(alg) = object(shash_alg::SIZE.get()) else { return };
         named("digest_null", "digest_null-generic", 0).write(shash_alg::base.at(alg));
-        operations(alg, &[
-            (&shash_alg::setkey, "null_hash_setkey"),
-            (&shash_alg::init, "null_init"),
-            (&shash_alg::update, "null_update"),
-            (&shash_alg::finup, "null_digest"),
-            (&shash_alg::digest, "null_digest"),
-            (&shash_alg::final_, "null_final"),
-        ]);
+        operations(
+            alg,
+            &[
+                (&shash_alg::setkey, "null_hash_setkey"),
+                (&shash_alg::init, "null_init"),
+                (&shash_alg::update, "null_update"),
+                (&shash_alg::finup, "null_digest"),
+                (&shash_alg::digest, "null_digest"),
+                (&shash_alg::final_, "null_final"),
+            ],
+        );
         crypto_register_shash(alg);
         let Some(alg) = object(skcipher_alg::SIZE.get()) else { return };
         Named { priority: 100, ..named("ecb(cipher_null)", "ecb-cipher_null", 0) }.write(skcipher_alg::base.at(alg));
-        operations(alg, &[
-            (&skcipher_alg::setkey, "null_setkey"),
-            (&skcipher_alg::encrypt, "null_skcipher_crypt"),
-            (&skcipher_alg::decrypt, "null_skcipher_crypt"),
-        ]);
+        operations(
+            alg,
+            &[
+                (&skcipher_alg::setkey, "null_setkey"),
+                (&skcipher_alg::encrypt, "null_skcipher_crypt"),
+                (&skcipher_alg::decrypt, "null_skcipher_crypt"),
+            ],
+        );
         crypto_register_skcipher(alg);
     }
 }

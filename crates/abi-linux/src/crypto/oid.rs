@@ -13,7 +13,8 @@ use crate::export::{Export, exports};
 use crate::ram;
 
 /// The functions of this file.
-pub(crate) static EXPORTS: &[Export] = exports![c look_up_OID = look_up, c sprint_oid, c sprint_OID = sprint_number, c parse_OID = parse];
+pub(crate) static EXPORTS: &[Export] =
+    exports![c look_up_OID = look_up, c sprint_oid, c sprint_OID = sprint_number, c parse_OID = parse];
 
 /// The names in `enum OID` and what they stand for.
 const NAMES: &[(&str, &str)] = &[
@@ -162,7 +163,8 @@ fn dotted(numbers: &[u64]) -> String {
 /// The number `enum OID` gives an identifier; its last, `OID__NR`, when it is in no list.
 fn number_of(bytes: &[u8]) -> i32 {
     let btf = facts().btf();
-    let known = decode(bytes).map(|numbers| dotted(&numbers)).and_then(|text| NAMES.iter().find(|(_, oid)| *oid == text));
+    let known =
+        decode(bytes).map(|numbers| dotted(&numbers)).and_then(|text| NAMES.iter().find(|(_, oid)| *oid == text));
     let number = known.and_then(|(name, _)| btf.enum_value(name)).or_else(|| btf.enum_value("OID__NR"));
     number.unwrap_or(-1) as i32
 }

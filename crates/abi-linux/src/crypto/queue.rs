@@ -92,7 +92,11 @@ extern "C" fn crypto_dequeue_request(queue: u64) -> u64 {
 
 /// Whether completions get the request's `data` rather than the request.
 pub(crate) fn completes_with_data() -> bool {
-    facts().btf().function("crypto_req_done").and_then(|proto| proto.params().next().map(|first| first.name == "data")).unwrap_or(false)
+    facts()
+        .btf()
+        .function("crypto_req_done")
+        .and_then(|proto| proto.params().next().map(|first| first.name == "data"))
+        .unwrap_or(false)
 }
 
 /// `void crypto_req_done(struct crypto_async_request *, int err)`, in newer kernels `(void *data, int err)`: notes the result and

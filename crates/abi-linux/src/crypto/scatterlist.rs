@@ -191,9 +191,7 @@ fn pieces(first: u64, count: u32, limit: u64, mut skip: u64, mut visit: impl FnM
 extern "C" fn sg_copy_buffer(first: u64, count: u32, buffer: u64, length: u64, skip: u64, to_buffer: bool) -> u64 {
     pieces(first, count, length, skip, |piece, done, now| {
         // SAFETY: the caller's list and buffer.
-        unsafe {
-            if to_buffer { ram::copy(buffer + done, piece, now) } else { ram::copy(piece, buffer + done, now) }
-        }
+        unsafe { if to_buffer { ram::copy(buffer + done, piece, now) } else { ram::copy(piece, buffer + done, now) } }
     })
 }
 extern "C" fn sg_copy_from_buffer(first: u64, count: u32, buffer: u64, length: u64) -> u64 {

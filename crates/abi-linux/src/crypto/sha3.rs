@@ -1,8 +1,8 @@
 //! SHA-3, for kernels that have it built in.
 
 use super::builtin::{Named, has, object, operations};
-use super::shash::{crypto_register_shash, crypto_shash, shash_alg, shash_desc};
 use super::crypto_tfm;
+use super::shash::{crypto_register_shash, crypto_shash, shash_alg, shash_desc};
 use crate::export::{Export, exports};
 use crate::field::layout;
 use crate::ram;
@@ -112,11 +112,14 @@ pub(crate) fn begin() {
             named.write(shash_alg::base.at(alg));
             shash_alg::digestsize.set(alg, digest);
             shash_alg::descsize.set(alg, sha3_state::SIZE.get() as u32);
-            operations(alg, &[
-                (&shash_alg::init, "crypto_sha3_init"),
-                (&shash_alg::update, "crypto_sha3_update"),
-                (&shash_alg::final_, "crypto_sha3_final"),
-            ]);
+            operations(
+                alg,
+                &[
+                    (&shash_alg::init, "crypto_sha3_init"),
+                    (&shash_alg::update, "crypto_sha3_update"),
+                    (&shash_alg::final_, "crypto_sha3_final"),
+                ],
+            );
             crypto_register_shash(alg);
         }
     }

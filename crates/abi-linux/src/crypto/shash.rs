@@ -5,8 +5,8 @@ use ferrmod_kernel::Errno;
 use super::bytes::{Aligned, with_aligned};
 use super::kinds::Kind;
 use super::{
-    NEED_KEY, OPTIONAL_KEY, TYPE_MASK, TYPE_SHASH, algorithms, ask, change_flags, code, crypto_alg, crypto_tfm, function,
-    instances, needs_key, result, set_key,
+    NEED_KEY, OPTIONAL_KEY, TYPE_MASK, TYPE_SHASH, algorithms, ask, change_flags, code, crypto_alg, crypto_tfm,
+    function, instances, needs_key, result, set_key,
 };
 use crate::export::{Export, exports};
 use crate::field::layout;
@@ -259,9 +259,9 @@ unsafe fn whole(field: &crate::field::Field, desc: u64, data: u64, length: u32, 
         let alg = alg_of(shash_desc::tfm.get(desc));
         let (mask, size) = (alignmask(alg), u64::from(shash_alg::digestsize.get::<u32>(alg)));
         match Aligned::of(data, u64::from(length), mask) {
-            Ok(data) => with_aligned(out, size, mask, |out| {
-                ask(field.get(alg), [desc, data.address(), u64::from(length), out])
-            }),
+            Ok(data) => {
+                with_aligned(out, size, mask, |out| ask(field.get(alg), [desc, data.address(), u64::from(length), out]))
+            }
             Err(errno) => errno.to_return(),
         }
     }

@@ -5,9 +5,9 @@ use ferrmod_kernel::Errno;
 use super::kinds::Kind;
 use super::walk::cipher_of;
 use super::{
-    MOST, NEED_KEY, TYPE_CIPHER, TYPE_MASK, TYPE_SKCIPHER, algorithms, ask, change_flags, cipher, code, context, crypto_alg,
-    crypto_instance, crypto_spawn, crypto_template, crypto_tfm, function, instances, needs_key, pointer, result, set_key,
-    templates, transforms,
+    MOST, NEED_KEY, TYPE_CIPHER, TYPE_MASK, TYPE_SKCIPHER, algorithms, ask, change_flags, cipher, code, context,
+    crypto_alg, crypto_instance, crypto_spawn, crypto_template, crypto_tfm, function, instances, needs_key, pointer,
+    result, set_key, templates, transforms,
 };
 use crate::export::{Export, exports};
 use crate::field::layout;
@@ -115,7 +115,13 @@ extern "C" fn crypto_unregister_skcipher(alg: u64) {
     unsafe { algorithms::unregister(skcipher_alg::base.at(alg), caller) };
 }
 extern "C" fn crypto_register_skciphers(algs: u64, count: i32) -> i32 {
-    algorithms::register_all(algs, count, skcipher_alg::SIZE.get(), crypto_register_skcipher, crypto_unregister_skcipher)
+    algorithms::register_all(
+        algs,
+        count,
+        skcipher_alg::SIZE.get(),
+        crypto_register_skcipher,
+        crypto_unregister_skcipher,
+    )
 }
 extern "C" fn crypto_unregister_skciphers(algs: u64, count: i32) {
     algorithms::unregister_all(algs, count, skcipher_alg::SIZE.get(), crypto_unregister_skcipher);

@@ -161,7 +161,10 @@ pub(crate) unsafe fn argument(attributes: u64, index: u64) -> Result<Vec<u8>, Er
 extern "C" fn crypto_attr_alg_name(attribute: u64) -> u64 {
     // SAFETY: an attribute from the array a `create` was given; its last byte is made a NUL, as Linux does.
     unsafe {
-        pointer(payload(attribute, ATTRIBUTE_ALG, MAX_NAME as u64).inspect(|name| ram::put(name + MAX_NAME as u64 - 1, 0u8)))
+        pointer(
+            payload(attribute, ATTRIBUTE_ALG, MAX_NAME as u64)
+                .inspect(|name| ram::put(name + MAX_NAME as u64 - 1, 0u8)),
+        )
     }
 }
 
@@ -210,7 +213,8 @@ mod tests {
             parse(b"authenc(hmac(sha1),rfc3686(ctr(aes)))"),
             Some((b"authenc".as_slice(), alloc::vec![b"hmac(sha1)".as_slice(), b"rfc3686(ctr(aes))"]))
         );
-        for wrong in ["", "aes", "(aes)", "cbc(", "cbc()", "cbc(aes", "cbc(aes))", "cbc(aes)x", "cbc(,aes)", "c c(aes)"] {
+        for wrong in ["", "aes", "(aes)", "cbc(", "cbc()", "cbc(aes", "cbc(aes))", "cbc(aes)x", "cbc(,aes)", "c c(aes)"]
+        {
             assert_eq!(parse(wrong.as_bytes()), None, "{wrong}");
         }
     }

@@ -5,8 +5,8 @@ use ferrmod_kernel::Errno;
 use super::algorithms::{self, find, hold, look_up, release, set_flags};
 use super::kinds::{Kind, padding};
 use super::{
-    ASYNC, DYING, TYPE_CIPHER, TYPE_COMPRESS, TYPE_MASK, ask, crypto_alg, crypto_spawn, crypto_tfm, instances, pointer, result,
-    shash,
+    ASYNC, DYING, TYPE_CIPHER, TYPE_COMPRESS, TYPE_MASK, ask, crypto_alg, crypto_spawn, crypto_tfm, instances, pointer,
+    result, shash,
 };
 use crate::export::{Export, exports};
 use crate::{ram, slab};
@@ -345,7 +345,8 @@ unsafe fn clone(object: u64, kind: Kind, caller: u64) -> Result<u64, Errno> {
             return Err(Errno::EAGAIN);
         }
         let before = kind.base().at(0);
-        let made = allocate(before + crypto_tfm::SIZE.get() + kind.extra(alg), alg, before, caller).inspect_err(|_| release(alg))?;
+        let made = allocate(before + crypto_tfm::SIZE.get() + kind.extra(alg), alg, before, caller)
+            .inspect_err(|_| release(alg))?;
         crypto_tfm::crt_flags.set(made + before, crypto_tfm::crt_flags.get::<u32>(tfm));
         crypto_tfm::exit.set(made + before, crypto_tfm::exit.get::<u64>(tfm));
         Ok(made)
@@ -375,7 +376,9 @@ extern "C" fn crypto_clone_shash(object: u64) -> u64 {
         }
         let clone_tfm: u64 = shash::shash_alg::clone_tfm.get(alg);
         let inner = shash::shash_alg::base.at(alg);
-        if clone_tfm == 0 && (shash::shash_alg::init_tfm.get::<u64>(alg) != 0 || crypto_alg::cra_init.get::<u64>(inner) != 0) {
+        if clone_tfm == 0
+            && (shash::shash_alg::init_tfm.get::<u64>(alg) != 0 || crypto_alg::cra_init.get::<u64>(inner) != 0)
+        {
             return Errno::ENOSYS.to_pointer();
         }
         let made = match clone(object, Kind::Shash, caller) {

@@ -52,16 +52,19 @@ pub(crate) extern "C" fn skcipher_walk_virt(walk: u64, request: u64) -> i32 {
         let tfm = crypto_async_request::tfm.get(skcipher_request::base.at(request));
         let base = crypto_tfm::alg.get(tfm);
         let alg = skcipher_alg::base.container(base);
-        begin(walk, &Begin {
-            total: skcipher_request::cryptlen.get(request),
-            iv: skcipher_request::iv.get(request),
-            input: Position::start(skcipher_request::src.get(request)),
-            output: Position::start(skcipher_request::dst.get(request)),
-            blocksize: crypto_alg::cra_blocksize.get(base),
-            stride: skcipher_alg::walksize.get(alg),
-            ivsize: skcipher_alg::ivsize.get(alg),
-            alignmask: crypto_alg::cra_alignmask.get(base),
-        })
+        begin(
+            walk,
+            &Begin {
+                total: skcipher_request::cryptlen.get(request),
+                iv: skcipher_request::iv.get(request),
+                input: Position::start(skcipher_request::src.get(request)),
+                output: Position::start(skcipher_request::dst.get(request)),
+                blocksize: crypto_alg::cra_blocksize.get(base),
+                stride: skcipher_alg::walksize.get(alg),
+                ivsize: skcipher_alg::ivsize.get(alg),
+                alignmask: crypto_alg::cra_alignmask.get(base),
+            },
+        )
     }
 }
 
@@ -86,16 +89,19 @@ unsafe fn aead(walk: u64, request: u64, total: u32) -> i32 {
         let mut output = Position::start(aead_request::dst.get(request));
         input.skip(before);
         output.skip(before);
-        begin(walk, &Begin {
-            total,
-            iv: aead_request::iv.get(request),
-            input,
-            output,
-            blocksize: crypto_alg::cra_blocksize.get(base),
-            stride: aead_alg::chunksize.get(alg),
-            ivsize: aead_alg::ivsize.get(alg),
-            alignmask: crypto_alg::cra_alignmask.get(base),
-        })
+        begin(
+            walk,
+            &Begin {
+                total,
+                iv: aead_request::iv.get(request),
+                input,
+                output,
+                blocksize: crypto_alg::cra_blocksize.get(base),
+                stride: aead_alg::chunksize.get(alg),
+                ivsize: aead_alg::ivsize.get(alg),
+                alignmask: crypto_alg::cra_alignmask.get(base),
+            },
+        )
     }
 }
 

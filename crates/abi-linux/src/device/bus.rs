@@ -8,8 +8,8 @@ use ferrmod_kernel::lock::Lock;
 use ferrmod_kernel::{Errno, kernel};
 use hashbrown::HashMap;
 
-use super::layout::{bus_attribute, bus_type, device, rw_semaphore, subsys_private};
 use super::driver;
+use super::layout::{bus_attribute, bus_type, device, rw_semaphore, subsys_private};
 use crate::export::{Export, exports};
 use crate::kobject::{self, kset};
 use crate::{locks, notifiers, ram, slab, sysfs};
@@ -27,16 +27,8 @@ pub(crate) const UNBOUND: &str = "BUS_NOTIFY_UNBOUND_DRIVER";
 pub(crate) const NOT_BOUND: &str = "BUS_NOTIFY_DRIVER_NOT_BOUND";
 
 /// Their values in kernels where they are macros (before 6.6), in the order of the enumeration.
-const EVENTS: [(&str, u64); 8] = [
-    (ADDED, 1),
-    (REMOVING, 2),
-    (REMOVED, 3),
-    (BINDING, 4),
-    (BOUND, 5),
-    (UNBINDING, 6),
-    (UNBOUND, 7),
-    (NOT_BOUND, 8),
-];
+const EVENTS: [(&str, u64); 8] =
+    [(ADDED, 1), (REMOVING, 2), (REMOVED, 3), (BINDING, 4), (BOUND, 5), (UNBINDING, 6), (UNBOUND, 7), (NOT_BOUND, 8)];
 
 /// A bus that is registered.
 #[derive(Clone, Copy, Debug)]
@@ -82,9 +74,11 @@ pub(crate) fn name(bus: u64) -> String {
 /// Tells a bus's notifier chain that something happened to a device.
 pub(crate) fn notify(bus: u64, event: &str, dev: u64) {
     let Some(found) = find(bus) else { return };
-    let number = crate::boot::facts().btf().enum_value(event).map(|value| value as u64).or_else(|| {
-        EVENTS.iter().find(|(name, _)| *name == event).map(|&(_, value)| value)
-    });
+    let number = crate::boot::facts()
+        .btf()
+        .enum_value(event)
+        .map(|value| value as u64)
+        .or_else(|| EVENTS.iter().find(|(name, _)| *name == event).map(|&(_, value)| value));
     if let Some(number) = number {
         notifiers::call(subsys_private::notifier.at(found.private), number, dev);
     }
@@ -101,7 +95,8 @@ pub(crate) fn arrived(dev: u64) {
 /// The devices of a bus, from after `start` (0: from the first) on.
 pub(crate) fn devices(bus: u64, start: u64) -> Vec<u64> {
     // SAFETY: devices that are added.
-    let mut all: Vec<u64> = super::all().into_iter().filter(|&dev| unsafe { device::bus.get::<u64>(dev) } == bus).collect();
+    let mut all: Vec<u64> =
+        super::all().into_iter().filter(|&dev| unsafe { device::bus.get::<u64>(dev) } == bus).collect();
     if let Some(place) = all.iter().position(|&dev| dev == start) {
         all.drain(..=place);
     }
@@ -110,7 +105,9 @@ pub(crate) fn devices(bus: u64, start: u64) -> Vec<u64> {
 
 fn bus_kind() -> u64 {
     static TYPE: spin::Once<u64> = spin::Once::new();
-    *TYPE.call_once(|| kobject::make_type("kobject_release_nothing", kobject::operations("bus_attr_show", "bus_attr_store")))
+    *TYPE.call_once(|| {
+        kobject::make_type("kobject_release_nothing", kobject::operations("bus_attr_show", "bus_attr_store"))
+    })
 }
 
 /// `/sys/bus` as an object.

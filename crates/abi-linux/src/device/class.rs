@@ -217,7 +217,8 @@ extern "C" fn class_attr_store(object: u64, attribute: u64, buffer: u64, count: 
 /// The devices of a class, from `start` (0: from the first) on.
 fn devices(of: u64, start: u64) -> Vec<u64> {
     // SAFETY: devices that are added.
-    let mut all: Vec<u64> = super::all().into_iter().filter(|&dev| unsafe { device::class.get::<u64>(dev) } == of).collect();
+    let mut all: Vec<u64> =
+        super::all().into_iter().filter(|&dev| unsafe { device::class.get::<u64>(dev) } == of).collect();
     if let Some(place) = all.iter().position(|&dev| dev == start) {
         all.drain(..=place);
     }
@@ -266,7 +267,8 @@ fn call_interface(interface: u64, dev: u64, adding: bool) {
 fn tell(dev: u64, adding: bool) {
     // SAFETY: a device that is added.
     let of: u64 = unsafe { device::class.get(dev) };
-    let all: Vec<u64> = INTERFACES.lock().iter().filter(|(other, _)| *other == of).map(|&(_, interface)| interface).collect();
+    let all: Vec<u64> =
+        INTERFACES.lock().iter().filter(|(other, _)| *other == of).map(|&(_, interface)| interface).collect();
     for interface in all {
         call_interface(interface, dev, adding);
     }
@@ -319,7 +321,8 @@ extern "C" fn class_compat_register(name: u64) -> u64 {
     kobject::init(object, kobject::freeing_type());
     kobject::set_parent(object, root());
     // SAFETY: the module's C string.
-    let added = kobject::set_name(object, unsafe { ram::c_string(name) }, caller).and_then(|()| kobject::add_as(KIND, object, caller));
+    let added = kobject::set_name(object, unsafe { ram::c_string(name) }, caller)
+        .and_then(|()| kobject::add_as(KIND, object, caller));
     if added.is_err() {
         kobject::put(object);
         return 0;

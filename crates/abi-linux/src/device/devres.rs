@@ -266,7 +266,8 @@ extern "C" fn devres_release_group(dev: u64, id: u64) -> i32 {
         let mut all = RESOURCES.lock();
         let Some(list) = all.as_mut().and_then(|all| all.get_mut(&dev)) else { return 0 };
         let Some(from) = list.iter().position(|&resource| resource == Resource::Open(id)) else { return 0 };
-        let to = list.iter().position(|&resource| resource == Resource::Close(id)).map_or(list.len(), |close| close + 1);
+        let to =
+            list.iter().position(|&resource| resource == Resource::Close(id)).map_or(list.len(), |close| close + 1);
         list.drain(from..to).collect::<Vec<_>>()
     };
     let count = members.iter().filter(|resource| resource.at().is_some()).count();

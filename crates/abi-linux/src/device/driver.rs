@@ -219,7 +219,8 @@ pub(crate) fn bind(dev: u64, driver: u64) -> Result<(), Errno> {
             device::driver_data.set(dev, 0u64);
         }
         if errno != Errno::ENODEV && errno != Errno::ENXIO && errno.0 != 517 {
-            let text = alloc::format!("\x014{}: probe of {} failed with error {result}\n", name(driver), super::name(dev));
+            let text =
+                alloc::format!("\x014{}: probe of {} failed with error {result}\n", name(driver), super::name(dev));
             kernel().printk(text.as_bytes());
         }
         return Err(errno);

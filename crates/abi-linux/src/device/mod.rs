@@ -41,7 +41,8 @@ static GLUE: Lock<Vec<(u64, usize)>> = Lock::new(Vec::new());
 
 /// All devices that are added.
 pub(crate) fn all() -> Vec<u64> {
-    let mut all: Vec<u64> = DEVICES.lock().as_ref().map(|devices| devices.keys().copied().collect()).unwrap_or_default();
+    let mut all: Vec<u64> =
+        DEVICES.lock().as_ref().map(|devices| devices.keys().copied().collect()).unwrap_or_default();
     all.sort_unstable();
     all
 }
@@ -58,7 +59,9 @@ fn devices_set() -> u64 {
         }
         // SAFETY: three blocks of ours; the three functions are all there is in a `struct kset_uevent_ops`.
         unsafe {
-            for (number, name) in ["device_uevent_filter", "device_uevent_name", "device_uevent_fill"].into_iter().enumerate() {
+            for (number, name) in
+                ["device_uevent_filter", "device_uevent_name", "device_uevent_fill"].into_iter().enumerate()
+            {
                 ram::put(ops + 8 * number as u64, symbols::address(name).unwrap_or(0));
             }
             kset::uevent_ops.set(set, ops);
@@ -101,7 +104,14 @@ pub(crate) fn begin(dev: u64) {
         let set = devices_set();
         c_kobject::kset.set(object(dev), set);
         kobject::init(object(dev), device_kind());
-        for list in [&device::devres_head, &device::dma_pools, &device::suppliers, &device::consumers, &device::defer_sync, &device::power_entry] {
+        for list in [
+            &device::devres_head,
+            &device::dma_pools,
+            &device::suppliers,
+            &device::consumers,
+            &device::defer_sync,
+            &device::power_entry,
+        ] {
             if list.offset().is_some() {
                 locks::init_list(list.at(dev));
             }
@@ -115,7 +125,8 @@ pub(crate) fn begin(dev: u64) {
 fn place(dev: u64) -> Result<(u64, bool), Errno> {
     // SAFETY: the caller's device and its parent, class and bus.
     unsafe {
-        let (class, parent, bus): (u64, u64, u64) = (device::class.get(dev), device::parent.get(dev), device::bus.get(dev));
+        let (class, parent, bus): (u64, u64, u64) =
+            (device::class.get(dev), device::parent.get(dev), device::bus.get(dev));
         if class != 0 {
             if parent != 0 && device::class.get::<u64>(parent) != 0 {
                 return Ok((object(parent), false));
@@ -258,7 +269,9 @@ fn show(dev: u64, class: u64, bus: u64, added: &mut Added) -> Result<(), Errno> 
                 sysfs::add_link(&path, &directory, "subsystem")?;
                 link(added, &directory, &path, &name)?;
             }
-            if let Some(parent) = kobject::path(self::object(device::parent.get(dev))).filter(|_| device::parent.get::<u64>(dev) != 0) {
+            if let Some(parent) =
+                kobject::path(self::object(device::parent.get(dev))).filter(|_| device::parent.get::<u64>(dev) != 0)
+            {
                 sysfs::add_link(&path, &parent, "device")?;
             }
             sysfs::add_groups(object, layout::class::dev_groups.get(class))?;
@@ -268,7 +281,9 @@ fn show(dev: u64, class: u64, bus: u64, added: &mut Added) -> Result<(), Errno> 
             sysfs::add_groups(object, device_type::groups.get(kind))?;
         }
         sysfs::add_groups(object, device::groups.get(dev))?;
-        if bus != 0 && let Some(directory) = bus::path(bus) {
+        if bus != 0
+            && let Some(directory) = bus::path(bus)
+        {
             sysfs::add_groups(object, bus_type::dev_groups.get(bus))?;
             link(added, &alloc::format!("{directory}/devices"), &path, &name)?;
             if class == 0 {
@@ -279,7 +294,9 @@ fn show(dev: u64, class: u64, bus: u64, added: &mut Added) -> Result<(), Errno> 
         if number.major() != 0 {
             let text = alloc::format!("{}:{}", number.major(), number.minor());
             let content = alloc::format!("{text}\n");
-            kernel().files.add(&alloc::format!("{path}/dev"), files::read_only(0o444, move || content.clone().into_bytes()))?;
+            kernel()
+                .files
+                .add(&alloc::format!("{path}/dev"), files::read_only(0o444, move || content.clone().into_bytes()))?;
             kernel().files.make_directories("/sys/dev/char");
             link(added, "/sys/dev/char", &path, &text)?;
             let node = node_name(dev, class, &name);
@@ -385,7 +402,8 @@ extern "C" fn device_release(object: u64) {
     devres::release_all(dev);
     // SAFETY: the device and the release function that its maker, type or class gave.
     unsafe {
-        let (own, kind, class): (u64, u64, u64) = (device::release.get(dev), device::type_.get(dev), device::class.get(dev));
+        let (own, kind, class): (u64, u64, u64) =
+            (device::release.get(dev), device::type_.get(dev), device::class.get(dev));
         let of_type = if kind == 0 { 0 } else { device_type::release.get(kind) };
         let of_class = if class == 0 { 0 } else { layout::class::dev_release.get(class) };
         match [own, of_type, of_class].into_iter().find(|&function| function != 0) {
@@ -487,7 +505,15 @@ fn make(made: &Made, name: &[u8], caller: u64) -> Result<u64, Errno> {
 ///
 /// # Errors
 /// As [`add_for`].
-pub(crate) fn create(class: u64, parent: u64, number: u32, data: u64, groups: u64, name: &[u8], caller: u64) -> Result<u64, Errno> {
+pub(crate) fn create(
+    class: u64,
+    parent: u64,
+    number: u32,
+    data: u64,
+    groups: u64,
+    name: &[u8],
+    caller: u64,
+) -> Result<u64, Errno> {
     make(&Made { class, parent, number, data, groups }, name, caller)
 }
 
@@ -498,7 +524,14 @@ extern "C" fn device_create(class: u64, parent: u64, number: u32, data: u64, for
 }
 /// `struct device *device_create_with_groups(class, parent, dev_t, drvdata, groups, fmt, ...)`: the sixth named argument is
 /// the first of the list here.
-extern "C" fn device_create_with_groups(class: u64, parent: u64, number: u32, data: u64, groups: u64, list: u64) -> u64 {
+extern "C" fn device_create_with_groups(
+    class: u64,
+    parent: u64,
+    number: u32,
+    data: u64,
+    groups: u64,
+    list: u64,
+) -> u64 {
     let caller = ram::caller();
     // SAFETY: the bridge's list (psABI, "The va_list Type"): its first 32-bit number is the offset of the next register in
     // the area that its last word points at, and the format came in the sixth register.
@@ -507,12 +540,15 @@ extern "C" fn device_create_with_groups(class: u64, parent: u64, number: u32, da
         ram::put(list, offset + 8);
         ram::get(ram::get::<u64>(list + 16) + u64::from(offset))
     };
-    create(class, parent, number, data, groups, &printf::text_of(format, list), caller).unwrap_or_else(Errno::to_pointer)
+    create(class, parent, number, data, groups, &printf::text_of(format, list), caller)
+        .unwrap_or_else(Errno::to_pointer)
 }
 /// The device of a class with a number.
 fn with_number(class: u64, number: u32) -> Option<u64> {
     // SAFETY: devices that are added.
-    all().into_iter().find(|&dev| unsafe { device::class.get::<u64>(dev) == class && device::devt.get::<u32>(dev) == number })
+    all()
+        .into_iter()
+        .find(|&dev| unsafe { device::class.get::<u64>(dev) == class && device::devt.get::<u32>(dev) == number })
 }
 /// `void device_destroy(class, dev_t)`
 extern "C" fn device_destroy(class: u64, number: u32) {
@@ -553,7 +589,8 @@ extern "C" fn device_create_file(dev: u64, attribute: u64) -> i32 {
 extern "C" fn dev_driver_string(dev: u64) -> u64 {
     // SAFETY: the caller's device and its driver, bus and class.
     unsafe {
-        let (driver, bus, class): (u64, u64, u64) = (device::driver.get(dev), device::bus.get(dev), device::class.get(dev));
+        let (driver, bus, class): (u64, u64, u64) =
+            (device::driver.get(dev), device::bus.get(dev), device::class.get(dev));
         if driver != 0 {
             device_driver::name.get(driver)
         } else if bus != 0 {

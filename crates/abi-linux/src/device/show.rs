@@ -58,7 +58,8 @@ fn variables(dev: u64) -> Vec<String> {
 fn functions(dev: u64) -> [u64; 3] {
     // SAFETY: a device that is added, and its bus, class and type.
     unsafe {
-        let (bus, of_class, kind): (u64, u64, u64) = (device::bus.get(dev), device::class.get(dev), device::type_.get(dev));
+        let (bus, of_class, kind): (u64, u64, u64) =
+            (device::bus.get(dev), device::class.get(dev), device::type_.get(dev));
         [
             if bus == 0 { 0 } else { bus_type::uevent.get(bus) },
             if of_class == 0 { 0 } else { class::dev_uevent.get(of_class) },
@@ -133,7 +134,8 @@ extern "C" fn device_create_bin_file(dev: u64, attribute: u64) -> i32 {
 /// The kernel's own `sysfs_emit` with one number.
 fn emit(buffer: u64, format: &core::ffi::CStr, value: u64) -> i64 {
     // SAFETY: the exported function, a page, and a format with one conversion.
-    symbols::address("sysfs_emit").map_or(0, |emit| i64::from(unsafe { ram::call(emit, [buffer, format.as_ptr() as u64, value]) } as i32))
+    symbols::address("sysfs_emit")
+        .map_or(0, |emit| i64::from(unsafe { ram::call(emit, [buffer, format.as_ptr() as u64, value]) } as i32))
 }
 fn variable(attribute: u64) -> u64 {
     // SAFETY: a `dev_ext_attribute`, which begins with its attribute.

@@ -86,8 +86,9 @@ fn each(head: u64, length: i32) -> impl Iterator<Item = Attribute> {
 /// What one value's policy says about it.
 fn check(attribute: Attribute, policy: u64, strict: u32) -> Result<(), Errno> {
     // SAFETY: an entry of the module's policy.
-    let (kind, limit, way): (u8, u16, u8) =
-        unsafe { (nla_policy::type_.get(policy), nla_policy::len.get(policy), nla_policy::validation_type.get(policy)) };
+    let (kind, limit, way): (u8, u16, u8) = unsafe {
+        (nla_policy::type_.get(policy), nla_policy::len.get(policy), nla_policy::validation_type.get(policy))
+    };
     let (size, limit) = (attribute.size(), u64::from(limit));
     if let Some(exact) = size_of(kind)
         && (size < exact || (strict & STRICT != 0 && size != exact))
@@ -214,7 +215,8 @@ extern "C" fn __nla_parse(table: u64, most: i32, head: u64, length: i32, policy:
     unsafe { ram::fill(table, 0, 8 * (most.max(0) as u64 + 1)) };
     let message = Message { head, length, most, policy, strict, extack };
     // SAFETY: as above; `walk` gives only types up to `most`.
-    walk(&message, |kind, at| unsafe { ram::put(table + 8 * u64::from(kind), at) }).map_or_else(Errno::to_return, |()| 0)
+    walk(&message, |kind, at| unsafe { ram::put(table + 8 * u64::from(kind), at) })
+        .map_or_else(Errno::to_return, |()| 0)
 }
 extern "C" fn __nla_validate(head: u64, length: i32, most: i32, policy: u64, strict: u32, extack: u64) -> i32 {
     walk(&Message { head, length, most, policy, strict, extack }, |_, _| ()).map_or_else(Errno::to_return, |()| 0)

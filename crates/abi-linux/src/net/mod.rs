@@ -1,9 +1,9 @@
 //! Networking: the one namespace, and what modules register with it.
 
+pub(crate) mod attributes;
 pub(crate) mod devices;
 pub(crate) mod namespace;
 pub(crate) mod netlink;
-pub(crate) mod attributes;
 pub(crate) mod packets;
 pub(crate) mod sk_buff;
 pub(crate) mod sockets;

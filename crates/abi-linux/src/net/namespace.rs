@@ -29,14 +29,18 @@ const FIRST_ID: u32 = 3;
 const HASH: u64 = 256;
 
 static INIT_NET: Datum = Datum::new("init_net", ROOM, Begin::With(begin));
-static NAMESPACES: Datum = Datum::new("net_namespace_list", 16, Begin::With(|at| {
-    // SAFETY: `data::place` gives 16 writable bytes; `init_net` has its address.
-    unsafe {
-        locks::init_list(at);
-        locks::init_list(net::list.at(INIT_NET.address()));
-        waiting::link_last(net::list.at(INIT_NET.address()), at);
-    }
-}));
+static NAMESPACES: Datum = Datum::new(
+    "net_namespace_list",
+    16,
+    Begin::With(|at| {
+        // SAFETY: `data::place` gives 16 writable bytes; `init_net` has its address.
+        unsafe {
+            locks::init_list(at);
+            locks::init_list(net::list.at(INIT_NET.address()));
+            waiting::link_last(net::list.at(INIT_NET.address()), at);
+        }
+    }),
+);
 
 /// The variables of this file.
 pub(crate) static VARIABLES: &[&Datum] = &[&INIT_NET, &NAMESPACES];

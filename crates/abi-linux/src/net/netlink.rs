@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 use ferrmod_kernel::lock::Lock;
 use ferrmod_kernel::{Errno, kernel};
 
+use super::attributes;
 use super::sk_buff::{self, Packet};
 use super::sockets::{self, sock};
-use super::attributes;
 use crate::export::{Export, exports};
 use crate::field::layout;
 use crate::{module, ram};
@@ -163,7 +163,8 @@ extern "C" fn netlink_ack(packet: u64, header: u64, error: i32, extack: u64) {
         }
         let port: u32 = netlink_skb_parms::portid.get(sk_buff::sk_buff::cb.at(packet));
         let quoted = if error != 0 { length } else { HEADER };
-        let at = message(answer, port, nlmsghdr::nlmsg_seq.get(header), ERROR, 4 + quoted, 0, caller) + u64::from(HEADER);
+        let at =
+            message(answer, port, nlmsghdr::nlmsg_seq.get(header), ERROR, 4 + quoted, 0, caller) + u64::from(HEADER);
         nlmsgerr::error.set(at, error);
         ram::copy(nlmsgerr::msg.at(at), header, quoted.into());
         if !text.is_empty() {

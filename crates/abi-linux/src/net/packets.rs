@@ -2,8 +2,8 @@
 
 use alloc::vec::Vec;
 
-use ferrmod_kernel::lock::Lock;
 use ferrmod_kernel::kernel;
+use ferrmod_kernel::lock::Lock;
 
 use crate::export::{Export, exports};
 use crate::field::layout;

@@ -57,7 +57,12 @@ extern "C" fn sock_register(family: u64) -> i32 {
     }
     FAMILIES.lock().push((number, family));
     // It is not in the list, so it is not registered.
-    let _ = kernel().registrations.add("socket_family", number as u64, alloc::format!("{number}"), kernel().owner_of(caller));
+    let _ = kernel().registrations.add(
+        "socket_family",
+        number as u64,
+        alloc::format!("{number}"),
+        kernel().owner_of(caller),
+    );
     kernel().printk(alloc::format!("\x016NET: Registered protocol family {number}\n").as_bytes());
     0
 }
@@ -95,7 +100,8 @@ pub(crate) fn protocols() -> Vec<u8> {
     for protocol in PROTOCOLS.lock().clone() {
         // SAFETY: registered protocols of loaded modules.
         unsafe {
-            let owner = module::at(proto::owner.get(protocol)).map_or_else(|| "kernel".into(), |module| alloc::format!("{}", module.name));
+            let owner = module::at(proto::owner.get(protocol))
+                .map_or_else(|| "kernel".into(), |module| alloc::format!("{}", module.name));
             let name = ram::c_string(proto::name.at(protocol)).to_str_lossy();
             out.push_str(&alloc::format!("{name:<9} {:>4} {owner}\n", proto::obj_size.get::<u32>(protocol)));
         }
@@ -131,7 +137,8 @@ fn begin_queues(at: u64) {
 extern "C" fn sk_alloc(net: u64, family: i32, _flags: u32, protocol: u64, _kern: i32) -> u64 {
     let caller = ram::caller();
     // SAFETY: the module's protocol.
-    let (size, owner) = unsafe { (u64::from(proto::obj_size.get::<u32>(protocol)), module::at(proto::owner.get(protocol))) };
+    let (size, owner) =
+        unsafe { (u64::from(proto::obj_size.get::<u32>(protocol)), module::at(proto::owner.get(protocol))) };
     if let Some(owner) = &owner
         && !owner.try_get()
     {

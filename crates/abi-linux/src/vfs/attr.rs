@@ -44,7 +44,8 @@ extern "C" fn simple_attr_release(_inode: u64, file: u64) -> i32 {
 /// The number as the file's format shows it, by the kernel's own `scnprintf`.
 fn shown(buffer: u64, format: u64, value: u64) -> u64 {
     // SAFETY: the exported function with a buffer of 24 bytes; the format takes one number.
-    symbols::address("scnprintf").map_or(0, |print| unsafe { ram::call(print, [buffer, BUFFER, format, value]) } & 0xffff_ffff)
+    symbols::address("scnprintf")
+        .map_or(0, |print| unsafe { ram::call(print, [buffer, BUFFER, format, value]) } & 0xffff_ffff)
 }
 
 /// `ssize_t simple_attr_read(struct file *, char __user *, size_t, loff_t *)`

@@ -201,7 +201,8 @@ extern "C" fn __register_chrdev(major: u32, minor: u32, count: u32, name: u64, o
 extern "C" fn __unregister_chrdev(major: u32, minor: u32, count: u32) {
     let first = Number::new(major, minor);
     unregister_chrdev_region(first.0, count);
-    let found = DEVICES.lock().iter().find(|added| added.first == first.0 && added.count == count).map(|added| added.cdev);
+    let found =
+        DEVICES.lock().iter().find(|added| added.first == first.0 && added.count == count).map(|added| added.cdev);
     if let Some(device) = found {
         cdev_del(device);
     }

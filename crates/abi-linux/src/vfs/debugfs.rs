@@ -200,7 +200,13 @@ fn number_text(at: u64, kind: Number) -> String {
             Number::Decimal(size) => alloc::format!("{}\n", read(size)),
             Number::Hexadecimal(size) => alloc::format!("0x{:0width$x}\n", read(size), width = 2 * size as usize),
             Number::Signed => alloc::format!("{}\n", ram::get::<i32>(at)),
-            Number::Truth => if ram::get::<u8>(at) != 0 { "Y\n".into() } else { "N\n".into() },
+            Number::Truth => {
+                if ram::get::<u8>(at) != 0 {
+                    "Y\n".into()
+                } else {
+                    "N\n".into()
+                }
+            }
         }
     }
 }

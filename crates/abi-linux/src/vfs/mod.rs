@@ -102,7 +102,9 @@ static ENTRIES: Lock<Option<HashMap<u64, u64>>> = Lock::new(None);
 
 /// Adds the files that the kernel itself has in a Linux world.
 pub(crate) fn begin(kernel: &Kernel) {
-    for directory in ["/proc/fs", "/proc/driver", "/proc/bus", "/proc/irq", "/proc/scsi", "/proc/tty/driver", "/proc/acpi"] {
+    for directory in
+        ["/proc/fs", "/proc/driver", "/proc/bus", "/proc/irq", "/proc/scsi", "/proc/tty/driver", "/proc/acpi"]
+    {
         kernel.files.make_directories(directory);
     }
     let plain: [(&str, fn() -> Vec<u8>); 3] = [
@@ -157,9 +159,9 @@ pub(crate) fn add(path: &str, node: Node) -> Result<(), Errno> {
 
 /// Takes a path and all below it away; whether it was there.
 pub(crate) fn remove(path: &str) -> bool {
-    NODES.lock().retain(|other, _| {
-        other.strip_prefix(path).is_none_or(|rest| !rest.is_empty() && !rest.starts_with('/'))
-    });
+    NODES
+        .lock()
+        .retain(|other, _| other.strip_prefix(path).is_none_or(|rest| !rest.is_empty() && !rest.starts_with('/')));
     kernel().files.remove(path)
 }
 
@@ -330,7 +332,8 @@ impl Opened {
         if owner != 0 && !module::at(owner).is_some_and(|module| module.try_get()) {
             return Err(Errno::ENXIO);
         }
-        let mut opened = Self { file: 0, inode: node.inode, dentry: node.dentry, lasting: Arc::clone(node), owner, calls };
+        let mut opened =
+            Self { file: 0, inode: node.inode, dentry: node.dentry, lasting: Arc::clone(node), owner, calls };
         opened.make(node, flags, ops)?;
         if let Some(served) = served {
             // SAFETY: our own inode and file.

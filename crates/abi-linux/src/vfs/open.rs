@@ -3,8 +3,8 @@
 use alloc::sync::Arc;
 
 use bstr::ByteSlice;
-use ferrmod_kernel::lock::Lock;
 use ferrmod_kernel::Errno;
+use ferrmod_kernel::lock::Lock;
 use hashbrown::HashMap;
 
 use super::{Opened, file};

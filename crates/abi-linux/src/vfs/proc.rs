@@ -109,7 +109,13 @@ fn drop_entry(entry: u64) {
 fn warn_taken(path: &str, caller: u64) {
     let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
     let above = above.strip_prefix("/proc").unwrap_or(above).trim_start_matches('/');
-    kernel().warn(&alloc::format!("proc_dir_entry '{}/{name}' already registered", if above.is_empty() { "/proc" } else { above }), caller);
+    kernel().warn(
+        &alloc::format!(
+            "proc_dir_entry '{}/{name}' already registered",
+            if above.is_empty() { "/proc" } else { above }
+        ),
+        caller,
+    );
 }
 
 fn add_directory(name: u64, mode: u32, parent: u64, data: u64, caller: u64) -> u64 {
@@ -178,7 +184,8 @@ fn remove(path: &str) -> bool {
         .lock()
         .as_ref()
         .map(|entries| {
-            let is_below = |other: &str| other.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            let is_below =
+                |other: &str| other.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
             entries.iter().filter(|(_, other)| is_below(other)).map(|(&entry, _)| entry).collect()
         })
         .unwrap_or_default();
@@ -219,7 +226,8 @@ extern "C" fn proc_simple_write(file: u64, from: u64, length: u64) -> i64 {
 extern "C" fn proc_seq_open(at: u64, file: u64) -> i32 {
     let entry = entry(at);
     // SAFETY: an entry that is in place.
-    let (ops, state): (u64, u32) = unsafe { (proc_dir_entry::seq_ops.get(entry), proc_dir_entry::state_size.get(entry)) };
+    let (ops, state): (u64, u32) =
+        unsafe { (proc_dir_entry::seq_ops.get(entry), proc_dir_entry::state_size.get(entry)) };
     if state == 0 {
         return seq::seq_open(file, ops);
     }
@@ -276,7 +284,15 @@ extern "C" fn proc_create_net_data(name: u64, mode: u32, parent: u64, functions:
     let caller = ram::caller();
     add_file(&File { name, mode, parent, kind: Kind::SeqNet, functions, write: 0, state, data }, caller)
 }
-extern "C" fn proc_create_net_data_write(name: u64, mode: u32, parent: u64, functions: u64, write: u64, state: u32, data: u64) -> u64 {
+extern "C" fn proc_create_net_data_write(
+    name: u64,
+    mode: u32,
+    parent: u64,
+    functions: u64,
+    write: u64,
+    state: u32,
+    data: u64,
+) -> u64 {
     let caller = ram::caller();
     add_file(&File { name, mode, parent, kind: Kind::SeqNet, functions, write, state, data }, caller)
 }
@@ -284,7 +300,14 @@ extern "C" fn proc_create_net_single(name: u64, mode: u32, parent: u64, function
     let caller = ram::caller();
     add_file(&File { name, mode, parent, kind: Kind::SingleNet, functions, write: 0, state: 0, data }, caller)
 }
-extern "C" fn proc_create_net_single_write(name: u64, mode: u32, parent: u64, functions: u64, write: u64, data: u64) -> u64 {
+extern "C" fn proc_create_net_single_write(
+    name: u64,
+    mode: u32,
+    parent: u64,
+    functions: u64,
+    write: u64,
+    data: u64,
+) -> u64 {
     let caller = ram::caller();
     add_file(&File { name, mode, parent, kind: Kind::SingleNet, functions, write, state: 0, data }, caller)
 }

@@ -189,8 +189,11 @@ impl Tree<'_> {
             let head = self.head();
             if !is_node(head) {
                 let wanted = mark.is_none_or(|mark| self.head_mark(mark));
-                return (index == 0 && head != 0 && wanted)
-                    .then_some(Found { index, entry: head, place: Place { node: 0, offset: 0 } });
+                return (index == 0 && head != 0 && wanted).then_some(Found {
+                    index,
+                    entry: head,
+                    place: Place { node: 0, offset: 0 },
+                });
             }
             if index > self.reach() {
                 return None;
@@ -446,7 +449,9 @@ impl Tree<'_> {
         }
         while let Some(node) = left.pop() {
             if self.shift(node) > 0 {
-                left.extend((0..SLOTS as u8).map(|offset| self.slot(node, offset)).filter(|&entry| is_node(entry)).map(node_of));
+                left.extend(
+                    (0..SLOTS as u8).map(|offset| self.slot(node, offset)).filter(|&entry| is_node(entry)).map(node_of),
+                );
             }
             nodes.release(node);
         }

@@ -29,13 +29,7 @@ impl Btf<'_> {
 
     /// Builds a declaration from the inside out, as C's declarators are read. `depth` bounds the
     /// nesting of prototypes, `parts` the whole text.
-    fn declaration(
-        &self,
-        mut id: u32,
-        mut inner: String,
-        depth: usize,
-        parts: &mut usize,
-    ) -> String {
+    fn declaration(&self, mut id: u32, mut inner: String, depth: usize, parts: &mut usize) -> String {
         let mut qualifiers = String::new();
         loop {
             if *parts == 0 {
@@ -65,11 +59,7 @@ impl Btf<'_> {
                 }
                 Kind::Array => {
                     let count = u32_at(found.trailing, 8).unwrap_or(0);
-                    inner = if count == 0 {
-                        format!("{inner}[]")
-                    } else {
-                        format!("{inner}[{count}]")
-                    };
+                    inner = if count == 0 { format!("{inner}[]") } else { format!("{inner}[{count}]") };
                     id = u32_at(found.trailing, 0).unwrap_or(0);
                     continue;
                 }
@@ -97,10 +87,7 @@ impl Btf<'_> {
     /// The string at `offset` as text.
     fn written(&self, offset: u32) -> String {
         let name = self.string(offset).unwrap_or_default();
-        name.get(..MAX_WRITTEN)
-            .unwrap_or(name)
-            .to_str_lossy()
-            .to_string()
+        name.get(..MAX_WRITTEN).unwrap_or(name).to_str_lossy().to_string()
     }
 
     /// Whether a pointer to this type needs parentheses.
@@ -108,9 +95,7 @@ impl Btf<'_> {
         for _ in 0..MAX_DEPTH {
             match self.get(id) {
                 Some(found) if matches!(found.kind, Kind::Array | Kind::FuncProto) => return true,
-                Some(found) if found.kind.is_transparent() && found.kind != Kind::Typedef => {
-                    id = found.size_or_type
-                }
+                Some(found) if found.kind.is_transparent() && found.kind != Kind::Typedef => id = found.size_or_type,
                 _ => return false,
             }
         }
@@ -160,7 +145,6 @@ impl FuncProto<'_> {
         let mut parts = MAX_PARTS;
         let parameters = self.btf.parameters(self.parameters, MAX_DEPTH, &mut parts);
         let inner = format!("{}({parameters})", self.name);
-        self.btf
-            .declaration(self.returns, inner, MAX_DEPTH, &mut parts)
+        self.btf.declaration(self.returns, inner, MAX_DEPTH, &mut parts)
     }
 }

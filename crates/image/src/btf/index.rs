@@ -24,11 +24,7 @@ pub(super) fn build(btf: &Btf<'_>) -> Result<Vec<u8>, BtfError> {
         let own = offsets.len() as u32;
         let at = offset as u32;
         let found = type_at(btf, own, at)?;
-        let hash = |name: u32| {
-            btf.string(name)
-                .filter(|string| !string.is_empty())
-                .map(fnv1a)
-        };
+        let hash = |name: u32| btf.string(name).filter(|string| !string.is_empty()).map(fnv1a);
         if let Some(hash) = hash(found.name) {
             names.push((hash, own));
         }
@@ -47,8 +43,7 @@ pub(super) fn build(btf: &Btf<'_>) -> Result<Vec<u8>, BtfError> {
     }
     let names = NameTable::build(&names);
     let enumerators = NameTable::build(&enumerators);
-    let mut index =
-        Vec::with_capacity(HEADER + offsets.len() * 4 + names.len() + enumerators.len());
+    let mut index = Vec::with_capacity(HEADER + offsets.len() * 4 + names.len() + enumerators.len());
     for number in [offsets.len(), names.len() / 8, enumerators.len() / 8, 0] {
         index.extend_from_slice(&(number as u32).to_le_bytes());
     }
@@ -68,29 +63,22 @@ fn type_at<'b>(btf: &'b Btf<'_>, own: u32, offset: u32) -> Result<Type<'b>, BtfE
     if Kind::of(kind).is_none() {
         return Err(BtfError::UnknownKind { id, offset, kind });
     }
-    btf.type_at(offset)
-        .ok_or(BtfError::Truncated { id, offset })
+    btf.type_at(offset).ok_or(BtfError::Truncated { id, offset })
 }
 
 /// The lengths the header gives: types, bytes of the name table, bytes of the enumerator table.
 fn lengths(index: &[u8]) -> Option<(usize, usize, usize)> {
     let number = |at| u32_at(index, at).map(|number| number as usize);
-    Some((
-        number(0)?,
-        number(4)?.checked_mul(8)?,
-        number(8)?.checked_mul(8)?,
-    ))
+    Some((number(0)?, number(4)?.checked_mul(8)?, number(8)?.checked_mul(8)?))
 }
 
 /// Whether `index` has the form of one.
 pub(super) fn holds(index: &[u8]) -> bool {
     lengths(index).is_some_and(|(types, names, enumerators)| {
-        types.checked_mul(4).and_then(|offsets| {
-            offsets
-                .checked_add(HEADER)?
-                .checked_add(names)?
-                .checked_add(enumerators)
-        }) == Some(index.len())
+        types
+            .checked_mul(4)
+            .and_then(|offsets| offsets.checked_add(HEADER)?.checked_add(names)?.checked_add(enumerators))
+            == Some(index.len())
     })
 }
 
@@ -122,10 +110,6 @@ pub(super) fn enumerators(index: &[u8]) -> NameTable<'_> {
 fn table(index: &[u8], second: bool) -> Option<NameTable<'_>> {
     let (types, names, enumerators) = lengths(index)?;
     let start = types.checked_mul(4)?.checked_add(HEADER)?;
-    let (start, len) = if second {
-        (start.checked_add(names)?, enumerators)
-    } else {
-        (start, names)
-    };
+    let (start, len) = if second { (start.checked_add(names)?, enumerators) } else { (start, names) };
     Some(NameTable::new(index.get(start..start.checked_add(len)?)?))
 }

@@ -97,31 +97,19 @@ impl<'b> Struct<'b> {
 
     /// Its members as they are declared, unnamed ones included.
     pub fn members(&self) -> Members<'b> {
-        Members {
-            of: *self,
-            entries: self.members.chunks_exact(12),
-        }
+        Members { of: *self, entries: self.members.chunks_exact(12) }
     }
 
     /// One entry of the list of members.
     fn entry(&self, entry: &'b [u8]) -> Option<Member<'b>> {
         let (bit_offset, bits) = self.place(u32_at(entry, 8)?);
         let name = BStr::new(self.btf.string(u32_at(entry, 0)?).unwrap_or_default());
-        Some(Member {
-            name,
-            type_id: u32_at(entry, 4)?,
-            bit_offset,
-            bits,
-        })
+        Some(Member { name, type_id: u32_at(entry, 4)?, bit_offset, bits })
     }
 
     /// Bit offset and width that the third word of a member gives.
     fn place(&self, word: u32) -> (u64, u32) {
-        if self.kind_flag {
-            (u64::from(word & 0x00ff_ffff), word >> 24)
-        } else {
-            (u64::from(word), 0)
-        }
+        if self.kind_flag { (u64::from(word & 0x00ff_ffff), word >> 24) } else { (u64::from(word), 0) }
     }
 
     /// The member of that name, looked for in unnamed structs and unions too. `name` may be a path,
@@ -131,30 +119,20 @@ impl<'b> Struct<'b> {
         let mut container = *self;
         let mut start = 0u64;
         loop {
-            let end = path
-                .iter()
-                .position(|byte| matches!(byte, b'.' | b'['))
-                .unwrap_or(path.len());
+            let end = path.iter().position(|byte| matches!(byte, b'.' | b'[')).unwrap_or(path.len());
             let (name, mut rest) = path.split_at_checked(end)?;
             let mut steps = MAX_STEPS;
             let mut found = container.find(name, MAX_NESTING, &mut steps)?;
             found.bit_offset = found.bit_offset.checked_add(start)?;
             while let Some(after) = rest.strip_prefix(b"[") {
                 let close = after.iter().position(|&byte| byte == b']')?;
-                let number: u64 = core::str::from_utf8(after.get(..close)?)
-                    .ok()?
-                    .parse()
-                    .ok()?;
+                let number: u64 = core::str::from_utf8(after.get(..close)?).ok()?.parse().ok()?;
                 let (element, count) = self.btf.array(found.type_id)?;
                 // A flexible array has no count of its own; its first element is at least a place.
                 if number >= u64::from(count.max(1)) {
                     return None;
                 }
-                let bits = self
-                    .btf
-                    .size_of(element)?
-                    .checked_mul(8)?
-                    .checked_mul(number)?;
+                let bits = self.btf.size_of(element)?.checked_mul(8)?.checked_mul(number)?;
                 found.bit_offset = found.bit_offset.checked_add(bits)?;
                 found.type_id = element;
                 rest = after.get(close + 1..)?;
@@ -195,10 +173,7 @@ impl<'b> Struct<'b> {
             };
             if let Some(found) = inner.find(name, below, steps) {
                 let (start, _) = self.place(u32_at(entry, 8)?);
-                return Some(Member {
-                    bit_offset: found.bit_offset.checked_add(start)?,
-                    ..found
-                });
+                return Some(Member { bit_offset: found.bit_offset.checked_add(start)?, ..found });
             }
         }
         None

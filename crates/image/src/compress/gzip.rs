@@ -30,8 +30,7 @@ const MAX_RATIO: usize = 1032;
 pub(super) fn unpack(input: &mut Input<'_>, output: &mut Output) -> Result<(), Problem> {
     // ISIZE is the last word of the file. It may lie, so it only sizes the buffer, and no larger than deflate could fill.
     if let Some(&size) = input.bytes.last_chunk::<4>() {
-        let likely =
-            (u32::from_le_bytes(size) as usize).min(input.bytes.len().saturating_mul(MAX_RATIO));
+        let likely = (u32::from_le_bytes(size) as usize).min(input.bytes.len().saturating_mul(MAX_RATIO));
         output.expect(likely.saturating_add(1))?;
     }
     let mut decompressor = Box::<DecompressorOxide>::default();
@@ -53,14 +52,10 @@ fn header(input: &mut Input<'_>) -> Result<(), Problem> {
     let [_, _, method, flags, ..] = input.array::<10>()?;
     // CM: 8 is deflate, and there never was another.
     if method != 8 {
-        return Err(Problem::Unsupported {
-            what: "a method other than deflate",
-        });
+        return Err(Problem::Unsupported { what: "a method other than deflate" });
     }
     if flags & RESERVED != 0 {
-        return Err(Problem::Unsupported {
-            what: "a reserved flag",
-        });
+        return Err(Problem::Unsupported { what: "a reserved flag" });
     }
     if flags & FEXTRA != 0 {
         let length = u16::from_le_bytes(input.array()?);
@@ -76,34 +71,21 @@ fn header(input: &mut Input<'_>) -> Result<(), Problem> {
         let found = crc32fast::hash(input.bytes.get(start..input.at).unwrap_or_default()) & 0xffff;
         let wanted = u32::from(u16::from_le_bytes(input.array()?));
         if found != wanted {
-            return Err(Problem::CheckSum {
-                what: "check sum of the header",
-                wanted,
-                found,
-            });
+            return Err(Problem::CheckSum { what: "check sum of the header", wanted, found });
         }
     }
     Ok(())
 }
 
 /// Unpacks one member.
-fn member(
-    input: &mut Input<'_>,
-    output: &mut Output,
-    decompressor: &mut DecompressorOxide,
-) -> Result<(), Problem> {
+fn member(input: &mut Input<'_>, output: &mut Output, decompressor: &mut DecompressorOxide) -> Result<(), Problem> {
     header(input)?;
     decompressor.init();
     let start = output.filled;
     loop {
         let filled = output.filled;
-        let (status, read, written) = decompress(
-            decompressor,
-            input.rest(),
-            output.whole()?,
-            filled,
-            TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF,
-        );
+        let (status, read, written) =
+            decompress(decompressor, input.rest(), output.whole()?, filled, TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF);
         input.take(read)?;
         output.advance(written);
         match status {
@@ -114,9 +96,7 @@ fn member(
                 return Err(Problem::Truncated);
             }
             _ => {
-                return Err(Problem::Damaged {
-                    what: "deflate data",
-                });
+                return Err(Problem::Damaged { what: "deflate data" });
             }
         }
     }
@@ -125,19 +105,11 @@ fn member(
     let size = u32::from_le_bytes(input.array()?);
     let unpacked = output.since(start);
     if unpacked.len() as u32 != size {
-        return Err(Problem::CheckSum {
-            what: "length",
-            wanted: size,
-            found: unpacked.len() as u32,
-        });
+        return Err(Problem::CheckSum { what: "length", wanted: size, found: unpacked.len() as u32 });
     }
     let found = crc32fast::hash(unpacked);
     if found != wanted {
-        return Err(Problem::CheckSum {
-            what: "check sum",
-            wanted,
-            found,
-        });
+        return Err(Problem::CheckSum { what: "check sum", wanted, found });
     }
     Ok(())
 }

@@ -22,9 +22,7 @@ pub(super) fn unpack(input: &mut Input<'_>, output: &mut Output) -> Result<(), P
         }
         let size = u32::from_le_bytes(word) as usize;
         if size == 0 || size > MAX_PACKED {
-            return Err(Problem::Damaged {
-                what: "size of a block",
-            });
+            return Err(Problem::Damaged { what: "size of a block" });
         }
         let packed = input.take(size)?;
         block(packed, output)?;
@@ -42,9 +40,7 @@ fn block(packed: &[u8], output: &mut Output) -> Result<(), Problem> {
     let room = room.get_mut(..available.min(most)).unwrap_or_default();
     let written = lz4_flex::block::decompress_into(packed, room).map_err(|error| match error {
         lz4_flex::block::DecompressError::OutputTooSmall { .. } if available < most => {
-            Problem::Limit {
-                limit: output.limit,
-            }
+            Problem::Limit { limit: output.limit }
         }
         _ => Problem::Damaged { what: "block" },
     })?;

@@ -38,18 +38,14 @@ fn stream(input: &mut Input<'_>, output: &mut Output) -> Result<(), Problem> {
     loop {
         let result = stream.process(input.rest(), output.room()?, Action::Finish);
         let Ok(progress) = result else {
-            input.at = start
-                .saturating_add(stream.total_in() as usize)
-                .min(input.bytes.len());
-            return Err(
-                if stream.memory_usage().is_some_and(|needed| needed > MEMORY) {
-                    Problem::Memory
-                } else if input.rest().is_empty() {
-                    Problem::Truncated
-                } else {
-                    Problem::Damaged { what: "stream" }
-                },
-            );
+            input.at = start.saturating_add(stream.total_in() as usize).min(input.bytes.len());
+            return Err(if stream.memory_usage().is_some_and(|needed| needed > MEMORY) {
+                Problem::Memory
+            } else if input.rest().is_empty() {
+                Problem::Truncated
+            } else {
+                Problem::Damaged { what: "stream" }
+            });
         };
         input.take(progress.bytes_consumed)?;
         output.advance(progress.bytes_produced);

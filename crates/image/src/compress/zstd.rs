@@ -40,11 +40,7 @@ pub(super) fn unpack(input: &mut Input<'_>, output: &mut Output) -> Result<(), P
 }
 
 /// Unpacks one frame.
-fn frame(
-    decoder: &mut FrameDecoder,
-    input: &mut Input<'_>,
-    output: &mut Output,
-) -> Result<(), Problem> {
+fn frame(decoder: &mut FrameDecoder, input: &mut Input<'_>, output: &mut Output) -> Result<(), Problem> {
     let mut rest = input.rest();
     let length = rest.len();
     let start = input.at;
@@ -61,9 +57,7 @@ fn frame(
         let finished = decoded.map_err(|error| problem(&error, input))?;
         // Before the end the decoder keeps a window back, so there may be nothing to take yet.
         while decoder.can_collect() > 0 {
-            let count = decoder
-                .read(output.room()?)
-                .map_err(|_| Problem::Damaged { what: "frame" })?;
+            let count = decoder.read(output.room()?).map_err(|_| Problem::Damaged { what: "frame" })?;
             output.advance(count);
             if count == 0 {
                 break;
@@ -74,15 +68,8 @@ fn frame(
             break;
         }
     }
-    match (
-        decoder.get_checksum_from_data(),
-        decoder.get_calculated_checksum(),
-    ) {
-        (Some(wanted), Some(found)) if wanted != found => Err(Problem::CheckSum {
-            what: "check sum",
-            wanted,
-            found,
-        }),
+    match (decoder.get_checksum_from_data(), decoder.get_calculated_checksum()) {
+        (Some(wanted), Some(found)) if wanted != found => Err(Problem::CheckSum { what: "check sum", wanted, found }),
         _ => Ok(()),
     }
 }
@@ -92,22 +79,12 @@ fn problem(error: &FrameDecoderError, input: &Input<'_>) -> Problem {
     match error {
         _ if input.rest().is_empty() => Problem::Truncated,
         FrameDecoderError::WindowSizeTooBig { .. } => Problem::Memory,
-        FrameDecoderError::DictNotProvided { .. } => Problem::Unsupported {
-            what: "a dictionary",
-        },
-        FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::InvalidFrameDescriptor(
-            _,
-        ))
+        FrameDecoderError::DictNotProvided { .. } => Problem::Unsupported { what: "a dictionary" },
+        FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::InvalidFrameDescriptor(_))
         | FrameDecoderError::ReadFrameHeaderError(_)
-        | FrameDecoderError::FrameHeaderError(_) => Problem::Damaged {
-            what: "header of a frame",
-        },
-        FrameDecoderError::FailedToReadBlockHeader(_) => Problem::Damaged {
-            what: "header of a block",
-        },
-        FrameDecoderError::FailedToReadBlockBody(_) => Problem::Damaged {
-            what: "content of a block",
-        },
+        | FrameDecoderError::FrameHeaderError(_) => Problem::Damaged { what: "header of a frame" },
+        FrameDecoderError::FailedToReadBlockHeader(_) => Problem::Damaged { what: "header of a block" },
+        FrameDecoderError::FailedToReadBlockBody(_) => Problem::Damaged { what: "content of a block" },
         _ => Problem::Damaged { what: "frame" },
     }
 }

@@ -44,11 +44,7 @@ pub(super) fn build(image: &KernelImage<'_>) -> Vec<u8> {
             ExportKind::Function => FUNCTION,
             ExportKind::PerCpu => PER_CPU,
         };
-        let class = if export.class == ExportClass::GplOnly {
-            GPL_ONLY
-        } else {
-            0
-        };
+        let class = if export.class == ExportClass::GplOnly { GPL_ONLY } else { 0 };
         let crc = if export.crc.is_some() { HAS_CRC } else { 0 };
         // The record: address, CRC, flags, then place and length of name, namespace and contents,
         // then the extent.
@@ -56,15 +52,9 @@ pub(super) fn build(image: &KernelImage<'_>) -> Vec<u8> {
         records.extend_from_slice(&export.crc.unwrap_or(0).to_le_bytes());
         records.extend_from_slice(&(kind | class | crc).to_le_bytes());
         // The per-CPU section is kept whole, and read from there.
-        let bytes = if export.kind == ExportKind::PerCpu {
-            &[]
-        } else {
-            image.export_bytes(index)
-        };
+        let bytes = if export.kind == ExportKind::PerCpu { &[] } else { image.export_bytes(index) };
         // Two names of one variable share its contents.
-        let place = *contents
-            .entry(export.address)
-            .or_insert_with(|| append(&mut data, bytes));
+        let place = *contents.entry(export.address).or_insert_with(|| append(&mut data, bytes));
         let name = append(&mut strings, export.name);
         let namespace = append(&mut strings, export.namespace.unwrap_or_default());
         for number in [name, namespace, place].as_flattened() {
@@ -75,13 +65,7 @@ pub(super) fn build(image: &KernelImage<'_>) -> Vec<u8> {
     addresses.sort_unstable();
     put(Part::Exports, records);
     put(Part::ExportNames, NameTable::build(&names));
-    put(
-        Part::ExportAddresses,
-        addresses
-            .iter()
-            .flat_map(|(_, number)| number.to_le_bytes())
-            .collect(),
-    );
+    put(Part::ExportAddresses, addresses.iter().flat_map(|(_, number)| number.to_le_bytes()).collect());
     put(Part::Strings, strings);
     put(Part::Data, data);
 
@@ -92,10 +76,7 @@ pub(super) fn build(image: &KernelImage<'_>) -> Vec<u8> {
     put(Part::Certificates, image.certificates().into());
     put(Part::Config, image.config().unwrap_or_default().into());
     // Type information that cannot be read is as good as none.
-    if let Some((raw, btf)) = image
-        .btf()
-        .and_then(|raw| Some((raw, Btf::read(raw).ok()?)))
-    {
+    if let Some((raw, btf)) = image.btf().and_then(|raw| Some((raw, Btf::read(raw).ok()?))) {
         put(Part::BtfIndex, btf.index().into());
         put(Part::Btf, raw.into());
     }
@@ -112,10 +93,7 @@ fn append(section: &mut Vec<u8>, bytes: &[u8]) -> [u32; 2] {
 /// Header, directory and sections, end to end.
 fn assemble(parts: &[Vec<u8>; PARTS]) -> Vec<u8> {
     let start = HEADER + PARTS * 16;
-    let len: usize = parts
-        .iter()
-        .map(|part| part.len().next_multiple_of(16))
-        .sum();
+    let len: usize = parts.iter().map(|part| part.len().next_multiple_of(16)).sum();
     let mut bytes = Vec::with_capacity(start + len);
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&FORMAT.to_le_bytes());

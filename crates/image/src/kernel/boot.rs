@@ -28,11 +28,8 @@ mod field {
 }
 
 /// Compressions a kernel may use and that are not read here, by how they begin.
-const OTHER_COMPRESSIONS: [(&[u8], &str); 3] = [
-    (b"BZh", "bzip2"),
-    (b"\x5d\0\0", "lzma"),
-    (b"\x89LZO\0\r\n\x1a\n", "lzo"),
-];
+const OTHER_COMPRESSIONS: [(&[u8], &str); 3] =
+    [(b"BZh", "bzip2"), (b"\x5d\0\0", "lzma"), (b"\x89LZO\0\r\n\x1a\n", "lzo")];
 
 /// Whether the file has a setup header.
 fn is_bzimage(file: &[u8]) -> bool {
@@ -58,13 +55,7 @@ pub(super) fn vmlinux(file: &[u8]) -> Result<Cow<'_, [u8]>, KernelReadError> {
 fn elf_problem(bytes: &[u8]) -> Option<KernelReadError> {
     let other = |what| Some(KernelReadError::Other { what });
     // gABI, "ELF Header": EI_CLASS, EI_DATA, e_type, e_machine.
-    match (
-        bytes.get(..4),
-        bytes.get(4),
-        bytes.get(5),
-        u16_at(bytes, 16),
-        u16_at(bytes, 18),
-    ) {
+    match (bytes.get(..4), bytes.get(4), bytes.get(5), u16_at(bytes, 16), u16_at(bytes, 18)) {
         (Some(b"\x7fELF"), Some(2), Some(1), Some(2 | 3), Some(62)) => None,
         (Some(b"\x7fELF"), _, _, Some(1), _) => other("a relocatable ELF file (a kernel module?)"),
         (Some(b"\x7fELF"), Some(1), ..) => other("a 32-bit ELF file"),
@@ -84,9 +75,7 @@ fn other(file: &[u8]) -> KernelReadError {
         Compression::None if file.starts_with(b"MZ") => {
             "an EFI program (of a unified kernel image, give the .linux section)"
         }
-        Compression::None if file.starts_with(b"!<arch>\n") => {
-            "an archive (a .deb package? unpack it)"
-        }
+        Compression::None if file.starts_with(b"!<arch>\n") => "an archive (a .deb package? unpack it)",
         Compression::None => return KernelReadError::NotAKernel,
         _ => "a compressed file (unpack it)",
     };
@@ -110,33 +99,17 @@ fn payload(file: &[u8]) -> Result<Cow<'_, [u8]>, KernelReadError> {
     let payload = usize::try_from(offset)
         .ok()
         .and_then(|offset| file.get(offset..)?.get(..len as usize))
-        .ok_or(KernelReadError::Payload {
-            offset,
-            len,
-            available: file.len(),
-        })?;
-    if let Some(&(_, what)) = OTHER_COMPRESSIONS
-        .iter()
-        .find(|(magic, _)| payload.starts_with(magic))
-    {
+        .ok_or(KernelReadError::Payload { offset, len, available: file.len() })?;
+    if let Some(&(_, what)) = OTHER_COMPRESSIONS.iter().find(|(magic, _)| payload.starts_with(magic)) {
         return Err(KernelReadError::Compression { what });
     }
     // The payload's last four bytes are the unpacked length: gzip's own, and kbuild appends it to
     // the others.
-    let unpacked = payload
-        .len()
-        .checked_sub(4)
-        .and_then(|last| u32_at(payload, last))
-        .unwrap_or(0) as usize;
+    let unpacked = payload.len().checked_sub(4).and_then(|last| u32_at(payload, last)).unwrap_or(0) as usize;
     let (packed, limit) = match detect(payload) {
         Compression::None => return Ok(Cow::Borrowed(payload)),
         Compression::Gzip => (payload, unpacked),
-        _ => (
-            payload
-                .get(..payload.len().saturating_sub(4))
-                .unwrap_or_default(),
-            unpacked,
-        ),
+        _ => (payload.get(..payload.len().saturating_sub(4)).unwrap_or_default(), unpacked),
     };
     decompress(packed, limit.min(MAX_VMLINUX)).map_err(KernelReadError::Decompress)
 }
@@ -150,10 +123,7 @@ pub fn release_of(file: &[u8]) -> Option<&BStr> {
     // boot.rst, "kernel_version": 0 when there is none.
     let start = u16_at(file, field::KERNEL_VERSION).filter(|&start| start != 0)?;
     let text = cstr_at(file, usize::from(start) + 0x200)?;
-    Some(BStr::new(
-        text.split_once_str(" ")
-            .map_or(text, |(release, _)| release),
-    ))
+    Some(BStr::new(text.split_once_str(" ").map_or(text, |(release, _)| release)))
 }
 
 /// A number that stands for one kernel image file, cheap to make and different as soon as the file
@@ -164,8 +134,6 @@ pub fn release_of(file: &[u8]) -> Option<&BStr> {
 /// signature.
 pub fn fingerprint(len: u64, modified: u64, head: &[u8], tail: &[u8]) -> u64 {
     let head = head.get(..4096).unwrap_or(head);
-    let tail = tail
-        .get(tail.len().saturating_sub(4096)..)
-        .unwrap_or_default();
+    let tail = tail.get(tail.len().saturating_sub(4096)..).unwrap_or_default();
     crate::flat::fnv1a(&[&len.to_le_bytes(), &modified.to_le_bytes(), head, tail].concat())
 }

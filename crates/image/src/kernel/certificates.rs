@@ -14,10 +14,7 @@ use crate::flat::u64_at;
 /// The list, empty when there is none.
 pub(super) fn find(bytes: &[u8], sections: &[Section]) -> Range<usize> {
     let mut fallback = 0..0;
-    for section in sections
-        .iter()
-        .filter(|section| is_init_data(bytes, section))
-    {
+    for section in sections.iter().filter(|section| is_init_data(bytes, section)) {
         let data = bytes.get(section.data.clone()).unwrap_or_default();
         let mut from = 0;
         while let Some(at) = data.get(from..).and_then(|rest| rest.find_byte(0x30)) {

@@ -3,9 +3,7 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::{
-    ExportKind, Found, KernelReadError, MAX_CONTENTS, Section, find_section, place, text_at,
-};
+use super::{ExportKind, Found, KernelReadError, MAX_CONTENTS, Section, find_section, place, text_at};
 use crate::flat::{u32_at, u64_at};
 use crate::linux::ExportClass;
 
@@ -25,26 +23,10 @@ struct Form {
 
 /// The forms there have been on 64-bit kernels, newest first. Namespaces came with Linux 5.4.
 const FORMS: [Form; 4] = [
-    Form {
-        stride: 12,
-        relative: true,
-        namespaces: true,
-    },
-    Form {
-        stride: 8,
-        relative: true,
-        namespaces: false,
-    },
-    Form {
-        stride: 24,
-        relative: false,
-        namespaces: true,
-    },
-    Form {
-        stride: 16,
-        relative: false,
-        namespaces: false,
-    },
+    Form { stride: 12, relative: true, namespaces: true },
+    Form { stride: 8, relative: true, namespaces: false },
+    Form { stride: 24, relative: false, namespaces: true },
+    Form { stride: 16, relative: false, namespaces: false },
 ];
 
 impl Form {
@@ -53,11 +35,7 @@ impl Form {
         if self.relative {
             let at = offset + field * 4;
             let distance = i64::from(u32_at(table, at)? as i32);
-            Some(
-                address
-                    .wrapping_add(at as u64)
-                    .wrapping_add_signed(distance),
-            )
+            Some(address.wrapping_add(at as u64).wrapping_add_signed(distance))
         } else {
             u64_at(table, offset + field * 8)
         }
@@ -67,10 +45,8 @@ impl Form {
 /// Both tables, in the order the kernel searches them.
 pub(super) fn read(bytes: &[u8], sections: &[Section]) -> Result<Vec<Found>, KernelReadError> {
     let mut exports = Vec::new();
-    let tables = [
-        ("__ksymtab", "__kcrctab", ExportClass::Any),
-        ("__ksymtab_gpl", "__kcrctab_gpl", ExportClass::GplOnly),
-    ];
+    let tables =
+        [("__ksymtab", "__kcrctab", ExportClass::Any), ("__ksymtab_gpl", "__kcrctab_gpl", ExportClass::GplOnly)];
     let mut any = false;
     for (name, crcs, class) in tables {
         let Some(section) = find_section(bytes, sections, name) else {
@@ -78,20 +54,12 @@ pub(super) fn read(bytes: &[u8], sections: &[Section]) -> Result<Vec<Found>, Ker
         };
         any = true;
         let table = bytes.get(section.data.clone()).unwrap_or_default();
-        let crcs =
-            find_section(bytes, sections, crcs).and_then(|crcs| bytes.get(crcs.data.clone()));
-        let read = FORMS
-            .iter()
-            .find_map(|&form| entries(bytes, sections, section, form, class, crcs));
-        exports.extend(read.ok_or(KernelReadError::Exports {
-            section: name,
-            len: table.len(),
-        })?);
+        let crcs = find_section(bytes, sections, crcs).and_then(|crcs| bytes.get(crcs.data.clone()));
+        let read = FORMS.iter().find_map(|&form| entries(bytes, sections, section, form, class, crcs));
+        exports.extend(read.ok_or(KernelReadError::Exports { section: name, len: table.len() })?);
     }
     if !any {
-        return Err(KernelReadError::Missing {
-            what: "the export tables (__ksymtab)",
-        });
+        return Err(KernelReadError::Missing { what: "the export tables (__ksymtab)" });
     }
     contents(sections, &mut exports);
     Ok(exports)
@@ -130,16 +98,7 @@ fn entries(
             };
             let crc = crcs.and_then(|crcs| u32_at(crcs, index * 4));
             let kind = kind(bytes, sections, address);
-            Some(Found {
-                name,
-                namespace,
-                class,
-                crc,
-                address,
-                kind,
-                data: 0..0,
-                extent: 0,
-            })
+            Some(Found { name, namespace, class, crc, address, kind, data: 0..0, extent: 0 })
         })
         .collect()
 }
@@ -152,19 +111,13 @@ fn is_symbol(bytes: &[u8], range: &Range<usize>) -> bool {
 
 /// The section an address is in. Sections without contents count too.
 fn section_of(sections: &[Section], address: u64) -> Option<&Section> {
-    sections.iter().find(|section| {
-        address
-            .checked_sub(section.address)
-            .is_some_and(|offset| offset < section.size)
-    })
+    sections.iter().find(|section| address.checked_sub(section.address).is_some_and(|offset| offset < section.size))
 }
 
 /// What lies at an address.
 fn kind(bytes: &[u8], sections: &[Section], address: u64) -> ExportKind {
     match section_of(sections, address) {
-        Some(section) if bytes.get(section.name.clone()) == Some(PERCPU.as_bytes()) => {
-            ExportKind::PerCpu
-        }
+        Some(section) if bytes.get(section.name.clone()) == Some(PERCPU.as_bytes()) => ExportKind::PerCpu,
         Some(section) if section.executable => ExportKind::Function,
         _ => ExportKind::Data,
     }
@@ -186,10 +139,7 @@ fn contents(sections: &[Section], exports: &mut [Found]) {
             continue;
         }
         if let Some(data) = place(sections, export.address) {
-            let len = usize::try_from(export.extent)
-                .unwrap_or(usize::MAX)
-                .min(MAX_CONTENTS)
-                .min(data.len());
+            let len = usize::try_from(export.extent).unwrap_or(usize::MAX).min(MAX_CONTENTS).min(data.len());
             export.data = data.start..data.start + len;
         }
     }

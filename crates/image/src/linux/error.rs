@@ -31,20 +31,13 @@ impl ModuleName {
         for (to, from) in bytes.iter_mut().zip(from) {
             *to = *from;
         }
-        ModuleName {
-            bytes,
-            length: from.len() as u8,
-        }
+        ModuleName { bytes, length: from.len() as u8 }
     }
 
     /// The name.
     #[must_use]
     pub fn as_bstr(&self) -> &BStr {
-        BStr::new(
-            self.bytes
-                .get(..usize::from(self.length))
-                .unwrap_or_default(),
-        )
+        BStr::new(self.bytes.get(..usize::from(self.length)).unwrap_or_default())
     }
 }
 
@@ -212,9 +205,7 @@ pub enum ReadError {
         size: u64,
     },
     /// The name of a section without contents (which Linux does not look at) does not lie in the table of names.
-    #[error(
-        "name of section {section} of type {kind} at {name:#x} lies outside of the section names"
-    )]
+    #[error("name of section {section} of type {kind} at {name:#x} lies outside of the section names")]
     EmptySectionName {
         /// Index of the section.
         section: u32,
@@ -281,9 +272,6 @@ impl ReadError {
     /// Whether the kernel prints the line as a warning (level 4) and not as an error (level 3).
     #[must_use]
     pub fn is_warning(&self) -> bool {
-        matches!(
-            self,
-            ReadError::NoSymbols { .. } | ReadError::NoModule { .. }
-        )
+        matches!(self, ReadError::NoSymbols { .. } | ReadError::NoModule { .. })
     }
 }

@@ -19,10 +19,7 @@ impl<'a> Modinfo<'a> {
     pub fn iter(self) -> impl Iterator<Item = (&'a BStr, &'a BStr)> + Clone {
         self.strings().filter_map(|string| {
             let equals = string.find_byte(b'=')?;
-            Some((
-                BStr::new(string.get(..equals)?),
-                BStr::new(string.get(equals + 1..)?),
-            ))
+            Some((BStr::new(string.get(..equals)?), BStr::new(string.get(equals + 1..)?)))
         })
     }
 
@@ -72,22 +69,18 @@ impl<'a> Softdep<'a> {
     /// modprobe does.
     pub fn parse(text: &'a BStr) -> impl Iterator<Item = Softdep<'a>> + use<'a> {
         let mut before = None;
-        text.split(|&byte| matches!(byte, b' ' | b'\t' | b'\n'))
-            .filter_map(move |word| match word {
-                b"" => None,
-                b"pre:" => {
-                    before = Some(true);
-                    None
-                }
-                b"post:" => {
-                    before = Some(false);
-                    None
-                }
-                name => before.map(|before| Softdep {
-                    name: BStr::new(name),
-                    before,
-                }),
-            })
+        text.split(|&byte| matches!(byte, b' ' | b'\t' | b'\n')).filter_map(move |word| match word {
+            b"" => None,
+            b"pre:" => {
+                before = Some(true);
+                None
+            }
+            b"post:" => {
+                before = Some(false);
+                None
+            }
+            name => before.map(|before| Softdep { name: BStr::new(name), before }),
+        })
     }
 }
 
@@ -99,13 +92,8 @@ mod tests {
 
     #[test]
     fn runs_of_nuls_and_strings_without_a_value_are_passed_over() {
-        let modinfo = Modinfo::new(
-            b"\0\0license=GPL\0\0\0alias=a=b\0odd\0alias=c\0names=x\0name=y\0empty=\0",
-        );
-        let pairs: Vec<_> = modinfo
-            .iter()
-            .map(|(key, value)| (key.as_bytes(), value.as_bytes()))
-            .collect();
+        let modinfo = Modinfo::new(b"\0\0license=GPL\0\0\0alias=a=b\0odd\0alias=c\0names=x\0name=y\0empty=\0");
+        let pairs: Vec<_> = modinfo.iter().map(|(key, value)| (key.as_bytes(), value.as_bytes())).collect();
         assert_eq!(
             pairs,
             [
@@ -117,10 +105,7 @@ mod tests {
                 (b"empty", b"")
             ]
         );
-        assert_eq!(
-            modinfo.get("name").map(|name| name.as_bytes()),
-            Some(&b"y"[..])
-        );
+        assert_eq!(modinfo.get("name").map(|name| name.as_bytes()), Some(&b"y"[..]));
         assert_eq!(modinfo.all("alias").count(), 2);
         assert_eq!(modinfo.get("odd"), None);
         assert_eq!(modinfo.get("empty").map(|value| value.len()), Some(0));
@@ -129,22 +114,12 @@ mod tests {
     #[test]
     fn softdeps_are_told_apart_by_the_word_before_them() {
         let text = BStr::new("lost pre: a  b\tpost: c pre: d");
-        let found: Vec<_> = Softdep::parse(text)
-            .map(|softdep| (softdep.name.as_bytes(), softdep.before))
-            .collect();
-        assert_eq!(
-            found,
-            [(&b"a"[..], true), (b"b", true), (b"c", false), (b"d", true)]
-        );
+        let found: Vec<_> = Softdep::parse(text).map(|softdep| (softdep.name.as_bytes(), softdep.before)).collect();
+        assert_eq!(found, [(&b"a"[..], true), (b"b", true), (b"c", false), (b"d", true)]);
     }
 
     #[test]
     fn a_last_string_without_its_nul_is_read() {
-        assert_eq!(
-            Modinfo::new(b"a=1\0b=2")
-                .get("b")
-                .map(|value| value.as_bytes()),
-            Some(&b"2"[..])
-        );
+        assert_eq!(Modinfo::new(b"a=1\0b=2").get("b").map(|value| value.as_bytes()), Some(&b"2"[..]));
     }
 }

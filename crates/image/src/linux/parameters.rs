@@ -32,14 +32,7 @@ pub struct Parameter<'a> {
 
 impl<'a> Parameter<'a> {
     fn named(name: &'a BStr) -> Parameter<'a> {
-        Parameter {
-            name,
-            kind: None,
-            description: None,
-            perm: None,
-            flags: 0,
-            ops: None,
-        }
+        Parameter { name, kind: None, description: None, perm: None, flags: 0, ops: None }
     }
 }
 
@@ -55,26 +48,18 @@ impl<'a> Image<'a> {
             }
             // The name ends at the first colon; a text without one is a name alone.
             let (name, text) = match value.find_byte(b':') {
-                Some(colon) => value
-                    .split_at_checked(colon)
-                    .map(|(name, text)| (name, text.get(1..)))
-                    .unwrap_or_default(),
+                Some(colon) => {
+                    value.split_at_checked(colon).map(|(name, text)| (name, text.get(1..))).unwrap_or_default()
+                }
                 None => (value.as_bytes(), None),
             };
             let name = BStr::new(name);
-            let index = parameters
-                .iter()
-                .position(|parameter| parameter.name == name)
-                .unwrap_or_else(|| {
-                    parameters.push(Parameter::named(name));
-                    parameters.len() - 1
-                });
+            let index = parameters.iter().position(|parameter| parameter.name == name).unwrap_or_else(|| {
+                parameters.push(Parameter::named(name));
+                parameters.len() - 1
+            });
             if let Some(parameter) = parameters.get_mut(index) {
-                let field = if of_type {
-                    &mut parameter.kind
-                } else {
-                    &mut parameter.description
-                };
+                let field = if of_type { &mut parameter.kind } else { &mut parameter.description };
                 if field.is_none() {
                     *field = text.map(BStr::new);
                 }
@@ -96,9 +81,7 @@ impl<'a> Image<'a> {
             .zip(fields.as_chunks::<{ ENTRY / 8 }>().0)
             .filter_map(|(entry, [name, _, ops, ..])| {
                 let mut parameter = Parameter::named(self.target_string(name.as_ref()?)?);
-                if let Some(&[p0, p1, _level, flags]) =
-                    entry.get(PERM..).and_then(|rest| rest.first_chunk())
-                {
+                if let Some(&[p0, p1, _level, flags]) = entry.get(PERM..).and_then(|rest| rest.first_chunk()) {
                     parameter.perm = Some(u16::from_le_bytes([p0, p1]));
                     parameter.flags = flags;
                 }

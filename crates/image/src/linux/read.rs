@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use bstr::BStr;
 use object::LittleEndian as LE;
 use object::elf::{
-    EM_X86_64, ET_REL, FileHeader64, SHF_ALLOC, SHF_WRITE, SHN_UNDEF, SHT_NOBITS, SHT_NULL,
-    SHT_SYMTAB, SectionHeader64, Sym64,
+    EM_X86_64, ET_REL, FileHeader64, SHF_ALLOC, SHF_WRITE, SHN_UNDEF, SHT_NOBITS, SHT_NULL, SHT_SYMTAB,
+    SectionHeader64, Sym64,
 };
 use object::pod;
 
@@ -39,9 +39,7 @@ impl<'a> Image<'a> {
             signature,
             header: table.header,
             symbols,
-            symbol_names: sections
-                .get(found.symbol_names)
-                .map_or(&[], |section| section.data),
+            symbol_names: sections.get(found.symbol_names).map_or(&[], |section| section.data),
             symbol_table: found.symbol_table,
             this_module: found.this_module,
             modinfo: found.modinfo,
@@ -92,11 +90,7 @@ impl<'a> SectionTable<'a> {
             .ok()
             .filter(|&offset| offset < length)
             .and_then(|offset| {
-                pod::slice_from_bytes::<SectionHeader64<LE>>(
-                    bytes.get(offset..)?,
-                    usize::from(count),
-                )
-                .ok()
+                pod::slice_from_bytes::<SectionHeader64<LE>>(bytes.get(offset..)?, usize::from(count)).ok()
             })
             .map(|(headers, _)| headers)
             .ok_or(ReadError::SectionHeaderOverflow { offset, count })?;
@@ -123,11 +117,7 @@ impl<'a> SectionTable<'a> {
                 return Err(ReadError::FirstSection { kind });
             }
         }
-        Ok(SectionTable {
-            header,
-            headers,
-            names,
-        })
+        Ok(SectionTable { header, headers, names })
     }
 
     /// The second half of `elf_validity_check`: every section on its own.
@@ -142,9 +132,7 @@ impl<'a> SectionTable<'a> {
             let link = header.sh_link.get(LE);
             let mut data: &[u8] = &[];
             if kind != SHT_NULL && kind != SHT_NOBITS {
-                if kind == SHT_SYMTAB
-                    && (link == u32::from(SHN_UNDEF.0) || link >= u32::from(count))
-                {
+                if kind == SHT_SYMTAB && (link == u32::from(SHN_UNDEF.0) || link >= u32::from(count)) {
                     return Err(ReadError::SymbolTableLink { link, count });
                 }
                 data = contents(bytes, offset, size).ok_or(ReadError::SectionBounds {
@@ -154,11 +142,7 @@ impl<'a> SectionTable<'a> {
                     size,
                 })?;
                 if flags & SHF_ALLOC.0 != 0 && name as usize >= self.names.len() {
-                    return Err(ReadError::SectionName {
-                        section,
-                        kind: kind.0,
-                        name,
-                    });
+                    return Err(ReadError::SectionName { section, kind: kind.0, name });
                 }
             }
             sections.push(Section {
@@ -189,15 +173,10 @@ struct Found<'a> {
 
 impl<'a> Found<'a> {
     fn look(table: &SectionTable<'a>, sections: &[Section<'a>]) -> Result<Found<'a>, ReadError> {
-        let loaded = |name: &str| {
-            sections
-                .iter()
-                .position(|section| section.name == name && section.flags & SHF_ALLOC.0 != 0)
-        };
+        let loaded =
+            |name: &str| sections.iter().position(|section| section.name == name && section.flags & SHF_ALLOC.0 != 0);
         let modinfo_section = loaded(".modinfo").unwrap_or(0);
-        let modinfo = sections
-            .get(modinfo_section)
-            .map_or(&[][..], |section| section.data);
+        let modinfo = sections.get(modinfo_section).map_or(&[][..], |section| section.data);
         let name = || ModuleName::new(Modinfo::new(modinfo).get("name"));
 
         // Section 0 has been seen to be null, so that a symbol table never is at index 0.
@@ -206,18 +185,9 @@ impl<'a> Found<'a> {
             .iter()
             .position(|header| header.sh_type.get(LE) == SHT_SYMTAB)
             .ok_or_else(|| ReadError::NoSymbols { name: name() })?;
-        let this_module =
-            loaded(THIS_MODULE).ok_or_else(|| ReadError::NoModule { name: name() })?;
-        let symbol_names = sections
-            .get(symbol_table)
-            .map_or(0, |section| section.link as usize);
-        Ok(Found {
-            modinfo,
-            modinfo_section,
-            symbol_table,
-            symbol_names,
-            this_module,
-        })
+        let this_module = loaded(THIS_MODULE).ok_or_else(|| ReadError::NoModule { name: name() })?;
+        let symbol_names = sections.get(symbol_table).map_or(0, |section| section.link as usize);
+        Ok(Found { modinfo, modinfo_section, symbol_table, symbol_names, this_module })
     }
 }
 
@@ -239,86 +209,56 @@ fn beyond_linux<'a>(
         }
         let name = header.sh_name.get(LE);
         if name as usize >= table.names.len() {
-            return Err(ReadError::EmptySectionName {
-                section: index,
-                kind: section.kind,
-                name,
-            });
+            return Err(ReadError::EmptySectionName { section: index, kind: section.kind, name });
         }
         if section.kind == SHT_NULL.0 && section.size != 0 {
             return Err(ReadError::Untyped { section: index });
         }
         if section.align != 0 && !section.align.is_power_of_two() {
-            return Err(ReadError::Alignment {
-                section: index,
-                align: section.align,
-            });
+            return Err(ReadError::Alignment { section: index, align: section.align });
         }
         modules += usize::from(section.name == THIS_MODULE);
     }
     if symbol_tables > 1 {
-        return Err(ReadError::SymbolTables {
-            count: symbol_tables,
-        });
+        return Err(ReadError::SymbolTables { count: symbol_tables });
     }
     if modules > 1 {
         return Err(ReadError::Modules { count: modules });
     }
     if let Some(section) = sections.get(found.this_module) {
         let (kind, flags, size) = (section.kind, section.flags, section.size);
-        let holds_a_module = kind != SHT_NOBITS.0
-            && flags & SHF_WRITE.0 != 0
-            && (THIS_MODULE_MIN..=THIS_MODULE_MAX).contains(&size);
+        let holds_a_module =
+            kind != SHT_NOBITS.0 && flags & SHF_WRITE.0 != 0 && (THIS_MODULE_MIN..=THIS_MODULE_MAX).contains(&size);
         if !holds_a_module {
-            return Err(ReadError::ThisModule {
-                section: found.this_module as u32,
-                kind,
-                flags,
-                size,
-            });
+            return Err(ReadError::ThisModule { section: found.this_module as u32, kind, flags, size });
         }
     }
     if found.modinfo.last().is_some_and(|&last| last != 0) {
-        return Err(ReadError::UnterminatedModinfo {
-            section: found.modinfo_section as u32,
-        });
+        return Err(ReadError::UnterminatedModinfo { section: found.modinfo_section as u32 });
     }
     symbols(sections, found)
 }
 
 /// The symbol table, whose names all lie in their table.
 fn symbols<'a>(sections: &[Section<'a>], found: &Found<'a>) -> Result<&'a [Sym64<LE>], ReadError> {
-    let symbols: &[Sym64<LE>] = sections
-        .get(found.symbol_table)
-        .map_or(&[], |section| whole_entries(section.data));
+    let symbols: &[Sym64<LE>] = sections.get(found.symbol_table).map_or(&[], |section| whole_entries(section.data));
     let section = found.symbol_names as u32;
     let Some(names) = sections.get(found.symbol_names) else {
         return Ok(symbols);
     };
     if names.kind == SHT_NULL.0 || names.kind == SHT_NOBITS.0 {
-        return Err(ReadError::SymbolNames {
-            section,
-            kind: names.kind,
-        });
+        return Err(ReadError::SymbolNames { section, kind: names.kind });
     }
     if names.data.last().is_some_and(|&last| last != 0) {
         return Err(ReadError::UnterminatedSymbolNames { section });
     }
     let size = names.data.len() as u64;
     // One pass without an exit, because that is the fast one; who is wrong is asked only when somebody is.
-    let furthest = symbols
-        .iter()
-        .fold(0, |furthest, symbol| symbol.st_name.get(LE).max(furthest));
+    let furthest = symbols.iter().fold(0, |furthest, symbol| symbol.st_name.get(LE).max(furthest));
     if u64::from(furthest) >= size && !symbols.is_empty() {
-        let at_fault = (0u32..)
-            .zip(symbols)
-            .find(|(_, symbol)| u64::from(symbol.st_name.get(LE)) >= size);
+        let at_fault = (0u32..).zip(symbols).find(|(_, symbol)| u64::from(symbol.st_name.get(LE)) >= size);
         if let Some((symbol, entry)) = at_fault {
-            return Err(ReadError::SymbolName {
-                symbol,
-                name: entry.st_name.get(LE),
-                size,
-            });
+            return Err(ReadError::SymbolName { symbol, name: entry.st_name.get(LE), size });
         }
     }
     Ok(symbols)

@@ -72,10 +72,7 @@ pub fn of_file(file: &[u8]) -> Result<Option<Signature<'_>>, SignatureError> {
 /// is taken away.
 pub(super) fn split(file: &[u8]) -> (&[u8], Result<Option<Signature<'_>>, SignatureError>) {
     // Linux asks for more than the marker.
-    let Some(module) = file
-        .strip_suffix(MARKER)
-        .filter(|module| !module.is_empty())
-    else {
+    let Some(module) = file.strip_suffix(MARKER).filter(|module| !module.is_empty()) else {
         return (file, Ok(None));
     };
     match parse(module) {
@@ -89,20 +86,7 @@ fn parse(module: &[u8]) -> Result<(&[u8], Signature<'_>), SignatureError> {
     let available = module.len();
     let too_long = |length| SignatureError::Length { length, available };
     let (before, &info) = module.split_last_chunk::<INFO>().ok_or(too_long(0))?;
-    let [
-        algorithm,
-        hash,
-        id_type,
-        signer_length,
-        key_id_length,
-        pad0,
-        pad1,
-        pad2,
-        l0,
-        l1,
-        l2,
-        l3,
-    ] = info;
+    let [algorithm, hash, id_type, signer_length, key_id_length, pad0, pad1, pad2, l0, l1, l2, l3] = info;
     let length = u32::from_be_bytes([l0, l1, l2, l3]);
     // Linux refuses a signature that leaves nothing of the module.
     let start = usize::try_from(length)
@@ -113,33 +97,12 @@ fn parse(module: &[u8]) -> Result<(&[u8], Signature<'_>), SignatureError> {
     if id_type != PKCS7 {
         return Err(SignatureError::IdType { id_type });
     }
-    if [
-        algorithm,
-        hash,
-        signer_length,
-        key_id_length,
-        pad0,
-        pad1,
-        pad2,
-    ] != [0; 7]
-    {
+    if [algorithm, hash, signer_length, key_id_length, pad0, pad1, pad2] != [0; 7] {
         return Err(SignatureError::NonZeroParameters { info });
     }
     let (covered, pkcs7) = before.split_at_checked(start).ok_or(too_long(length))?;
     let trailer = pkcs7.len() + INFO + MARKER.len();
-    Ok((
-        covered,
-        Signature {
-            algorithm,
-            hash,
-            id_type,
-            signer_length,
-            key_id_length,
-            length,
-            pkcs7,
-            trailer,
-        },
-    ))
+    Ok((covered, Signature { algorithm, hash, id_type, signer_length, key_id_length, length, pkcs7, trailer }))
 }
 
 #[cfg(test)]
@@ -160,10 +123,7 @@ mod tests {
         let (module, signature) = split(&file);
         assert_eq!(module, b"module");
         let signature = signature.unwrap().unwrap();
-        assert_eq!(
-            (signature.pkcs7, signature.length, signature.trailer),
-            (&b"sig"[..], 3, 3 + 12 + 28)
-        );
+        assert_eq!((signature.pkcs7, signature.length, signature.trailer), (&b"sig"[..], 3, 3 + 12 + 28));
     }
 
     #[test]
@@ -177,22 +137,10 @@ mod tests {
     fn lengths_that_do_not_fit_are_refused() {
         for length in [9, 10, u32::MAX] {
             let file = signed(GOOD, length, b"sig");
-            assert_eq!(
-                split(&file).1,
-                Err(SignatureError::Length {
-                    length,
-                    available: 21
-                })
-            );
+            assert_eq!(split(&file).1, Err(SignatureError::Length { length, available: 21 }));
         }
         let short = [b"0123456789", MARKER].concat();
-        assert_eq!(
-            split(&short).1,
-            Err(SignatureError::Length {
-                length: 0,
-                available: 10
-            })
-        );
+        assert_eq!(split(&short).1, Err(SignatureError::Length { length: 0, available: 10 }));
     }
 
     #[test]
@@ -204,10 +152,7 @@ mod tests {
             if let Some(byte) = info.get_mut(field) {
                 *byte = 1;
             }
-            assert!(matches!(
-                split(&signed(info, 3, b"sig")).1,
-                Err(SignatureError::NonZeroParameters { .. })
-            ));
+            assert!(matches!(split(&signed(info, 3, b"sig")).1, Err(SignatureError::NonZeroParameters { .. })));
         }
     }
 }

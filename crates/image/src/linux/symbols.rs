@@ -85,15 +85,13 @@ impl Pointer {
 impl<'a> Image<'a> {
     /// The symbols that the module imports, in the order of the symbol table.
     pub fn imports(&self) -> impl Iterator<Item = Import<'a>> + '_ {
-        (0u32..)
-            .zip(self.symbols())
-            .skip(1)
-            .filter(|(_, symbol)| symbol.st_shndx.get(LE) == SHN_UNDEF)
-            .map(|(index, symbol)| Import {
+        (0u32..).zip(self.symbols()).skip(1).filter(|(_, symbol)| symbol.st_shndx.get(LE) == SHN_UNDEF).map(
+            |(index, symbol)| Import {
                 symbol: index,
                 name: self.symbol_name(symbol),
                 weak: symbol.st_bind() == STB_WEAK,
-            })
+            },
+        )
     }
 
     /// The addresses that linking will write into section `section`.
@@ -111,10 +109,7 @@ impl<'a> Image<'a> {
         if section == SHN_UNDEF || section.0 >= SHN_LORESERVE {
             return None;
         }
-        Some((
-            u32::from(section.0),
-            symbol.st_value.get(LE).wrapping_add_signed(pointer.addend),
-        ))
+        Some((u32::from(section.0), symbol.st_value.get(LE).wrapping_add_signed(pointer.addend)))
     }
 
     /// The NUL-terminated string that a pointer will point at, if it is in the file.
@@ -131,23 +126,12 @@ impl<'a> Image<'a> {
     pub fn exports(&self) -> Vec<Export<'a>> {
         let mut exports = Vec::new();
         self.exports_of("__ksymtab", "__kcrctab", ExportClass::Any, &mut exports);
-        self.exports_of(
-            "__ksymtab_gpl",
-            "__kcrctab_gpl",
-            ExportClass::GplOnly,
-            &mut exports,
-        );
+        self.exports_of("__ksymtab_gpl", "__kcrctab_gpl", ExportClass::GplOnly, &mut exports);
         exports
     }
 
     /// One pair of tables.
-    fn exports_of(
-        &self,
-        table: &str,
-        crcs: &str,
-        class: ExportClass,
-        exports: &mut Vec<Export<'a>>,
-    ) {
+    fn exports_of(&self, table: &str, crcs: &str, class: ExportClass, exports: &mut Vec<Export<'a>>) {
         let Some((index, section)) = self.section(table) else {
             return;
         };
@@ -160,9 +144,7 @@ impl<'a> Image<'a> {
             let [Some(value), Some(name), namespace] = entry else {
                 continue;
             };
-            let (Some(name), Some((section, offset))) =
-                (self.target_string(name), self.target(value))
-            else {
+            let (Some(name), Some((section, offset))) = (self.target_string(name), self.target(value)) else {
                 continue;
             };
             exports.push(Export {
@@ -185,9 +167,8 @@ impl<'a> Image<'a> {
         let mut fields = vec![None; count];
         for pointer in self.pointers(section) {
             if pointer.place.is_multiple_of(width)
-                && let Some(field) = usize::try_from(pointer.place / width)
-                    .ok()
-                    .and_then(|number| fields.get_mut(number))
+                && let Some(field) =
+                    usize::try_from(pointer.place / width).ok().and_then(|number| fields.get_mut(number))
             {
                 *field = Some(pointer);
             }
@@ -201,11 +182,7 @@ impl<'a> Image<'a> {
     #[must_use]
     pub fn entry_points(&self) -> EntryPoints {
         let mut entry_points = EntryPoints::default();
-        for pointer in self
-            .this_module()
-            .into_iter()
-            .flat_map(|section| self.pointers(section))
-        {
+        for pointer in self.this_module().into_iter().flat_map(|section| self.pointers(section)) {
             if pointer.kind != R_X86_64_64.0 {
                 continue;
             }
@@ -238,18 +215,11 @@ impl<'a> Crcs<'a> {
             .pointers(index)
             .filter_map(|pointer| {
                 let symbol = image.symbols().get(pointer.symbol as usize)?;
-                (symbol.st_shndx.get(LE) == SHN_ABS).then(|| {
-                    (
-                        pointer.place,
-                        symbol.st_value.get(LE).wrapping_add_signed(pointer.addend) as u32,
-                    )
-                })
+                (symbol.st_shndx.get(LE) == SHN_ABS)
+                    .then(|| (pointer.place, symbol.st_value.get(LE).wrapping_add_signed(pointer.addend) as u32))
             })
             .collect();
-        Some(Crcs {
-            values: section.data.as_chunks().0,
-            relocated,
-        })
+        Some(Crcs { values: section.data.as_chunks().0, relocated })
     }
 
     fn get(&self, number: usize) -> Option<u32> {

@@ -24,28 +24,21 @@ pub struct Versions<'a> {
 /// The CRC and the name of an entry.
 fn entry(entry: &[u8; ENTRY]) -> (&BStr, u32) {
     let [c0, c1, c2, c3, ..] = *entry;
-    (
-        string_at(entry, NAME as u64),
-        u32::from_le_bytes([c0, c1, c2, c3]),
-    )
+    (string_at(entry, NAME as u64), u32::from_le_bytes([c0, c1, c2, c3]))
 }
 
 /// Whether `entry` is for `name`.
 #[inline]
 fn is_for(entry: &[u8; ENTRY], name: &[u8]) -> bool {
-    entry.get(NAME..).is_some_and(|field| {
-        field.starts_with(name) && field.get(name.len()).is_none_or(|&after| after == 0)
-    })
+    entry
+        .get(NAME..)
+        .is_some_and(|field| field.starts_with(name) && field.get(name.len()).is_none_or(|&after| after == 0))
 }
 
 impl<'a> Versions<'a> {
     /// Reads the contents of `__versions`, `__version_ext_crcs` and `__version_ext_names`. An entry that is not whole is left out.
     pub(super) fn new(basic: &'a [u8], crcs: &'a [u8], names: &'a [u8]) -> Versions<'a> {
-        Versions {
-            basic: basic.as_chunks().0,
-            crcs: crcs.as_chunks().0,
-            names,
-        }
+        Versions { basic: basic.as_chunks().0, crcs: crcs.as_chunks().0, names }
     }
 
     /// Names and CRCs: first the plain entries, then the extended ones.
@@ -55,15 +48,8 @@ impl<'a> Versions<'a> {
 
     /// The extended entries.
     fn extended(self) -> impl Iterator<Item = (&'a BStr, u32)> {
-        let names = self
-            .names
-            .strip_suffix(&[0])
-            .unwrap_or(self.names)
-            .split_str(b"\0")
-            .map(BStr::new);
-        names
-            .zip(self.crcs)
-            .map(|(name, &crc)| (name, u32::from_le_bytes(crc)))
+        let names = self.names.strip_suffix(&[0]).unwrap_or(self.names).split_str(b"\0").map(BStr::new);
+        names.zip(self.crcs).map(|(name, &crc)| (name, u32::from_le_bytes(crc)))
     }
 
     /// The CRC that `name` had.
@@ -73,20 +59,13 @@ impl<'a> Versions<'a> {
             .iter()
             .find(|candidate| is_for(candidate, name))
             .map(|found| entry(found).1)
-            .or_else(|| {
-                self.extended()
-                    .find(|&(candidate, _)| candidate == name)
-                    .map(|(_, crc)| crc)
-            })
+            .or_else(|| self.extended().find(|&(candidate, _)| candidate == name).map(|(_, crc)| crc))
     }
 
     /// Look-ups for all symbols of a module in the order of its symbol table.
     #[must_use]
     pub fn cursor(self) -> VersionCursor<'a> {
-        VersionCursor {
-            versions: self,
-            next: 0,
-        }
+        VersionCursor { versions: self, next: 0 }
     }
 }
 
@@ -105,10 +84,7 @@ impl VersionCursor<'_> {
         let basic = self.versions.basic;
         // A name twice in the table would be found at its second place; no tool makes such tables, and Linux takes
         // the first. The search below is for tables in another order.
-        if let Some(next) = basic
-            .get(self.next)
-            .filter(|candidate| is_for(candidate, name))
-        {
+        if let Some(next) = basic.get(self.next).filter(|candidate| is_for(candidate, name)) {
             self.next += 1;
             return Some(entry(next).1);
         }
@@ -130,15 +106,8 @@ mod tests {
         let mut table = Vec::new();
         for (name, crc) in entries {
             let mut entry = [0u8; ENTRY];
-            entry
-                .iter_mut()
-                .zip(crc.to_le_bytes())
-                .for_each(|(to, from)| *to = from);
-            entry
-                .iter_mut()
-                .skip(NAME)
-                .zip(name.bytes())
-                .for_each(|(to, from)| *to = from);
+            entry.iter_mut().zip(crc.to_le_bytes()).for_each(|(to, from)| *to = from);
+            entry.iter_mut().skip(NAME).zip(name.bytes()).for_each(|(to, from)| *to = from);
             table.extend(entry);
         }
         table
@@ -152,14 +121,8 @@ mod tests {
         let crcs = [4u32.to_le_bytes(), 5u32.to_le_bytes()].concat();
         let versions = Versions::new(&basic, &crcs, &names);
         let get = |name: &str| versions.get(BStr::new(name));
-        assert_eq!(
-            (get("kfree"), get("kfree_rcu"), get("kfre")),
-            (Some(2), Some(3), None)
-        );
-        assert_eq!(
-            (get("extended"), get(&long), get("")),
-            (Some(4), Some(5), None)
-        );
+        assert_eq!((get("kfree"), get("kfree_rcu"), get("kfre")), (Some(2), Some(3), None));
+        assert_eq!((get("extended"), get(&long), get("")), (Some(4), Some(5), None));
         assert_eq!(versions.iter().count(), 5);
     }
 
@@ -169,11 +132,7 @@ mod tests {
         let versions = Versions::new(&basic, &[], &[]);
         let mut cursor = versions.cursor();
         for name in ["a", "b", "d", "c", "x", "a", "c", "d"] {
-            assert_eq!(
-                cursor.get(BStr::new(name)),
-                versions.get(BStr::new(name)),
-                "{name}"
-            );
+            assert_eq!(cursor.get(BStr::new(name)), versions.get(BStr::new(name)), "{name}");
         }
     }
 
@@ -181,9 +140,6 @@ mod tests {
     fn a_name_that_fills_its_field_needs_no_nul() {
         let full = "f".repeat(ENTRY - NAME);
         let basic = table(&[(&full, 7)]);
-        assert_eq!(
-            Versions::new(&basic, &[], &[]).get(BStr::new(&full)),
-            Some(7)
-        );
+        assert_eq!(Versions::new(&basic, &[], &[]).get(BStr::new(&full)), Some(7));
     }
 }

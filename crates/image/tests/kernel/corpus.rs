@@ -23,17 +23,10 @@ impl Kernel {
     fn read(version: &str) -> Option<Kernel> {
         let tree = tree_or_skip(version)?;
         // Lives as long as the process: the tests share it.
-        let file = std::fs::read(&tree.vmlinuz)
-            .expect("the image is read")
-            .leak();
+        let file = std::fs::read(&tree.vmlinuz).expect("the image is read").leak();
         let image = KernelImage::read(file).expect("the image is a kernel");
         let facts = Facts::build(&image);
-        Some(Kernel {
-            tree,
-            file,
-            image,
-            facts,
-        })
+        Some(Kernel { tree, file, image, facts })
     }
 
     /// Its release.
@@ -72,10 +65,7 @@ pub(crate) fn kernels() -> impl Iterator<Item = &'static Kernel> {
 pub(crate) fn measured() -> Option<&'static Kernel> {
     let kernel = kernel_6_1()?;
     if kernel.release() != MEASURED {
-        eprintln!(
-            "SKIPPED: numbers are known of {MEASURED}, not of {}",
-            kernel.release()
-        );
+        eprintln!("SKIPPED: numbers are known of {MEASURED}, not of {}", kernel.release());
         return None;
     }
     Some(kernel)

@@ -54,29 +54,15 @@ fn ask(types: &Btf<'_>, ids: impl Iterator<Item = u32>) {
         types.kind(id);
         types.size_of(id);
         types.type_name(id);
-        types
-            .func_proto(id)
-            .map(|found| (found.declaration(), found.params().count()));
+        types.func_proto(id).map(|found| (found.declaration(), found.params().count()));
         if let Some(found) = types.struct_of(id) {
             found.members().for_each(drop);
             found.member("no such member");
             found.member("x.y[3].z");
         }
     }
-    for name in [
-        "outer",
-        "module",
-        "task_struct",
-        "work",
-        "_printk",
-        "RED",
-        "HRTIMER_NORESTART",
-        "counter",
-        "",
-    ] {
-        types
-            .struct_named(name)
-            .map(|found| found.member("list[5].y"));
+    for name in ["outer", "module", "task_struct", "work", "_printk", "RED", "HRTIMER_NORESTART", "counter", ""] {
+        types.struct_named(name).map(|found| found.member("list[5].y"));
         types.function(name).map(|found| found.declaration());
         types.enum_value(name);
         types.variable(name);
@@ -130,12 +116,7 @@ fn types_that_nest_themselves() {
     for level in 0..16u32 {
         let next = if level == 15 { 1 } else { level + 2 };
         let members: Vec<u32> = (0..400).flat_map(|member| [0, next, member * 8]).collect();
-        writer.add(
-            if level == 0 { "deep" } else { "" },
-            (4, 400, false),
-            8,
-            &members,
-        );
+        writer.add(if level == 0 { "deep" } else { "" }, (4, 400, false), 8, &members);
     }
     // A prototype whose parameters are that prototype, a pointer and an array of themselves.
     let proto: Vec<u32> = (0..400).flat_map(|_| [0, 17]).collect();
@@ -145,23 +126,13 @@ fn types_that_nest_themselves() {
     writer.add("", (8, 0, false), 20, &[]);
     let bytes = writer.finish();
     let types = Btf::read(&bytes).expect("sound in form");
-    assert!(
-        types
-            .struct_named("deep")
-            .is_some_and(|deep| deep.member("x").is_none())
-    );
+    assert!(types.struct_named("deep").is_some_and(|deep| deep.member("x").is_none()));
     ask(&types, 0..types.types_len());
 }
 
 #[test]
 fn broken_images() {
-    let forms = [
-        Table::Relative {
-            namespaces: true,
-            crcs: true,
-        },
-        Table::Absolute { namespaces: true },
-    ];
+    let forms = [Table::Relative { namespaces: true, crcs: true }, Table::Absolute { namespaces: true }];
     let mut numbers = Numbers(11);
     for form in forms {
         let sound = vmlinux(form);
@@ -175,10 +146,7 @@ fn broken_images() {
             numbers.change(&mut bytes, 0, len);
             if let Ok(image) = KernelImage::read(&bytes) {
                 let facts = Facts::build(&image);
-                assert_eq!(
-                    Facts::open(&facts).expect("facts just made open").release(),
-                    image.release()
-                );
+                assert_eq!(Facts::open(&facts).expect("facts just made open").release(), image.release());
             }
         }
     }
@@ -207,10 +175,7 @@ fn broken_boot_headers() {
 
 #[test]
 fn broken_facts() {
-    let bytes = vmlinux(Table::Relative {
-        namespaces: true,
-        crcs: true,
-    });
+    let bytes = vmlinux(Table::Relative { namespaces: true, crcs: true });
     let sound = Facts::build(&KernelImage::read(&bytes).expect("a sound image"));
     let mut numbers = Numbers(17);
     for _ in 0..rounds(2_000) {
@@ -241,10 +206,7 @@ fn broken_facts_of_a_real_kernel() {
         }
         if let Ok(facts) = Facts::open(&facts) {
             question(&facts);
-            ask(
-                facts.btf(),
-                (0..200).map(|_| numbers.below(facts.btf().types_len() as usize) as u32),
-            );
+            ask(facts.btf(), (0..200).map(|_| numbers.below(facts.btf().types_len() as usize) as u32));
         }
         // Damage builds up over ten rounds, then it starts anew.
         if round % 10 == 9 {
@@ -255,15 +217,7 @@ fn broken_facts_of_a_real_kernel() {
 
 /// Asks the facts themselves.
 fn question(facts: &Facts<'_>) {
-    for name in [
-        "_printk",
-        "a_function",
-        "a_percpu",
-        "cpu_info",
-        "a_table",
-        "jiffies",
-        "",
-    ] {
+    for name in ["_printk", "a_function", "a_percpu", "cpu_info", "a_table", "jiffies", ""] {
         let Some(number) = facts.find_export(name.as_bytes()) else {
             continue;
         };

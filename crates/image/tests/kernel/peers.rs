@@ -11,8 +11,7 @@ impl Temporary {
     fn new(bytes: &[u8]) -> Temporary {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path =
-            std::env::temp_dir().join(format!("ferrmod-image-{}-{number}.btf", std::process::id()));
+        let path = std::env::temp_dir().join(format!("ferrmod-image-{}-{number}.btf", std::process::id()));
         std::fs::write(&path, bytes).expect("a temporary file");
         Temporary(path)
     }
@@ -38,11 +37,7 @@ pub(crate) fn absent(program: &str) {
 /// The output of a program; `None` when it is not installed.
 fn output(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok()?;
-    assert!(
-        output.status.success(),
-        "{program} {arguments:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -69,10 +64,7 @@ pub(crate) struct Printed {
 pub(crate) fn pahole(btf: &[u8], name: &str) -> Option<Printed> {
     let file = Temporary::new(btf);
     let text = output("pahole", &["-C", name, file.path()])?;
-    let mut printed = Printed {
-        size: None,
-        members: Vec::new(),
-    };
+    let mut printed = Printed { size: None, members: Vec::new() };
     // One list for each brace that is open; those of a struct without a name belong to what is
     // around it.
     let mut open: Vec<Vec<(String, u64)>> = Vec::new();
@@ -110,16 +102,8 @@ fn member_name(declaration: &str) -> Option<String> {
     let declaration = declaration.split(" __attribute__").next()?;
     let name = match declaration.split_once("(*") {
         Some((_, rest)) => rest.split([')', '[']).next()?,
-        None => declaration
-            .split('[')
-            .next()?
-            .trim_end()
-            .rsplit([' ', '*'])
-            .next()?,
+        None => declaration.split('[').next()?.trim_end().rsplit([' ', '*']).next()?,
     };
-    let plain = !name.is_empty()
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     plain.then(|| name.to_string())
 }

@@ -32,18 +32,11 @@ pub(crate) fn vmlinux(form: Table) -> Vec<u8> {
     let strings = b"\0a_function\0a_percpu\0a_table\0SPACE\0gpl_variable\0";
     let name = |text: &str| {
         let wanted = [b"\0", text.as_bytes(), b"\0"].concat();
-        let at = strings
-            .windows(wanted.len())
-            .position(|window| window == wanted)
-            .expect("a string of the table");
+        let at = strings.windows(wanted.len()).position(|window| window == wanted).expect("a string of the table");
         STRINGS + at as u64 + 1
     };
     let entry = |table: u64, bytes: &mut Vec<u8>, value: u64, text: &str, space: Option<&str>| {
-        let fields = [
-            Some(value),
-            Some(name(text)),
-            Some(space.map_or(STRINGS, name)),
-        ];
+        let fields = [Some(value), Some(name(text)), Some(space.map_or(STRINGS, name))];
         let (relative, count) = match form {
             Table::Relative { namespaces, .. } => (true, if namespaces { 3 } else { 2 }),
             Table::Absolute { namespaces } => (false, if namespaces { 3 } else { 2 }),
@@ -54,11 +47,7 @@ pub(crate) fn vmlinux(form: Table) -> Vec<u8> {
                 bytes.extend_from_slice(&(field.wrapping_sub(here) as u32).to_le_bytes());
             } else {
                 // Without a namespace the address is zero.
-                let field = if number == 2 && space.is_none() {
-                    0
-                } else {
-                    field
-                };
+                let field = if number == 2 && space.is_none() { 0 } else { field };
                 bytes.extend_from_slice(&field.to_le_bytes());
             }
         }
@@ -70,82 +59,25 @@ pub(crate) fn vmlinux(form: Table) -> Vec<u8> {
     let mut table_gpl = Vec::new();
     entry(TABLE_GPL, &mut table_gpl, DATA + 16, "gpl_variable", None);
     let crcs = matches!(form, Table::Relative { crcs: true, .. });
-    let crc = |numbers: &[u32]| {
-        numbers
-            .iter()
-            .filter(|_| crcs)
-            .flat_map(|number| number.to_le_bytes())
-            .collect()
-    };
+    let crc = |numbers: &[u32]| numbers.iter().filter(|_| crcs).flat_map(|number| number.to_le_bytes()).collect();
 
     let mut rodata = Vec::new();
     rodata.extend_from_slice(b"/lib/firmware/9.8.7-test\0");
-    rodata
-        .extend_from_slice(b"Linux version %s\0Linux version 9.8.7-test (me@here) (gcc) # SMP\n\0");
+    rodata.extend_from_slice(b"Linux version %s\0Linux version 9.8.7-test (me@here) (gcc) # SMP\n\0");
     rodata.extend_from_slice(b"Linux version 9.8.7-test (me@here) (gcc) #4 SMP then\n\0");
     rodata.extend_from_slice(b"9.8.7-test\0\x019.8.7-test SMP mod_unload later_word \0");
     let (write, alloc, exec) = (1, 2, 4);
     let sections = [
-        Section {
-            name: ".text",
-            flags: alloc | exec,
-            address: TEXT,
-            bytes: vec![0xc3; 64],
-        },
-        Section {
-            name: ".rodata",
-            flags: alloc,
-            address: RODATA,
-            bytes: rodata,
-        },
-        Section {
-            name: "__ksymtab",
-            flags: alloc,
-            address: TABLE,
-            bytes: table,
-        },
-        Section {
-            name: "__ksymtab_gpl",
-            flags: alloc,
-            address: TABLE_GPL,
-            bytes: table_gpl,
-        },
-        Section {
-            name: "__kcrctab",
-            flags: alloc,
-            address: CRCS,
-            bytes: crc(&[0x1111_0001, 2, 3]),
-        },
-        Section {
-            name: "__kcrctab_gpl",
-            flags: alloc,
-            address: CRCS + 64,
-            bytes: crc(&[0x3333_0003]),
-        },
-        Section {
-            name: "__ksymtab_strings",
-            flags: alloc,
-            address: STRINGS,
-            bytes: strings.to_vec(),
-        },
-        Section {
-            name: ".data",
-            flags: alloc | write,
-            address: DATA,
-            bytes: b"table contents!!variable".to_vec(),
-        },
-        Section {
-            name: ".data..percpu",
-            flags: alloc | write,
-            address: 0,
-            bytes: b"per-CPU contents".to_vec(),
-        },
-        Section {
-            name: ".BTF",
-            flags: alloc,
-            address: RODATA + 0x10_0000,
-            bytes: btf().finish(),
-        },
+        Section { name: ".text", flags: alloc | exec, address: TEXT, bytes: vec![0xc3; 64] },
+        Section { name: ".rodata", flags: alloc, address: RODATA, bytes: rodata },
+        Section { name: "__ksymtab", flags: alloc, address: TABLE, bytes: table },
+        Section { name: "__ksymtab_gpl", flags: alloc, address: TABLE_GPL, bytes: table_gpl },
+        Section { name: "__kcrctab", flags: alloc, address: CRCS, bytes: crc(&[0x1111_0001, 2, 3]) },
+        Section { name: "__kcrctab_gpl", flags: alloc, address: CRCS + 64, bytes: crc(&[0x3333_0003]) },
+        Section { name: "__ksymtab_strings", flags: alloc, address: STRINGS, bytes: strings.to_vec() },
+        Section { name: ".data", flags: alloc | write, address: DATA, bytes: b"table contents!!variable".to_vec() },
+        Section { name: ".data..percpu", flags: alloc | write, address: 0, bytes: b"per-CPU contents".to_vec() },
+        Section { name: ".BTF", flags: alloc, address: RODATA + 0x10_0000, bytes: btf().finish() },
     ];
     elf(&sections)
 }
@@ -159,31 +91,12 @@ fn elf(sections: &[Section]) -> Vec<u8> {
         let start = names.len() as u64;
         names.extend_from_slice(name.as_bytes());
         names.push(0);
-        let contents = if name == ".shstrtab" {
-            names.clone()
-        } else {
-            contents.to_vec()
-        };
-        headers.push([
-            start | kind << 32,
-            flags,
-            address,
-            bytes.len() as u64,
-            contents.len() as u64,
-            0,
-            1,
-            0,
-        ]);
+        let contents = if name == ".shstrtab" { names.clone() } else { contents.to_vec() };
+        headers.push([start | kind << 32, flags, address, bytes.len() as u64, contents.len() as u64, 0, 1, 0]);
         bytes.extend_from_slice(&contents);
     };
     for section in sections {
-        add(
-            section.name,
-            1,
-            section.flags,
-            section.address,
-            &section.bytes,
-        );
+        add(section.name, 1, section.flags, section.address, &section.bytes);
     }
     add(".shstrtab", 3, 0, 0, &[]);
     let table = bytes.len() as u64;
@@ -196,13 +109,7 @@ fn elf(sections: &[Section]) -> Vec<u8> {
     bytes[..8].copy_from_slice(b"\x7fELF\x02\x01\x01\0");
     bytes[16..24].copy_from_slice(&[2, 0, 62, 0, 1, 0, 0, 0]);
     bytes[40..48].copy_from_slice(&table.to_le_bytes());
-    for (at, number) in [
-        (52, 64u16),
-        (54, 56),
-        (58, 64),
-        (60, count),
-        (62, count - 1),
-    ] {
+    for (at, number) in [(52, 64u16), (54, 56), (58, 64), (60, count), (62, count - 1)] {
         bytes[at..at + 2].copy_from_slice(&number.to_le_bytes());
     }
     bytes
@@ -219,23 +126,13 @@ pub(crate) struct BtfWriter {
 impl BtfWriter {
     /// Nothing yet.
     pub(crate) fn new() -> BtfWriter {
-        BtfWriter {
-            types: Vec::new(),
-            strings: vec![0],
-            next_type: 1,
-            first_string: 0,
-        }
+        BtfWriter { types: Vec::new(), strings: vec![0], next_type: 1, first_string: 0 }
     }
 
     /// Continues another one.
     pub(crate) fn split(base: &BtfWriter) -> BtfWriter {
         let first_string = base.strings.len() as u32;
-        BtfWriter {
-            types: Vec::new(),
-            strings: Vec::new(),
-            next_type: base.next_type,
-            first_string,
-        }
+        BtfWriter { types: Vec::new(), strings: Vec::new(), next_type: base.next_type, first_string }
     }
 
     /// A string's offset.
@@ -250,26 +147,11 @@ impl BtfWriter {
     }
 
     /// A type; `info` is kind, number of parts and kind flag. Answers its number.
-    pub(crate) fn add(
-        &mut self,
-        name: &str,
-        info: (u32, u32, bool),
-        size_or_type: u32,
-        trailing: &[u32],
-    ) -> u32 {
+    pub(crate) fn add(&mut self, name: &str, info: (u32, u32, bool), size_or_type: u32, trailing: &[u32]) -> u32 {
         let name = self.string(name);
         let (kind, parts, flag) = info;
-        let words = [
-            name,
-            kind << 24 | parts | u32::from(flag) << 31,
-            size_or_type,
-        ];
-        self.types.extend(
-            words
-                .iter()
-                .chain(trailing)
-                .flat_map(|word| word.to_le_bytes()),
-        );
+        let words = [name, kind << 24 | parts | u32::from(flag) << 31, size_or_type];
+        self.types.extend(words.iter().chain(trailing).flat_map(|word| word.to_le_bytes()));
         self.next_type += 1;
         self.next_type - 1
     }
@@ -278,11 +160,7 @@ impl BtfWriter {
     pub(crate) fn finish(&self) -> Vec<u8> {
         let (types, strings) = (self.types.len() as u32, self.strings.len() as u32);
         let mut bytes = vec![0x9f, 0xeb, 1, 0];
-        bytes.extend(
-            [24, 0, types, types, strings]
-                .iter()
-                .flat_map(|word: &u32| word.to_le_bytes()),
-        );
+        bytes.extend([24, 0, types, types, strings].iter().flat_map(|word: &u32| word.to_le_bytes()));
         bytes.extend_from_slice(&self.types);
         bytes.extend_from_slice(&self.strings);
         bytes
@@ -310,22 +188,13 @@ pub(crate) fn btf() -> BtfWriter {
     .concat();
     let outer = out.add("outer", (4, 7, true), 88, &members);
     let [left, right] = ["left", "right"].map(|name| out.string(name));
-    assert_eq!(
-        out.add("", (5, 2, false), 4, &[left, int, 0, right, int, 0]),
-        unnamed
-    );
-    assert_eq!(
-        out.add("pair", (4, 2, false), 8, &[x, int, 0, y, int, 32]),
-        pair
-    );
+    assert_eq!(out.add("", (5, 2, false), 4, &[left, int, 0, right, int, 0]), unnamed);
+    assert_eq!(out.add("pair", (4, 2, false), 8, &[x, int, 0, y, int, 32]), pair);
     // Six pairs, then a bit-field's worth of room: 5 * 96 bits.
     assert_eq!(out.add("", (3, 0, false), 0, &[pair, int, 6]), array);
     assert_eq!(out.add("", (2, 0, false), proto, &[]), ptr);
     let void_pointer = 9;
-    assert_eq!(
-        out.add("", (13, 3, false), int, &[0, void_pointer, 0, outer, 0, 0]),
-        proto
-    );
+    assert_eq!(out.add("", (13, 3, false), int, &[0, void_pointer, 0, outer, 0, 0]), proto);
     assert_eq!(out.add("", (3, 0, false), 0, &[int, int, 0]), flexible);
     assert_eq!(out.add("", (2, 0, false), 0, &[]), void_pointer);
     let red = out.string("RED");

@@ -8,11 +8,7 @@ fn content(size: usize) -> Vec<u8> {
     (0..size)
         .map(|index| {
             number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            if index % 3 == 0 {
-                (number >> 24) as u8
-            } else {
-                (index / 100) as u8
-            }
+            if index % 3 == 0 { (number >> 24) as u8 } else { (index / 100) as u8 }
         })
         .collect()
 }
@@ -78,9 +74,7 @@ fn packed(content: &[u8]) -> [(Compression, Vec<u8>); 4] {
 }
 
 fn problem(file: &[u8], limit: usize) -> Problem {
-    decompress(file, limit)
-        .expect_err("this file is broken")
-        .problem
+    decompress(file, limit).expect_err("this file is broken").problem
 }
 
 #[test]
@@ -89,11 +83,7 @@ fn what_was_packed_is_unpacked() {
         let content = content(size);
         for (format, file) in packed(&content) {
             assert_eq!(detect(&file), format);
-            assert_eq!(
-                decompress(&file, 1 << 24).unwrap(),
-                content,
-                "{format}, {size} bytes"
-            );
+            assert_eq!(decompress(&file, 1 << 24).unwrap(), content, "{format}, {size} bytes");
         }
     }
 }
@@ -104,11 +94,7 @@ fn the_limit_is_exact() {
         let content = content(size);
         for (format, file) in packed(&content) {
             assert_eq!(decompress(&file, size).unwrap(), content, "{format}");
-            assert_eq!(
-                problem(&file, size - 1),
-                Problem::Limit { limit: size - 1 },
-                "{format}, {size} bytes"
-            );
+            assert_eq!(problem(&file, size - 1), Problem::Limit { limit: size - 1 }, "{format}, {size} bytes");
         }
     }
 }
@@ -118,11 +104,7 @@ fn a_bomb_is_stopped_at_the_limit() {
     let content = vec![0; 50 << 20];
     for (format, file) in packed(&content) {
         assert!(file.len() < content.len() / 100);
-        assert_eq!(
-            problem(&file, 1 << 20),
-            Problem::Limit { limit: 1 << 20 },
-            "{format}"
-        );
+        assert_eq!(problem(&file, 1 << 20), Problem::Limit { limit: 1 << 20 }, "{format}");
     }
 }
 
@@ -143,12 +125,7 @@ fn a_file_that_ends_too_early_is_told_from_a_damaged_one() {
         // LZ4 frames have no end: what is cut between two blocks is a frame as well.
         for cut in [file.len() - 1, file.len() / 2, 7] {
             let error = decompress(&file[..cut], 1 << 20).expect_err("this file is cut");
-            assert_eq!(
-                (error.format, error.problem),
-                (format, Problem::Truncated),
-                "{cut} of {}",
-                file.len()
-            );
+            assert_eq!((error.format, error.problem), (format, Problem::Truncated), "{cut} of {}", file.len());
         }
     }
 }
@@ -163,12 +140,8 @@ fn a_changed_byte_is_noticed() {
         for place in (12..file.len()).step_by(file.len() / 50) {
             let mut file = file.clone();
             file[place] ^= 0x10;
-            let error: DecompressError =
-                decompress(&file, 1 << 20).expect_err("this file is damaged");
-            assert!(
-                error.to_string().starts_with(&format!("{format}: ")),
-                "{error}"
-            );
+            let error: DecompressError = decompress(&file, 1 << 20).expect_err("this file is damaged");
+            assert!(error.to_string().starts_with(&format!("{format}: ")), "{error}");
         }
     }
 }
@@ -177,13 +150,8 @@ fn a_changed_byte_is_noticed() {
 fn what_follows_is_refused() {
     for (format, mut file) in packed(&content(1000)) {
         file.extend(b"more");
-        let expected = if format == Compression::Lz4 {
-            Problem::Damaged {
-                what: "size of a block",
-            }
-        } else {
-            Problem::Trailing
-        };
+        let expected =
+            if format == Compression::Lz4 { Problem::Damaged { what: "size of a block" } } else { Problem::Trailing };
         assert_eq!(problem(&file, 1 << 20), expected, "{format}");
     }
 }
@@ -199,41 +167,20 @@ fn gzip_headers_are_read_in_full() {
     }
     let mut header = whole.clone();
     header[20] ^= 1;
-    assert!(matches!(
-        problem(&header, 1 << 20),
-        Problem::CheckSum {
-            what: "check sum of the header",
-            ..
-        }
-    ));
+    assert!(matches!(problem(&header, 1 << 20), Problem::CheckSum { what: "check sum of the header", .. }));
     let mut method = whole.clone();
     method[2] = 7;
-    assert!(matches!(
-        problem(&method, 1 << 20),
-        Problem::Unsupported { .. }
-    ));
-    assert!(matches!(
-        problem(&gzip(&content, 0x20, &[]), 1 << 20),
-        Problem::Unsupported { .. }
-    ));
+    assert!(matches!(problem(&method, 1 << 20), Problem::Unsupported { .. }));
+    assert!(matches!(problem(&gzip(&content, 0x20, &[]), 1 << 20), Problem::Unsupported { .. }));
 
     let mut sum = gzip(&content, 0, &[]);
     let at = sum.len() - 8;
     sum[at] ^= 1;
-    assert!(matches!(
-        problem(&sum, 1 << 20),
-        Problem::CheckSum {
-            what: "check sum",
-            ..
-        }
-    ));
+    assert!(matches!(problem(&sum, 1 << 20), Problem::CheckSum { what: "check sum", .. }));
     let mut length = gzip(&content, 0, &[]);
     let at = length.len() - 1;
     length[at] ^= 1;
-    assert!(matches!(
-        problem(&length, 1 << 20),
-        Problem::CheckSum { what: "length", .. }
-    ));
+    assert!(matches!(problem(&length, 1 << 20), Problem::CheckSum { what: "length", .. }));
 }
 
 #[test]
@@ -242,14 +189,8 @@ fn padding_after_a_file_is_no_data() {
     let [(_, mut gzip), (_, xz), ..] = packed(&content);
     gzip.extend([0; 7]);
     assert_eq!(decompress(&gzip, 1 << 20).unwrap(), content);
-    assert_eq!(
-        decompress(&[&xz[..], &[0; 8]].concat(), 1 << 20).unwrap(),
-        content
-    );
-    assert_eq!(
-        problem(&[&xz[..], &[0; 7]].concat(), 1 << 20),
-        Problem::Trailing
-    );
+    assert_eq!(decompress(&[&xz[..], &[0; 8]].concat(), 1 << 20).unwrap(), content);
+    assert_eq!(problem(&[&xz[..], &[0; 7]].concat(), 1 << 20), Problem::Trailing);
 }
 
 #[test]
@@ -258,17 +199,12 @@ fn skippable_zstd_frames_are_skipped() {
     let skippable = b"\x53\x2a\x4d\x18\x03\0\0\0abc";
     let file = [&zstd(&content)[..], skippable].concat();
     assert_eq!(decompress(&file, 1 << 20).unwrap(), content);
-    assert_eq!(
-        problem(&file[..file.len() - 1], 1 << 20),
-        Problem::Truncated
-    );
+    assert_eq!(problem(&file[..file.len() - 1], 1 << 20), Problem::Truncated);
 }
 
 #[test]
 fn bytes_of_no_format_are_handed_back() {
     let bytes = [b"\x7fELF and so on".repeat(10)].concat();
-    assert!(
-        matches!(decompress(&bytes, 3).unwrap(), std::borrow::Cow::Borrowed(same) if same == bytes)
-    );
+    assert!(matches!(decompress(&bytes, 3).unwrap(), std::borrow::Cow::Borrowed(same) if same == bytes));
     assert_eq!(decompress(b"", 0).unwrap().len(), 0);
 }

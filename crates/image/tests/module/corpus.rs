@@ -12,10 +12,8 @@ fn each(tree: &Tree, mut visit: impl FnMut(&str, &Image<'_>)) -> usize {
     let files = tree.files();
     for path in &files {
         let packed = fs::read(path).unwrap();
-        let bytes = decompress(&packed, 1 << 28)
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let image =
-            Image::read(&bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let bytes = decompress(&packed, 1 << 28).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let image = Image::read(&bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         visit(&corpus::module_name(path).unwrap(), &image);
     }
     files.len()
@@ -32,10 +30,7 @@ impl Counts {
 
     /// Compares with what is expected, all at once.
     fn check(&self, expected: &[(&str, u64)]) {
-        let found: Vec<_> = expected
-            .iter()
-            .map(|&(what, _)| (what, self.0.get(what).copied().unwrap_or(0)))
-            .collect();
+        let found: Vec<_> = expected.iter().map(|&(what, _)| (what, self.0.get(what).copied().unwrap_or(0))).collect();
         assert_eq!(found, expected);
     }
 }
@@ -56,16 +51,9 @@ fn every_module_of_6_1_is_read_and_counted() {
 
         let imports: Vec<_> = image.imports().collect();
         counts.add("imports", imports.len() as u64);
-        counts.add(
-            "weak imports",
-            imports.iter().filter(|import| import.weak).count() as u64,
-        );
+        counts.add("weak imports", imports.iter().filter(|import| import.weak).count() as u64);
         let versions = image.versions().unwrap();
-        assert_eq!(
-            versions.iter().count(),
-            imports.len() + 1,
-            "{name}: one CRC for each import and module_layout"
-        );
+        assert_eq!(versions.iter().count(), imports.len() + 1, "{name}: one CRC for each import and module_layout");
         let mut cursor = versions.cursor();
         for import in &imports {
             assert!(cursor.get(import.name).is_some(), "{name}: {}", import.name);
@@ -74,11 +62,7 @@ fn every_module_of_6_1_is_read_and_counted() {
 
         let exports = image.exports();
         let size = |table: &str| image.section_data(table).len() / 12;
-        assert_eq!(
-            exports.len(),
-            size("__ksymtab") + size("__ksymtab_gpl"),
-            "{name}"
-        );
+        assert_eq!(exports.len(), size("__ksymtab") + size("__ksymtab_gpl"), "{name}");
         counts.add("exporting modules", u64::from(!exports.is_empty()));
         for export in &exports {
             assert!(export.crc.is_some());
@@ -88,40 +72,23 @@ fn every_module_of_6_1_is_read_and_counted() {
             exported.insert(export.name.to_string());
         }
         for table in [ExportClass::Any, ExportClass::GplOnly] {
-            let names: Vec<_> = exports
-                .iter()
-                .filter(|export| export.class == table)
-                .map(|export| export.name)
-                .collect();
+            let names: Vec<_> =
+                exports.iter().filter(|export| export.class == table).map(|export| export.name).collect();
             assert!(names.is_sorted(), "{name}: {names:?}");
         }
 
         let parameters = image.parameters();
-        let known: Vec<_> = parameters
-            .iter()
-            .filter(|parameter| parameter.perm.is_some())
-            .collect();
+        let known: Vec<_> = parameters.iter().filter(|parameter| parameter.perm.is_some()).collect();
         assert_eq!(known.len(), image.section_data("__param").len() / 40);
         counts.add("parameters", known.len() as u64);
         counts.add("modules with parameters", u64::from(!known.is_empty()));
         for parameter in &known {
             // A dozen have no parmtype; what reads and writes them tells their type.
-            let of_ops = || {
-                parameter
-                    .ops?
-                    .to_string()
-                    .strip_prefix("param_ops_")
-                    .map(str::to_owned)
-            };
+            let of_ops = || parameter.ops?.to_string().strip_prefix("param_ops_").map(str::to_owned);
             if let Some(kind) = parameter.kind.map(ToString::to_string).or_else(of_ops) {
                 counts.add(format!("parameters of type {kind}"), 1);
             }
-            assert_eq!(
-                parameter.perm.unwrap() & !0o666,
-                0,
-                "{name}.{}",
-                parameter.name
-            );
+            assert_eq!(parameter.perm.unwrap() & !0o666, 0, "{name}.{}", parameter.name);
         }
 
         let entry = image.entry_points();
@@ -133,11 +100,7 @@ fn every_module_of_6_1_is_read_and_counted() {
         };
         counts.add(functions, 1);
 
-        let keys: BTreeSet<_> = image
-            .modinfo()
-            .iter()
-            .map(|(key, _)| key.to_string())
-            .collect();
+        let keys: BTreeSet<_> = image.modinfo().iter().map(|(key, _)| key.to_string()).collect();
         for key in keys {
             counts.add(format!("modules with {key}"), 1);
         }
@@ -147,36 +110,16 @@ fn every_module_of_6_1_is_read_and_counted() {
                 counts.add(format!("relocations {}", kind.0), 1);
             }
         }
-        for section in [
-            "__bug_table",
-            "__jump_table",
-            ".static_call_sites",
-            ".altinstructions",
-            ".data..percpu",
-            "__mcount_loc",
-        ] {
+        for section in
+            ["__bug_table", "__jump_table", ".static_call_sites", ".altinstructions", ".data..percpu", "__mcount_loc"]
+        {
             counts.add(
                 format!("modules with {section}"),
-                u64::from(
-                    image
-                        .section(section)
-                        .is_some_and(|(_, section)| section.size > 0),
-                ),
+                u64::from(image.section(section).is_some_and(|(_, section)| section.size > 0)),
             );
         }
-        counts.add(
-            "bytes of per-CPU data",
-            image
-                .section(".data..percpu")
-                .map_or(0, |(_, section)| section.size),
-        );
-        assert!(
-            image
-                .sections()
-                .iter()
-                .filter(|section| section.is_alloc())
-                .all(|section| section.align <= 256)
-        );
+        counts.add("bytes of per-CPU data", image.section(".data..percpu").map_or(0, |(_, section)| section.size));
+        assert!(image.sections().iter().filter(|section| section.is_alloc()).all(|section| section.align <= 256));
     });
     if tree.release != "6.1.0-56-amd64" {
         // The numbers below were counted in this release.
@@ -243,13 +186,7 @@ fn every_module_of_6_12_is_unpacked_and_read() {
     let modules = each(&tree, |name, image| {
         assert_eq!(image.name().unwrap().to_string(), name);
         assert!(image.signature().unwrap().is_some(), "{name}");
-        assert!(
-            image
-                .modinfo()
-                .get("vermagic")
-                .unwrap()
-                .starts_with(tree.release.as_bytes())
-        );
+        assert!(image.modinfo().get("vermagic").unwrap().starts_with(tree.release.as_bytes()));
         assert!(image.licence().is_some(), "{name}");
         let versions = image.versions().unwrap();
         let mut cursor = versions.cursor();
@@ -261,11 +198,7 @@ fn every_module_of_6_12_is_unpacked_and_read() {
             assert!(export.crc.is_some() && !export.name.is_empty(), "{name}");
         }
         assert_eq!(
-            image
-                .parameters()
-                .iter()
-                .filter(|parameter| parameter.perm.is_some())
-                .count(),
+            image.parameters().iter().filter(|parameter| parameter.perm.is_some()).count(),
             image.section_data("__param").len() / 40
         );
     });

@@ -38,34 +38,19 @@ pub(crate) struct Made {
 
 impl Made {
     pub(crate) fn new() -> Made {
-        Made {
-            sections: Vec::new(),
-            symbols: vec![0; 24],
-            names: vec![0],
-        }
+        Made { sections: Vec::new(), symbols: vec![0; 24], names: vec![0] }
     }
 
     /// A module that loads anywhere: `.modinfo`, a `struct module` and a symbol table.
     pub(crate) fn module() -> Made {
         let mut made = Made::new();
         made.section(".modinfo", PROGBITS, ALLOC, b"license=GPL\0name=made\0");
-        made.section(
-            ".gnu.linkonce.this_module",
-            PROGBITS,
-            ALLOC | WRITE,
-            &[0; 896],
-        );
+        made.section(".gnu.linkonce.this_module", PROGBITS, ALLOC | WRITE, &[0; 896]);
         made
     }
 
     /// Adds a section; its index.
-    pub(crate) fn section(
-        &mut self,
-        name: &'static str,
-        kind: u32,
-        flags: u64,
-        data: &[u8],
-    ) -> u32 {
+    pub(crate) fn section(&mut self, name: &'static str, kind: u32, flags: u64, data: &[u8]) -> u32 {
         self.sections.push(MadeSection {
             name,
             kind,
@@ -138,12 +123,7 @@ impl Made {
             headers.extend(section.flags.to_le_bytes());
             headers.extend(0u64.to_le_bytes());
             headers.extend(offset.to_le_bytes());
-            headers.extend(
-                section
-                    .size
-                    .unwrap_or(section.data.len() as u64)
-                    .to_le_bytes(),
-            );
+            headers.extend(section.size.unwrap_or(section.data.len() as u64).to_le_bytes());
             headers.extend(section.link.to_le_bytes());
             headers.extend(section.info.to_le_bytes());
             headers.extend(section.align.to_le_bytes());

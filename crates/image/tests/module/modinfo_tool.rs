@@ -11,34 +11,15 @@ use ferrmod_tests::corpus;
 /// The lines that a tool prints; `None` when it is not installed.
 fn lines(tool: &str, arguments: &[&str], file: &Path) -> Option<Vec<String>> {
     // Debian keeps the administrator's tools out of a user's PATH.
-    let path = format!(
-        "{}:/usr/sbin:/sbin",
-        std::env::var("PATH").unwrap_or_default()
-    );
-    let output = Command::new(tool)
-        .env("PATH", path)
-        .args(arguments)
-        .arg(file)
-        .output()
-        .ok()?;
-    assert!(
-        output.status.success(),
-        "{tool}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Some(
-        String::from_utf8_lossy(&output.stdout)
-            .lines()
-            .map(str::to_owned)
-            .collect(),
-    )
+    let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+    let output = Command::new(tool).env("PATH", path).args(arguments).arg(file).output().ok()?;
+    assert!(output.status.success(), "{tool}: {}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
 }
 
 /// As the lines that `modinfo -F KEY` prints.
 fn printed(values: impl Iterator<Item = String>) -> Vec<String> {
-    values
-        .flat_map(|value| value.lines().map(str::to_owned).collect::<Vec<_>>())
-        .collect()
+    values.flat_map(|value| value.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
 #[test]
@@ -70,33 +51,25 @@ fn modinfo_says_the_same() {
                 let ours = printed(image.modinfo().all(key).map(ToString::to_string));
                 assert_eq!(
                     ours,
-                    theirs
-                        .into_iter()
-                        .filter(|line| !line.is_empty())
-                        .collect::<Vec<_>>(),
+                    theirs.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>(),
                     "{key} of {}",
                     path.display()
                 );
             }
             // modinfo knows nothing of __param.
-            let told = |parameter: &ferrmod_image::Parameter<'_>| {
-                parameter.kind.is_some() || parameter.description.is_some()
-            };
-            let ours = image
-                .parameters()
-                .into_iter()
-                .filter(told)
-                .map(|parameter| {
-                    let text = |text: Option<&bstr::BStr>| text.map(ToString::to_string);
-                    match (text(parameter.description), text(parameter.kind)) {
-                        (Some(description), Some(kind)) => {
-                            format!("{}:{description} ({kind})", parameter.name)
-                        }
-                        (Some(description), None) => format!("{}:{description}", parameter.name),
-                        (None, Some(kind)) => format!("{}: ({kind})", parameter.name),
-                        (None, None) => parameter.name.to_string(),
+            let told =
+                |parameter: &ferrmod_image::Parameter<'_>| parameter.kind.is_some() || parameter.description.is_some();
+            let ours = image.parameters().into_iter().filter(told).map(|parameter| {
+                let text = |text: Option<&bstr::BStr>| text.map(ToString::to_string);
+                match (text(parameter.description), text(parameter.kind)) {
+                    (Some(description), Some(kind)) => {
+                        format!("{}:{description} ({kind})", parameter.name)
                     }
-                });
+                    (Some(description), None) => format!("{}:{description}", parameter.name),
+                    (None, Some(kind)) => format!("{}: ({kind})", parameter.name),
+                    (None, None) => parameter.name.to_string(),
+                }
+            });
             let mut ours = printed(ours);
             let Some(mut theirs) = lines("modinfo", &["-F", "parm"], path) else {
                 return;
@@ -120,12 +93,8 @@ fn modprobe_shows_the_same_versions() {
             corpus::skip("modprobe", "install kmod");
             return;
         };
-        let mut ours: Vec<_> = image
-            .versions()
-            .unwrap()
-            .iter()
-            .map(|(name, crc)| format!("{crc:#010x}\t{name}"))
-            .collect();
+        let mut ours: Vec<_> =
+            image.versions().unwrap().iter().map(|(name, crc)| format!("{crc:#010x}\t{name}")).collect();
         ours.sort();
         theirs.sort();
         assert_eq!(ours, theirs, "{}", path.display());

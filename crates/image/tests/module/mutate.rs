@@ -25,20 +25,8 @@ impl Numbers {
 }
 
 /// Values that upset readers.
-const ODD: [u64; 12] = [
-    0,
-    1,
-    2,
-    3,
-    0x7f,
-    0xff,
-    0x7fff,
-    0xffff,
-    0x7fff_ffff,
-    0xffff_ffff,
-    0x7fff_ffff_ffff_ffff,
-    u64::MAX,
-];
+const ODD: [u64; 12] =
+    [0, 1, 2, 3, 0x7f, 0xff, 0x7fff, 0xffff, 0x7fff_ffff, 0xffff_ffff, 0x7fff_ffff_ffff_ffff, u64::MAX];
 
 /// Breaks `file` in one to four places, mostly where its structure is.
 fn mutate(file: &mut Vec<u8>, numbers: &mut Numbers) {
@@ -47,9 +35,7 @@ fn mutate(file: &mut Vec<u8>, numbers: &mut Numbers) {
         if length < 64 {
             return;
         }
-        let headers = usize::try_from(u64::from_le_bytes(file[40..48].try_into().unwrap()))
-            .unwrap_or(0)
-            .min(length);
+        let headers = usize::try_from(u64::from_le_bytes(file[40..48].try_into().unwrap())).unwrap_or(0).min(length);
         let place = match numbers.below(8) {
             0 => numbers.below(64),
             1..=4 => headers + numbers.below(length - headers),
@@ -106,8 +92,7 @@ fn mutated_modules_get_an_answer() {
     let rounds = corpus::budget("FERRMOD_MUTATIONS", 20_000);
     let (mut read, mut refused) = (0u64, 0u64);
     for round in 0..rounds {
-        let mut numbers =
-            Numbers(0x9e37_79b9_7f4a_7c15 ^ (round + 1).wrapping_mul(0xbf58_476d_1ce4_e5b9));
+        let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15 ^ (round + 1).wrapping_mul(0xbf58_476d_1ce4_e5b9));
         let mut file = victims[numbers.below(victims.len())].clone();
         mutate(&mut file, &mut numbers);
         match exercise::everything(&file) {
@@ -119,10 +104,7 @@ fn mutated_modules_get_an_answer() {
         }
     }
     // If one of them did not occur the mutations would be too weak or too strong to test anything.
-    assert!(
-        read > rounds / 10 && refused > rounds / 20,
-        "{read} read, {refused} refused"
-    );
+    assert!(read > rounds / 10 && refused > rounds / 20, "{read} read, {refused} refused");
 }
 
 #[test]
@@ -133,8 +115,7 @@ fn damaged_compressed_files_get_an_answer() {
     let files = tree.files();
     let rounds = corpus::budget("FERRMOD_MUTATIONS", 20_000) / 20;
     for round in 0..rounds {
-        let mut numbers =
-            Numbers(0x1234_5678_9abc_def1 ^ (round + 1).wrapping_mul(0xbf58_476d_1ce4_e5b9));
+        let mut numbers = Numbers(0x1234_5678_9abc_def1 ^ (round + 1).wrapping_mul(0xbf58_476d_1ce4_e5b9));
         let mut file = fs::read(&files[numbers.below(files.len())]).unwrap();
         if file.len() > 20_000 {
             continue;

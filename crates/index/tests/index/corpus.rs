@@ -18,11 +18,7 @@ fn copy(tree: &corpus::Tree, root: &Scratch) -> Tree {
     let folder = root.path().join("lib/modules").join(&tree.release);
     fs::create_dir_all(&folder).unwrap();
     for entry in fs::read_dir(&tree.modules).unwrap().flatten() {
-        if !entry
-            .file_name()
-            .to_string_lossy()
-            .starts_with("modules.dep")
-        {
+        if !entry.file_name().to_string_lossy().starts_with("modules.dep") {
             symlink(entry.path(), folder.join(entry.file_name())).unwrap();
         }
     }
@@ -62,12 +58,7 @@ fn the_second_question_is_answered_from_the_cache() {
     let first = open();
     let answers = |index: &Index| {
         let found = |name: &str| index.resolve(name).unwrap();
-        let all: Vec<_> = index
-            .facts()
-            .unwrap()
-            .all_aliases()
-            .map(|(a, m)| (a.to_owned(), m.to_owned()))
-            .collect();
+        let all: Vec<_> = index.facts().unwrap().all_aliases().map(|(a, m)| (a.to_owned(), m.to_owned())).collect();
         (
             found("crc-itu-t"),
             found("pci:v00008086d000010D3sv00008086sd0000A01Fbc02sc00i00"),
@@ -79,14 +70,8 @@ fn the_second_question_is_answered_from_the_cache() {
     };
     let (module, pci, crc, absent, exporter, aliases) = answers(&first);
     assert!(matches!(&module, Found::Module(file) if file.path.ends_with("crc-itu-t.ko")));
-    assert!(
-        matches!(&pci, Found::Alias(found) if found.len() == 1 && found[0].1.name == "e1000e"),
-        "{pci:?}"
-    );
-    assert!(
-        matches!(&crc, Found::Alias(found) if found.len() >= 2),
-        "{crc:?}"
-    );
+    assert!(matches!(&pci, Found::Alias(found) if found.len() == 1 && found[0].1.name == "e1000e"), "{pci:?}");
+    assert!(matches!(&crc, Found::Alias(found) if found.len() >= 2), "{crc:?}");
     assert!(matches!(absent, Found::Absent { .. }));
     assert_eq!(exporter.as_deref(), Some("crc7"));
     assert!(aliases.len() > 15_000);
@@ -103,16 +88,8 @@ fn depmod_finds_the_same() {
     let root = Scratch::new();
     let ours = Index::with_cache(Tree::at(&tree.modules), None);
     let copied = copy(&tree, &root);
-    let path = format!(
-        "{}:/usr/sbin:/sbin",
-        std::env::var("PATH").unwrap_or_default()
-    );
-    let depmod = Command::new("depmod")
-        .env("PATH", path)
-        .arg("-b")
-        .arg(root.path())
-        .arg(&tree.release)
-        .status();
+    let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+    let depmod = Command::new("depmod").env("PATH", path).arg("-b").arg(root.path()).arg(&tree.release).status();
     let Ok(status) = depmod else {
         corpus::skip("depmod", "install kmod");
         return;
@@ -126,71 +103,34 @@ fn depmod_finds_the_same() {
         let mut closure = BTreeSet::new();
         let mut open = vec![module.name.as_str()];
         while let Some(name) = open.pop() {
-            open.extend(
-                facts
-                    .needs(name)
-                    .unwrap()
-                    .into_iter()
-                    .filter(|needed| closure.insert(*needed)),
-            );
+            open.extend(facts.needs(name).unwrap().into_iter().filter(|needed| closure.insert(*needed)));
         }
         let bytes = read_module(&module.path).unwrap();
         let image = Image::read(&bytes).unwrap();
         let needs = theirs.needs(&module.name, &image).unwrap();
         assert_eq!(needs.source, Source::Depmod);
-        assert_eq!(
-            needs
-                .modules
-                .iter()
-                .map(String::as_str)
-                .collect::<BTreeSet<_>>(),
-            closure,
-            "{}",
-            module.name
-        );
+        assert_eq!(needs.modules.iter().map(String::as_str).collect::<BTreeSet<_>>(), closure, "{}", module.name);
         // Each comes before those that need it.
         for (place, name) in needs.modules.iter().enumerate() {
             let later = &needs.modules[place..];
-            assert!(
-                facts
-                    .needs(name)
-                    .unwrap()
-                    .iter()
-                    .all(|needed| !later.iter().any(|later| later == needed))
-            );
+            assert!(facts.needs(name).unwrap().iter().all(|needed| !later.iter().any(|later| later == needed)));
         }
         let of = |index: &Index| {
             let found = index.file(&module.name).unwrap().unwrap();
-            found
-                .path
-                .strip_prefix(&index.tree().folder)
-                .unwrap()
-                .to_owned()
+            found.path.strip_prefix(&index.tree().folder).unwrap().to_owned()
         };
         assert_eq!(of(&ours), of(&theirs));
-        assert_eq!(
-            ours.soft_needs(&module.name, &image).before,
-            theirs.soft_needs(&module.name, &image).before
-        );
+        assert_eq!(ours.soft_needs(&module.name, &image).before, theirs.soft_needs(&module.name, &image).before);
     }
 
     // The modules of an alias, in their order: every hundredth alias, with its wildcards filled in.
     let text = fs::read_to_string(theirs.tree().folder.join("modules.alias")).unwrap();
     let mut compared = 0;
-    for line in text
-        .lines()
-        .filter(|line| line.starts_with("alias "))
-        .step_by(101)
-    {
+    for line in text.lines().filter(|line| line.starts_with("alias ")).step_by(101) {
         let pattern = line.split(' ').nth(1).unwrap();
         let name = pattern.replace('*', "0");
         let modules = |index: &Index| -> Vec<String> {
-            index
-                .aliases(&name)
-                .unwrap()
-                .into_iter()
-                .map(|(_, module)| module.name)
-                .collect()
+            index.aliases(&name).unwrap().into_iter().map(|(_, module)| module.name).collect()
         };
         assert_eq!(modules(&ours), modules(&theirs), "{name}");
         compared += 1;

@@ -50,10 +50,8 @@ fn hard_cases_agree() {
         b"[[:",
         b"[[:a",
     ];
-    let texts: [&[u8]; 16] = [
-        b"", b"a", b"b", b"-", b"]", b"[", b"a/b", b"a/.b", b".a", b"*", b"\\", b"5", b"x5y",
-        b"ab", b"[a", b"[:",
-    ];
+    let texts: [&[u8]; 16] =
+        [b"", b"a", b"b", b"-", b"]", b"[", b"a/b", b"a/.b", b".a", b"*", b"\\", b"5", b"x5y", b"ab", b"[a", b"[:"];
     for pattern in patterns {
         for text in texts {
             assert_eq!(

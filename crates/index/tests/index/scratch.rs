@@ -11,8 +11,7 @@ impl Scratch {
     pub(crate) fn new() -> Scratch {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let folder =
-            std::env::temp_dir().join(format!("ferrmod-index-{}-{number}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("ferrmod-index-{}-{number}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
         Scratch(folder)
@@ -39,10 +38,7 @@ impl Scratch {
                     folders.push(entry.path());
                 }
             }
-            File::open(&folder)
-                .unwrap()
-                .set_modified(SystemTime::now() - Duration::from_secs(age))
-                .unwrap();
+            File::open(&folder).unwrap().set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
         }
     }
 }

@@ -17,7 +17,9 @@ type Content = fn(&'static Kernel) -> Vec<u8>;
 /// Adds `/proc`, `/sys` and `/dev` to a kernel that boots.
 pub(crate) fn mount(kernel: &'static Kernel) {
     let files = &kernel.files;
-    for directory in ["/dev", "/proc/sys/kernel", "/sys/kernel/debug", "/sys/class", "/sys/bus", "/sys/devices", "/sys/fs"] {
+    for directory in
+        ["/dev", "/proc/sys/kernel", "/sys/kernel/debug", "/sys/class", "/sys/bus", "/sys/devices", "/sys/fs"]
+    {
         files.make_directories(directory);
     }
     files.mount("/sys/module", Arc::new(SysModule(kernel)));

@@ -74,7 +74,10 @@ impl Modules {
         self.load_image(kernel, world, &image, name, arguments, flags, signed)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the steps share these facts and nobody else needs them as one value")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the steps share these facts and nobody else needs them as one value"
+    )]
     fn load_image(
         &'static self,
         kernel: &'static Kernel,

@@ -347,7 +347,8 @@ impl Modules {
         let linked = module.linked();
         let (symbol, distance) = linked.symbol_at(address)?;
         let part = module.part(linked.text_contains(address)?);
-        let behind = |other: &SymbolView<'_>| address < other.address && other.address < part.end && is_name(other.name);
+        let behind =
+            |other: &SymbolView<'_>| address < other.address && other.address < part.end && is_name(other.name);
         let next = linked.symbols().filter(behind).map(|other| other.address).min().unwrap_or(part.end);
         Some((symbol.name.into(), distance, next - symbol.address, module.name.clone()))
     }

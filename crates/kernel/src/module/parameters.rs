@@ -21,15 +21,13 @@ struct Set<'a> {
 
 impl ParameterSet for Set<'_> {
     fn find(&mut self, name: &BStr) -> Option<Entry> {
-        let index =
-            self.module.parameters().iter().position(|parameter| params::same_name(&parameter.name, name.as_bytes()))?;
+        let index = self
+            .module
+            .parameters()
+            .iter()
+            .position(|parameter| params::same_name(&parameter.name, name.as_bytes()))?;
         let parameter = &self.module.parameters()[index];
-        Some(Entry {
-            index,
-            no_value: parameter.no_argument,
-            unsafe_to_set: parameter.unsafe_to_set,
-            hardware: false,
-        })
+        Some(Entry { index, no_value: parameter.no_argument, unsafe_to_set: parameter.unsafe_to_set, hardware: false })
     }
 
     fn set(&mut self, entry: Entry, value: Option<Value<'_>>, _log: Log<'_>) -> Result<(), Errno> {

@@ -154,7 +154,8 @@ pub(super) fn address_of_access(platform: &dyn Platform, registers: &Registers) 
     let modrm = next()?;
     let (mode, rm) = (modrm >> 6, u32::from(modrm & 7));
     let mut value = *registers;
-    let mut register = |number: u32, extended: bool| register_mut(&mut value, number | u32::from(extended) << 3).copied();
+    let mut register =
+        |number: u32, extended: bool| register_mut(&mut value, number | u32::from(extended) << 3).copied();
     let mut address = match (mode, rm) {
         (3, _) => return None,
         // Relative to the next instruction, which is near and therefore canonical.

@@ -68,9 +68,8 @@ impl Kernel {
             Trap::StackOverflow { address } => {
                 let stack = self.tasks.context(self.tasks.current()).map_or(0..0, |task| self.platform.stack_of(task));
                 let (start, end) = (stack.start, stack.end.saturating_sub(1));
-                let text = format!(
-                    "BUG: TASK stack guard page was hit at {address:016x} (stack is {start:016x}..{end:016x})"
-                );
+                let text =
+                    format!("BUG: TASK stack guard page was hit at {address:016x} (stack is {start:016x}..{end:016x})");
                 Vec::from([(EMERGENCY, text), counted("stack guard page", 0)])
             }
             Trap::InvalidOpcode => match self.bug_place(registers.rip) {

@@ -55,10 +55,7 @@ impl<'m> VaList<'m> {
 
 impl core::fmt::Debug for VaList<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("VaList")
-            .field("address", &self.address)
-            .field("offset", &self.offset)
-            .finish_non_exhaustive()
+        f.debug_struct("VaList").field("address", &self.address).field("offset", &self.offset).finish_non_exhaustive()
     }
 }
 
@@ -110,23 +107,14 @@ pub(crate) mod tests {
 
     /// Builds a `va_list` with the first `named` registers already used.
     pub(crate) fn va_list(memory: &Pieces, named: u32, values: &[u64]) -> u64 {
-        let bytes = |words: &[u64]| {
-            words
-                .iter()
-                .flat_map(|word| word.to_le_bytes())
-                .collect::<Vec<u8>>()
-        };
+        let bytes = |words: &[u64]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
         let in_registers = (6 - named as usize).min(values.len());
         let mut saved = alloc::vec![0xdead_u64; named as usize];
         saved.extend_from_slice(&values[..in_registers]);
         saved.resize(6, 0);
         let registers = memory.put(&bytes(&saved));
         let overflow = memory.put(&bytes(&values[in_registers..]));
-        memory.put(&bytes(&[
-            u64::from(named * 8) | 48 << 32,
-            overflow,
-            registers,
-        ]))
+        memory.put(&bytes(&[u64::from(named * 8) | 48 << 32, overflow, registers]))
     }
 
     #[test]

@@ -67,19 +67,13 @@ pub const fn is_print(byte: u8) -> bool {
 
 /// The bytes after leading white space (`skip_spaces`).
 pub fn skip_spaces(text: &[u8]) -> &[u8] {
-    let start = text
-        .iter()
-        .position(|&byte| !is_space(byte))
-        .unwrap_or(text.len());
+    let start = text.iter().position(|&byte| !is_space(byte)).unwrap_or(text.len());
     &text[start..]
 }
 
 /// The bytes before the first NUL.
 pub fn until_nul(text: &[u8]) -> &[u8] {
-    let end = text
-        .iter()
-        .position(|&byte| byte == 0)
-        .unwrap_or(text.len());
+    let end = text.iter().position(|&byte| byte == 0).unwrap_or(text.len());
     &text[..end]
 }
 
@@ -95,34 +89,16 @@ mod tests {
     #[test]
     fn ascii_agrees_with_rust() {
         for byte in 0..128u8 {
-            assert_eq!(
-                is_alphanumeric(byte),
-                byte.is_ascii_alphanumeric(),
-                "{byte}"
-            );
+            assert_eq!(is_alphanumeric(byte), byte.is_ascii_alphanumeric(), "{byte}");
             assert_eq!(is_alpha(byte), byte.is_ascii_alphabetic(), "{byte}");
-            assert_eq!(
-                is_print(byte),
-                byte.is_ascii_graphic() || byte == b' ',
-                "{byte}"
-            );
-            assert_eq!(
-                is_space(byte),
-                byte.is_ascii_whitespace() || byte == 11,
-                "{byte}"
-            );
+            assert_eq!(is_print(byte), byte.is_ascii_graphic() || byte == b' ', "{byte}");
+            assert_eq!(is_space(byte), byte.is_ascii_whitespace() || byte == 11, "{byte}");
         }
     }
 
     #[test]
     fn latin_1_above() {
         assert!(is_space(160) && is_print(160) && !is_space(133));
-        assert!(
-            is_print(0xb5)
-                && !is_alpha(0xb5)
-                && is_alpha(0xe4)
-                && !is_alpha(0xf7)
-                && is_alpha(0xff)
-        );
+        assert!(is_print(0xb5) && !is_alpha(0xb5) && is_alpha(0xe4) && !is_alpha(0xf7) && is_alpha(0xff));
     }
 }

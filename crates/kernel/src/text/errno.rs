@@ -22,11 +22,7 @@ impl Errno {
 
     /// Reads what a C function returned: negative values down to -[`MAX_ERRNO`] are errors, everything else is not.
     pub const fn from_return(value: i64) -> Option<Errno> {
-        if value < 0 && value >= -(MAX_ERRNO as i64) {
-            Some(Errno((-value) as i32))
-        } else {
-            None
-        }
+        if value < 0 && value >= -(MAX_ERRNO as i64) { Some(Errno((-value) as i32)) } else { None }
     }
 
     /// The pointer that carries this error (`ERR_PTR`).
@@ -62,10 +58,7 @@ impl Errno {
             "EWOULDBLOCK" => Some(Errno::EAGAIN),
             "EDEADLOCK" => Some(Errno::EDEADLK),
             "ENOTSUP" => Some(Errno::EOPNOTSUPP),
-            _ => TABLE
-                .iter()
-                .find(|row| row.1 == name)
-                .map(|row| Errno(row.0)),
+            _ => TABLE.iter().find(|row| row.1 == name).map(|row| Errno(row.0)),
         }
     }
 }
@@ -310,10 +303,7 @@ mod tests {
         assert_eq!(Errno::from_return(-4096), None);
         assert_eq!(Errno::from_return(i64::MIN), None);
         assert_eq!(Errno::EINVAL.to_pointer(), 0xffff_ffff_ffff_ffea);
-        assert_eq!(
-            Errno::from_pointer(0xffff_ffff_ffff_ffea),
-            Some(Errno::EINVAL)
-        );
+        assert_eq!(Errno::from_pointer(0xffff_ffff_ffff_ffea), Some(Errno::EINVAL));
         assert_eq!(Errno::from_pointer(0), None);
         assert_eq!(Errno::from_pointer(0xffff_8880_0000_0000), None);
     }

@@ -31,13 +31,7 @@ pub fn line(bytes: &[u8], layout: Layout) -> Vec<u8> {
     }
     if layout.ascii && !bytes.is_empty() {
         text.resize(ascii_column(row, group), b' ');
-        text.extend(bytes.iter().map(|&byte| {
-            if byte.is_ascii() && is_print(byte) {
-                byte
-            } else {
-                b'.'
-            }
-        }));
+        text.extend(bytes.iter().map(|&byte| if byte.is_ascii() && is_print(byte) { byte } else { b'.' }));
     }
     text
 }
@@ -63,20 +57,8 @@ pub fn line_into(buffer: &mut [u8], bytes: &[u8], layout: Layout) -> i32 {
 fn plan(bytes: &[u8], layout: Layout) -> (&[u8], usize, usize) {
     let row = if layout.row == 32 { 32 } else { 16 };
     let bytes = &bytes[..bytes.len().min(row)];
-    let group = if matches!(layout.group, 2 | 4 | 8) {
-        layout.group
-    } else {
-        1
-    };
-    (
-        bytes,
-        row,
-        if bytes.len().is_multiple_of(group) {
-            group
-        } else {
-            1
-        },
-    )
+    let group = if matches!(layout.group, 2 | 4 | 8) { layout.group } else { 1 };
+    (bytes, row, if bytes.len().is_multiple_of(group) { group } else { 1 })
 }
 
 fn ascii_column(row: usize, group: usize) -> usize {
@@ -124,30 +106,19 @@ mod tests {
     use proptest::prelude::*;
 
     const BYTES: [u8; 32] = [
-        0xbe, 0x32, 0xdb, 0x7b, 0x0a, 0x18, 0x93, 0xb2, 0x70, 0xba, 0xc4, 0x24, 0x7d, 0x83, 0x34,
-        0x9b, 0xa6, 0x9c, 0x31, 0xad, 0x9c, 0x0f, 0xac, 0xe9, 0x4c, 0xd1, 0x19, 0x99, 0x43, 0xb1,
-        0xaf, 0x0c,
+        0xbe, 0x32, 0xdb, 0x7b, 0x0a, 0x18, 0x93, 0xb2, 0x70, 0xba, 0xc4, 0x24, 0x7d, 0x83, 0x34, 0x9b, 0xa6, 0x9c,
+        0x31, 0xad, 0x9c, 0x0f, 0xac, 0xe9, 0x4c, 0xd1, 0x19, 0x99, 0x43, 0xb1, 0xaf, 0x0c,
     ];
 
     fn text(length: usize, row: usize, group: usize, ascii: bool) -> alloc::string::String {
-        alloc::string::String::from_utf8(line(&BYTES[..length], Layout { row, group, ascii }))
-            .unwrap()
+        alloc::string::String::from_utf8(line(&BYTES[..length], Layout { row, group, ascii })).unwrap()
     }
 
     #[test]
     fn groups() {
-        assert_eq!(
-            text(16, 16, 1, false),
-            "be 32 db 7b 0a 18 93 b2 70 ba c4 24 7d 83 34 9b"
-        );
-        assert_eq!(
-            text(16, 16, 2, false),
-            "32be 7bdb 180a b293 ba70 24c4 837d 9b34"
-        );
-        assert_eq!(
-            text(16, 16, 4, false),
-            "7bdb32be b293180a 24c4ba70 9b34837d"
-        );
+        assert_eq!(text(16, 16, 1, false), "be 32 db 7b 0a 18 93 b2 70 ba c4 24 7d 83 34 9b");
+        assert_eq!(text(16, 16, 2, false), "32be 7bdb 180a b293 ba70 24c4 837d 9b34");
+        assert_eq!(text(16, 16, 4, false), "7bdb32be b293180a 24c4ba70 9b34837d");
         assert_eq!(text(16, 16, 8, false), "b293180a7bdb32be 9b34837d24c4ba70");
         assert_eq!(text(6, 16, 4, false), "be 32 db 7b 0a 18");
         assert_eq!(text(32, 7, 3, false).len(), 47);
@@ -156,38 +127,16 @@ mod tests {
 
     #[test]
     fn characters() {
-        assert_eq!(
-            text(4, 16, 1, true),
-            "be 32 db 7b                                      .2.{"
-        );
-        assert_eq!(
-            text(16, 16, 8, true),
-            "b293180a7bdb32be 9b34837d24c4ba70  .2.{....p..$}.4."
-        );
+        assert_eq!(text(4, 16, 1, true), "be 32 db 7b                                      .2.{");
+        assert_eq!(text(16, 16, 8, true), "b293180a7bdb32be 9b34837d24c4ba70  .2.{....p..$}.4.");
     }
 
     #[test]
     fn dumps() {
-        let layout = Layout {
-            row: 16,
-            group: 4,
-            ascii: false,
-        };
+        let layout = Layout { row: 16, group: 4, ascii: false };
         let lines: Vec<_> = dump(b"x: ", Prefix::Offset, &BYTES[..20], layout).collect();
-        assert_eq!(
-            lines,
-            [
-                &b"x: 00000000: 7bdb32be b293180a 24c4ba70 9b34837d"[..],
-                b"x: 00000010: ad319ca6"
-            ]
-        );
-        let lines: Vec<_> = dump(
-            b"",
-            Prefix::Address(0x10, |address| address),
-            &BYTES[..1],
-            layout,
-        )
-        .collect();
+        assert_eq!(lines, [&b"x: 00000000: 7bdb32be b293180a 24c4ba70 9b34837d"[..], b"x: 00000010: ad319ca6"]);
+        let lines: Vec<_> = dump(b"", Prefix::Address(0x10, |address| address), &BYTES[..1], layout).collect();
         assert_eq!(lines, [b"0000000000000010: be"]);
     }
 

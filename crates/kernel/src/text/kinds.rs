@@ -84,9 +84,7 @@ impl Kind {
 
     /// The type of this name.
     pub fn from_name(name: &[u8]) -> Option<Kind> {
-        Kind::ALL
-            .into_iter()
-            .find(|kind| kind.name().as_bytes() == name)
+        Kind::ALL.into_iter().find(|kind| kind.name().as_bytes() == name)
     }
 
     /// The number of bytes of a value in memory.
@@ -139,9 +137,7 @@ impl Kind {
             Kind::Long => format!("{}\n", raw as i64),
             Kind::Ulong | Kind::Ullong => format!("{raw}\n"),
             Kind::Hexint => format!("{:#08x}\n", raw as u32),
-            Kind::Bool | Kind::BoolEnableOnly => {
-                String::from(if raw as u8 != 0 { "Y\n" } else { "N\n" })
-            }
+            Kind::Bool | Kind::BoolEnableOnly => String::from(if raw as u8 != 0 { "Y\n" } else { "N\n" }),
             Kind::InvBool => String::from(if raw as u8 != 0 { "N\n" } else { "Y\n" }),
         }
     }
@@ -174,13 +170,7 @@ pub fn check_charp(name: &BStr, text: &[u8], log: Log<'_>) -> Result<(), Errno> 
     if ctype::until_nul(text).len() <= CHARP_MAX {
         return Ok(());
     }
-    log(
-        Level::Error,
-        [name, b": string parameter too long".as_slice()]
-            .concat()
-            .as_slice()
-            .into(),
-    );
+    log(Level::Error, [name, b": string parameter too long".as_slice()].concat().as_slice().into());
     Err(Errno::ENOSPC)
 }
 
@@ -192,14 +182,8 @@ pub fn check_string(name: &BStr, text: &[u8], room: usize, log: Log<'_>) -> Resu
     if ctype::until_nul(text).len() < room {
         return Ok(());
     }
-    let rest = format!(
-        ": string doesn't fit in {} chars.",
-        (room as u32).wrapping_sub(1)
-    );
-    log(
-        Level::Error,
-        [name.as_ref(), rest.as_bytes()].concat().as_slice().into(),
-    );
+    let rest = format!(": string doesn't fit in {} chars.", (room as u32).wrapping_sub(1));
+    log(Level::Error, [name.as_ref(), rest.as_bytes()].concat().as_slice().into());
     Err(Errno::ENOSPC)
 }
 

@@ -122,12 +122,7 @@ impl Record {
 
     /// The time as `[    2.587525] `.
     pub fn timestamp(&self) -> BString {
-        format!(
-            "[{:5}.{:06}] ",
-            self.time / 1_000_000_000,
-            self.time % 1_000_000_000 / 1000
-        )
-        .into()
+        format!("[{:5}.{:06}] ", self.time / 1_000_000_000, self.time % 1_000_000_000 / 1000).into()
     }
 
     /// The lines as the console and `dmesg` show them, each with a time (and `<priority>` in front when `raw`) and a newline.
@@ -149,13 +144,7 @@ impl Record {
     /// The record as reading `/dev/kmsg` gives it.
     pub fn kmsg(&self) -> BString {
         let flag = if self.continued { 'c' } else { '-' };
-        let mut out = format!(
-            "{},{},{},{flag};",
-            self.priority(),
-            self.sequence,
-            self.time / 1000
-        )
-        .into_bytes();
+        let mut out = format!("{},{},{},{flag};", self.priority(), self.sequence, self.time / 1000).into_bytes();
         escape(&mut out, &self.text);
         out.push(b'\n');
         if let Some(device) = &self.device {
@@ -234,11 +223,7 @@ impl Ring {
             records: VecDeque::new(),
             open: false,
             used: 0,
-            capacity: if capacity < TEXT_MAX {
-                TEXT_MAX
-            } else {
-                capacity
-            },
+            capacity: if capacity < TEXT_MAX { TEXT_MAX } else { capacity },
             next: 0,
             cleared: 0,
             console_level: DEFAULT_CONSOLE_LEVEL,
@@ -255,14 +240,7 @@ impl Ring {
     }
 
     /// [`Ring::write`] with the prefix already taken off.
-    pub fn write_text(
-        &mut self,
-        time: u64,
-        caller: Caller,
-        prefix: Prefix,
-        text: &[u8],
-        device: Option<Device>,
-    ) {
+    pub fn write_text(&mut self, time: u64, caller: Caller, prefix: Prefix, text: &[u8], device: Option<Device>) {
         let text = &text[..text.len().min(TEXT_MAX)];
         let (text, closes) = match text.strip_suffix(b"\n") {
             Some(text) => (text, true),
@@ -315,8 +293,7 @@ impl Ring {
         // The newest record is never pushed out by its own continuation.
         let keep = usize::from(wanted == 0);
         while self.records.len() > keep
-            && (self.used + wanted > self.capacity
-                || self.records.len() >= (self.capacity / BYTES_A_RECORD).max(2))
+            && (self.used + wanted > self.capacity || self.records.len() >= (self.capacity / BYTES_A_RECORD).max(2))
         {
             if let Some(oldest) = self.records.pop_front() {
                 self.used -= oldest.text.len();
@@ -366,9 +343,7 @@ impl Ring {
 
     /// The records from `sequence` on, the open one included.
     pub fn since(&self, sequence: u64) -> impl DoubleEndedIterator<Item = &Record> {
-        let skip = sequence
-            .saturating_sub(self.first())
-            .min(self.records.len() as u64);
+        let skip = sequence.saturating_sub(self.first()).min(self.records.len() as u64);
         self.records.range(skip as usize..)
     }
 
@@ -427,23 +402,13 @@ pub struct Decision {
 impl RateLimit {
     /// A limit of `burst` messages in `interval`.
     pub const fn new(interval: i32, burst: i32) -> RateLimit {
-        RateLimit {
-            interval,
-            burst,
-            printed: 0,
-            missed: 0,
-            begin: 0,
-            report_on_release: false,
-        }
+        RateLimit { interval, burst, printed: 0, missed: 0, begin: 0, report_on_release: false }
     }
 
     /// Asks for one message at time `now` (`___ratelimit`).
     pub fn ask(&mut self, now: u64) -> Decision {
         if self.interval == 0 {
-            return Decision {
-                passes: true,
-                report: None,
-            };
+            return Decision { passes: true, report: None };
         }
         if self.begin == 0 {
             self.begin = now;
@@ -476,23 +441,15 @@ mod tests {
     const ME: Caller = Caller::Task(1);
 
     fn texts(ring: &Ring) -> Vec<alloc::string::String> {
-        ring.since(0)
-            .map(|record| record.text.to_string())
-            .collect()
+        ring.since(0).map(|record| record.text.to_string()).collect()
     }
 
     #[test]
     fn prefixes() {
         let (prefix, text) = parse_prefix(b"\x016hello");
-        assert_eq!(
-            (prefix.level, prefix.continued, text),
-            (Some(Level::Info), false, &b"hello"[..])
-        );
+        assert_eq!((prefix.level, prefix.continued, text), (Some(Level::Info), false, &b"hello"[..]));
         let (prefix, text) = parse_prefix(b"\x01c\x013x");
-        assert_eq!(
-            (prefix.level, prefix.continued, text),
-            (Some(Level::Error), true, &b"x"[..])
-        );
+        assert_eq!((prefix.level, prefix.continued, text), (Some(Level::Error), true, &b"x"[..]));
         // pr_info(KERN_ERR "x") has two.
         assert_eq!(parse_prefix(b"\x016\x013x").0.level, Some(Level::Info));
         assert_eq!(parse_prefix(b"\x018x").1, b"\x018x");
@@ -502,30 +459,16 @@ mod tests {
     #[test]
     fn shown_as_the_recording_shows_it() {
         let mut ring = Ring::default();
-        ring.write(
-            2_587_527_999,
-            ME,
-            b"\x014base: loading out-of-tree module taints kernel.\n",
-            None,
-        );
+        ring.write(2_587_527_999, ME, b"\x014base: loading out-of-tree module taints kernel.\n", None);
         ring.write(85_224_533_000, ME, b"\x013one\ntwo\n", None);
-        let lines: Vec<_> = ring
-            .since(0)
-            .map(|record| record.lines(true).to_string())
-            .collect();
-        assert_eq!(
-            lines[0],
-            "<4>[    2.587527] base: loading out-of-tree module taints kernel.\n"
-        );
+        let lines: Vec<_> = ring.since(0).map(|record| record.lines(true).to_string()).collect();
+        assert_eq!(lines[0], "<4>[    2.587527] base: loading out-of-tree module taints kernel.\n");
         assert_eq!(lines[1], "<3>[   85.224533] one\n<3>[   85.224533] two\n");
         assert_eq!(
             ring.since(1).next().map(|record| record.lines(false)),
             Some("[   85.224533] one\n[   85.224533] two\n".into())
         );
-        assert_eq!(
-            ring.since(1).next().map(Record::kmsg),
-            Some("3,1,85224533,-;one\\x0atwo\n".into())
-        );
+        assert_eq!(ring.since(1).next().map(Record::kmsg), Some("3,1,85224533,-;one\\x0atwo\n".into()));
     }
 
     #[test]
@@ -539,10 +482,7 @@ mod tests {
         ring.write(5, ME, b"no level", None);
         ring.write(6, ME, b"\x016next\n", None);
         ring.write(7, ME, b"\x01c closed\n", None);
-        assert_eq!(
-            texts(&ring),
-            ["ab", "other", " late", "no level", "next", " closed"]
-        );
+        assert_eq!(texts(&ring), ["ab", "other", " late", "no level", "next", " closed"]);
         let levels: Vec<u8> = ring.since(0).map(|record| record.level as u8).collect();
         assert_eq!(levels, [6, 4, 4, 4, 6, 4]);
         assert!(matches!(ring.at(5), Next::Record(record) if record.continued));
@@ -553,12 +493,7 @@ mod tests {
     fn nothing_is_lost_uncounted() {
         let mut ring = Ring::new(4096);
         for number in 0..1000u64 {
-            ring.write(
-                number,
-                ME,
-                format!("\x016message {number}\n").as_bytes(),
-                None,
-            );
+            ring.write(number, ME, format!("\x016message {number}\n").as_bytes(), None);
         }
         assert_eq!(ring.next(), 1000);
         let held = ring.since(0).count() as u64;
@@ -568,10 +503,7 @@ mod tests {
         ring.clear();
         assert_eq!(ring.visible().count(), 0);
         ring.write(0, ME, &[b'x'; 5000], None);
-        assert_eq!(
-            ring.visible().next().map(|record| record.text.len()),
-            Some(TEXT_MAX)
-        );
+        assert_eq!(ring.visible().next().map(|record| record.text.len()), Some(TEXT_MAX));
     }
 
     #[test]
@@ -588,20 +520,8 @@ mod tests {
         let passes = |limit: &mut RateLimit, now| limit.ask(now);
         assert!(passes(&mut limit, 100).passes && passes(&mut limit, 101).passes);
         assert!(!passes(&mut limit, 102).passes && !passes(&mut limit, 1350).passes);
-        assert_eq!(
-            limit.ask(1351),
-            Decision {
-                passes: true,
-                report: Some(2)
-            }
-        );
-        assert_eq!(
-            RateLimit::new(0, 0).ask(5),
-            Decision {
-                passes: true,
-                report: None
-            }
-        );
+        assert_eq!(limit.ask(1351), Decision { passes: true, report: Some(2) });
+        assert_eq!(RateLimit::new(0, 0).ask(5), Decision { passes: true, report: None });
         assert!(!RateLimit::new(10, 0).ask(5).passes);
     }
 

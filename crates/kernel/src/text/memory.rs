@@ -47,10 +47,7 @@ pub trait MemoryMut: Memory {
 }
 
 /// Reads an array of bytes.
-pub(crate) fn array<const N: usize, M: Memory + ?Sized>(
-    memory: &M,
-    address: u64,
-) -> Result<[u8; N], Fault> {
+pub(crate) fn array<const N: usize, M: Memory + ?Sized>(memory: &M, address: u64) -> Result<[u8; N], Fault> {
     let mut bytes = [0; N];
     memory.read(address, &mut bytes)?;
     Ok(bytes)
@@ -94,12 +91,7 @@ pub(crate) mod tests {
             bytes
         }
 
-        fn with(
-            &self,
-            address: u64,
-            length: usize,
-            then: impl FnOnce(&mut [u8]),
-        ) -> Result<(), Fault> {
+        fn with(&self, address: u64, length: usize, then: impl FnOnce(&mut [u8])) -> Result<(), Fault> {
             for (start, bytes) in self.pieces.borrow_mut().iter_mut() {
                 let offset = address.wrapping_sub(*start);
                 if let Some(part) = usize::try_from(offset)
@@ -111,10 +103,7 @@ pub(crate) mod tests {
                     return Ok(());
                 }
             }
-            Err(Fault {
-                address,
-                length: length as u64,
-            })
+            Err(Fault { address, length: length as u64 })
         }
     }
 

@@ -30,11 +30,7 @@ fn radix(text: &[u8], base: u32) -> (u32, usize) {
 }
 
 fn digits(text: &[u8], base: u32, limit: usize) -> Digits {
-    let mut read = Digits {
-        value: 0,
-        count: 0,
-        overflow: false,
-    };
+    let mut read = Digits { value: 0, count: 0, overflow: false };
     for &byte in text.iter().take(limit) {
         let digit = match byte {
             b'0'..=b'9' => byte - b'0',
@@ -45,15 +41,9 @@ fn digits(text: &[u8], base: u32, limit: usize) -> Digits {
         if u32::from(digit) >= base {
             break;
         }
-        let next = read
-            .value
-            .checked_mul(u64::from(base))
-            .and_then(|value| value.checked_add(u64::from(digit)));
+        let next = read.value.checked_mul(u64::from(base)).and_then(|value| value.checked_add(u64::from(digit)));
         read.overflow |= next.is_none();
-        read.value = read
-            .value
-            .wrapping_mul(u64::from(base))
-            .wrapping_add(u64::from(digit));
+        read.value = read.value.wrapping_mul(u64::from(base)).wrapping_add(u64::from(digit));
         read.count += 1;
     }
     read
@@ -69,11 +59,7 @@ fn whole(text: &[u8], base: u32) -> Result<u64, Errno> {
     }
     let rest = &text[read.count..];
     let rest = rest.strip_prefix(b"\n").unwrap_or(rest);
-    if read.count == 0 || at(rest, 0) != 0 {
-        Err(Errno::EINVAL)
-    } else {
-        Ok(read.value)
-    }
+    if read.count == 0 || at(rest, 0) != 0 { Err(Errno::EINVAL) } else { Ok(read.value) }
 }
 
 /// Reads a whole unsigned number (`kstrtoull`): base 0 looks at the prefix `0x` or `0`, a leading `+` and one trailing
@@ -93,11 +79,7 @@ pub fn signed(text: &[u8], base: u32) -> Result<i64, Errno> {
     match text.strip_prefix(b"-") {
         Some(magnitude) => {
             let negative = whole(magnitude, base)?.wrapping_neg() as i64;
-            if negative > 0 {
-                Err(Errno::ERANGE)
-            } else {
-                Ok(negative)
-            }
+            if negative > 0 { Err(Errno::ERANGE) } else { Ok(negative) }
         }
         None => i64::try_from(unsigned(text, base)?).map_err(|_| Errno::ERANGE),
     }
@@ -109,11 +91,7 @@ pub fn signed(text: &[u8], base: u32) -> Result<i64, Errno> {
 /// As [`unsigned`].
 pub fn unsigned_bits(text: &[u8], base: u32, bits: u32) -> Result<u64, Errno> {
     let value = unsigned(text, base)?;
-    if bits < 64 && value >> bits != 0 {
-        Err(Errno::ERANGE)
-    } else {
-        Ok(value)
-    }
+    if bits < 64 && value >> bits != 0 { Err(Errno::ERANGE) } else { Ok(value) }
 }
 
 /// Reads a signed number that must fit in `bits` bits (`kstrtos8`, `kstrtos16`, `kstrtoint`, …).
@@ -123,11 +101,7 @@ pub fn unsigned_bits(text: &[u8], base: u32, bits: u32) -> Result<u64, Errno> {
 pub fn signed_bits(text: &[u8], base: u32, bits: u32) -> Result<i64, Errno> {
     let value = signed(text, base)?;
     let sign = value >> (bits.clamp(1, 64) - 1);
-    if sign != 0 && sign != -1 {
-        Err(Errno::ERANGE)
-    } else {
-        Ok(value)
-    }
+    if sign != 0 && sign != -1 { Err(Errno::ERANGE) } else { Ok(value) }
 }
 
 /// Reads a truth value (`kstrtobool`). Only the first one or two characters count.
@@ -210,11 +184,7 @@ pub fn option(text: &[u8]) -> (i32, usize, After) {
     }
     let sign = usize::from(text[0] == b'-');
     let (magnitude, digits) = leading_unsigned(&text[sign..], 0);
-    let value = if sign == 1 {
-        magnitude.wrapping_neg()
-    } else {
-        magnitude
-    } as i32;
+    let value = if sign == 1 { magnitude.wrapping_neg() } else { magnitude } as i32;
     let used = sign + digits;
     match at(text, used) {
         _ if digits == 0 => (value, used, After::NoInteger),
@@ -242,9 +212,7 @@ pub fn options(text: &[u8], room: usize) -> (Vec<i32>, usize, usize) {
                 // The upper end is read again by the next round as a value of its own.
                 used += 1;
                 let (upper, _) = leading_signed(text.get(used..).unwrap_or_default(), 0);
-                let span = i32::try_from(upper)
-                    .ok()
-                    .and_then(|upper| upper.checked_sub(value));
+                let span = i32::try_from(upper).ok().and_then(|upper| upper.checked_sub(value));
                 let Some(span) = span.filter(|span| *span >= 0) else {
                     // The lower end was stored before the range was found to be none.
                     values.extend((!counting).then_some(value));
@@ -290,11 +258,7 @@ mod tests {
             ("18446744073709551615", 10, u64::MAX),
             ("0xffffffffffffffff", 16, u64::MAX),
         ] {
-            assert_eq!(
-                unsigned(text.as_bytes(), base),
-                Ok(value),
-                "{text} in base {base}"
-            );
+            assert_eq!(unsigned(text.as_bytes(), base), Ok(value), "{text} in base {base}");
         }
         for (text, base, error) in [
             ("", 0, Errno::EINVAL),
@@ -313,11 +277,7 @@ mod tests {
             ("2000000000000000000000", 8, Errno::ERANGE),
             ("10000000000000000", 16, Errno::ERANGE),
         ] {
-            assert_eq!(
-                unsigned(text.as_bytes(), base),
-                Err(error),
-                "{text} in base {base}"
-            );
+            assert_eq!(unsigned(text.as_bytes(), base), Err(error), "{text} in base {base}");
         }
     }
 
@@ -365,10 +325,7 @@ mod tests {
         assert_eq!(option(b"4-7"), (4, 1, After::Hyphen));
         assert_eq!(option(b"-"), (0, 1, After::NoInteger));
         assert_eq!(option(b"x"), (0, 0, After::NoInteger));
-        assert_eq!(
-            options(b"1,4-7,9", 8),
-            (alloc::vec![1, 4, 5, 6, 7, 9], 6, 7)
-        );
+        assert_eq!(options(b"1,4-7,9", 8), (alloc::vec![1, 4, 5, 6, 7, 9], 6, 7));
         assert_eq!(options(b"1,4-7,9", 0).1, 6);
         assert_eq!(options(b"1,2,3", 2), (alloc::vec![1, 2], 2, 4));
         assert_eq!(options(b"7-4", 8), (alloc::vec![7], 0, 2));

@@ -168,29 +168,14 @@ pub fn parse_args(
         }
         if let Err(error) = parse_one(arguments, &token, parameters, log) {
             let name = arguments[token.name.clone()].as_bstr();
-            let value = token
-                .value
-                .clone()
-                .map_or(&[][..], |value| ctype::until_nul(&arguments[value]));
+            let value = token.value.clone().map_or(&[][..], |value| ctype::until_nul(&arguments[value]));
             let value = value.as_bstr();
             let message = match error {
                 Errno::ENOENT => message(&[doing.as_bytes(), b": Unknown parameter `", name, b"'"]),
-                Errno::ENOSPC => message(&[
-                    doing.as_bytes(),
-                    b": `",
-                    value,
-                    b"' too large for parameter `",
-                    name,
-                    b"'",
-                ]),
-                _ => message(&[
-                    doing.as_bytes(),
-                    b": `",
-                    value,
-                    b"' invalid for parameter `",
-                    name,
-                    b"'",
-                ]),
+                Errno::ENOSPC => {
+                    message(&[doing.as_bytes(), b": `", value, b"' too large for parameter `", name, b"'"])
+                }
+                _ => message(&[doing.as_bytes(), b": `", value, b"' invalid for parameter `", name, b"'"]),
             };
             log(Level::Error, message.as_bstr());
             failed = Some(error);
@@ -217,16 +202,10 @@ fn parse_one(
         return Err(Errno::EPERM);
     }
     if entry.unsafe_to_set {
-        log(
-            Level::Notice,
-            message(&[b"Setting dangerous option ", &name, b" - tainting kernel"]).as_bstr(),
-        );
+        log(Level::Notice, message(&[b"Setting dangerous option ", &name, b" - tainting kernel"]).as_bstr());
         parameters.taint_user();
     }
-    let value = token.value.clone().map(|range| Value {
-        offset: range.start,
-        bytes: &mut arguments[range],
-    });
+    let value = token.value.clone().map(|range| Value { offset: range.start, bytes: &mut arguments[range] });
     parameters.set(entry, value, log)
 }
 
@@ -261,10 +240,7 @@ pub fn unknown_to_module<'a>(name: &'a BStr, value: Option<&'a BStr>) -> Unknown
         None => (None, name),
     };
     if rest == "dyndbg" {
-        Unknown::DynamicDebug {
-            module,
-            query: value,
-        }
+        Unknown::DynamicDebug { module, query: value }
     } else {
         Unknown::Ignored(module.unwrap_or(name))
     }
@@ -272,24 +248,12 @@ pub fn unknown_to_module<'a>(name: &'a BStr, value: Option<&'a BStr>) -> Unknown
 
 /// The loader's warning about an argument that was ignored.
 pub fn ignored_message(doing: &str, name: &BStr) -> BString {
-    message(&[
-        doing.as_bytes(),
-        b": unknown parameter '",
-        name,
-        b"' ignored",
-    ])
-    .into()
+    message(&[doing.as_bytes(), b": unknown parameter '", name, b"' ignored"]).into()
 }
 
 /// The loader's warning about what stood after `--`.
 pub fn after_dashes_message(doing: &str, rest: &[u8]) -> BString {
-    message(&[
-        doing.as_bytes(),
-        b": parameters '",
-        ctype::until_nul(rest),
-        b"' after `--' ignored",
-    ])
-    .into()
+    message(&[doing.as_bytes(), b": parameters '", ctype::until_nul(rest), b"' after `--' ignored"]).into()
 }
 
 /// Sets one element of an array: its index, its text, and where messages go.
@@ -353,12 +317,7 @@ mod tests {
         let mut at = text.len() - ctype::skip_spaces(text.as_bytes()).len();
         while at < text.len() {
             let token = next_argument(&mut bytes[at..], 0);
-            let word = |range: Range<usize>| {
-                bytes[range.start + at..range.end + at]
-                    .to_str()
-                    .unwrap()
-                    .to_string()
-            };
+            let word = |range: Range<usize>| bytes[range.start + at..range.end + at].to_str().unwrap().to_string();
             found.push((word(token.name.clone()), token.value.clone().map(word)));
             at += token.next;
         }
@@ -371,14 +330,8 @@ mod tests {
 
     #[test]
     fn quoting() {
-        assert_eq!(
-            tokens("cp=\"a b\" b"),
-            [token("cp", Some("a b")), token("b", None)]
-        );
-        assert_eq!(
-            tokens("\"cp=a b\" b"),
-            [token("cp", Some("a b")), token("b", None)]
-        );
+        assert_eq!(tokens("cp=\"a b\" b"), [token("cp", Some("a b")), token("b", None)]);
+        assert_eq!(tokens("\"cp=a b\" b"), [token("cp", Some("a b")), token("b", None)]);
         assert_eq!(tokens("cp=\"a b"), [token("cp", Some("a b"))]);
         assert_eq!(tokens("cp=a\"b c\"d"), [token("cp", Some("a\"b c\"d"))]);
         assert_eq!(tokens("\"a b\""), [token("a b", None)]);
@@ -394,10 +347,7 @@ mod tests {
         assert_eq!(tokens("=5"), [token("=5", None)]);
         assert_eq!(tokens("=5=6"), [token("=5", Some("6"))]);
         assert_eq!(tokens("a="), [token("a", Some(""))]);
-        assert_eq!(
-            tokens(" \t a\n\u{b}b "),
-            [token("a", None), token("b", None)]
-        );
+        assert_eq!(tokens(" \t a\n\u{b}b "), [token("a", None), token("b", None)]);
     }
 
     #[test]
@@ -419,28 +369,13 @@ mod tests {
 
     #[test]
     fn unknown_arguments() {
-        assert_eq!(
-            unknown_to_module("async_probe".into(), None),
-            Unknown::AsyncProbe(true)
-        );
-        assert_eq!(
-            unknown_to_module("async_probe".into(), Some("0".into())),
-            Unknown::AsyncProbe(false)
-        );
-        assert_eq!(
-            unknown_to_module("async_probe".into(), Some("?".into())),
-            Unknown::AsyncProbe(true)
-        );
-        assert_eq!(
-            unknown_to_module("base.ui".into(), Some("3".into())),
-            Unknown::Ignored("base".into())
-        );
+        assert_eq!(unknown_to_module("async_probe".into(), None), Unknown::AsyncProbe(true));
+        assert_eq!(unknown_to_module("async_probe".into(), Some("0".into())), Unknown::AsyncProbe(false));
+        assert_eq!(unknown_to_module("async_probe".into(), Some("?".into())), Unknown::AsyncProbe(true));
+        assert_eq!(unknown_to_module("base.ui".into(), Some("3".into())), Unknown::Ignored("base".into()));
         assert_eq!(
             unknown_to_module("dyndbg".into(), Some("+p".into())),
-            Unknown::DynamicDebug {
-                module: None,
-                query: Some("+p".into())
-            }
+            Unknown::DynamicDebug { module: None, query: Some("+p".into()) }
         );
     }
 
@@ -448,17 +383,11 @@ mod tests {
 
     impl ParameterSet for Anything {
         fn find(&mut self, name: &BStr) -> Option<Entry> {
-            (!name.starts_with(b"u")).then(|| Entry {
-                no_value: name.len() > 1,
-                ..Entry::default()
-            })
+            (!name.starts_with(b"u")).then(|| Entry { no_value: name.len() > 1, ..Entry::default() })
         }
         fn set(&mut self, _: Entry, value: Option<Value<'_>>, log: Log<'_>) -> Result<(), Errno> {
             let Some(value) = value else { return Ok(()) };
-            parse_array("x".into(), value.bytes, 3, log, &mut |_, element, _| {
-                number::signed(element, 0).map(drop)
-            })
-            .1
+            parse_array("x".into(), value.bytes, 3, log, &mut |_, element, _| number::signed(element, 0).map(drop)).1
         }
         fn unknown(&mut self, _: &BStr, _: Option<&BStr>, _: Log<'_>) -> Result<(), Errno> {
             Err(Errno::ENOENT)

@@ -13,21 +13,9 @@ use crate::platform::Fault;
 ///
 /// # Errors
 /// [`Fault`] when one of the addresses cannot be written; the conversions before it are stored.
-pub fn scan(
-    text: &[u8],
-    format: &[u8],
-    arguments: &mut dyn Arguments,
-    memory: &dyn MemoryMut,
-) -> Result<i32, Fault> {
+pub fn scan(text: &[u8], format: &[u8], arguments: &mut dyn Arguments, memory: &dyn MemoryMut) -> Result<i32, Fault> {
     let text = until_nul(text);
-    let mut scanner = Scanner {
-        whole: text,
-        text,
-        format: until_nul(format),
-        arguments,
-        memory,
-        stored: 0,
-    };
+    let mut scanner = Scanner { whole: text, text, format: until_nul(format), arguments, memory, stored: 0 };
     while scanner.step()? {}
     Ok(scanner.stored)
 }
@@ -80,9 +68,7 @@ impl Scanner<'_> {
         (size, self.format) = match self.format {
             [b'h', b'h', rest @ ..] => (1, rest),
             [b'h', rest @ ..] => (2, rest),
-            [b'l', b'l', rest @ ..] | [b'L', b'L', rest @ ..] | [b'l' | b'L' | b'z', rest @ ..] => {
-                (8, rest)
-            }
+            [b'l', b'l', rest @ ..] | [b'L', b'L', rest @ ..] | [b'l' | b'L' | b'z', rest @ ..] => (8, rest),
             rest => (4, rest),
         };
         let Some((&letter, rest)) = self.format.split_first() else {
@@ -131,39 +117,26 @@ impl Scanner<'_> {
         if self.text.is_empty() {
             return false;
         }
-        let end = self
-            .format
-            .iter()
-            .position(|&byte| is_space(byte) || byte == b'%' || byte == b'[');
+        let end = self.format.iter().position(|&byte| is_space(byte) || byte == b'%' || byte == b'[');
         let end = end.unwrap_or(self.format.len());
         self.format = &self.format[end..];
         if at(self.format, 0) == b'[' {
             // %*[ is not supported.
             return false;
         }
-        let end = self
-            .text
-            .iter()
-            .position(|&byte| is_space(byte))
-            .unwrap_or(self.text.len());
+        let end = self.text.iter().position(|&byte| is_space(byte)).unwrap_or(self.text.len());
         self.text = &self.text[end..];
         true
     }
 
     /// Stores the longest start of the text, at most `most` bytes, that `belongs`, and a NUL.
     fn store_string(&mut self, most: usize, belongs: impl Fn(u8) -> bool) -> Result<bool, Fault> {
-        let end = self
-            .text
-            .iter()
-            .take(most)
-            .position(|&byte| !belongs(byte))
-            .unwrap_or(most.min(self.text.len()));
+        let end = self.text.iter().take(most).position(|&byte| !belongs(byte)).unwrap_or(most.min(self.text.len()));
         let (taken, rest) = self.text.split_at(end);
         self.text = rest;
         let target = self.arguments.next(8);
         self.memory.write(target, taken)?;
-        self.memory
-            .write(target.wrapping_add(taken.len() as u64), &[0])?;
+        self.memory.write(target.wrapping_add(taken.len() as u64), &[0])?;
         self.stored += 1;
         Ok(true)
     }
@@ -184,13 +157,7 @@ impl Scanner<'_> {
         self.store_string(width, belongs)
     }
 
-    fn number(
-        &mut self,
-        base: u32,
-        signed: bool,
-        width: Option<usize>,
-        size: usize,
-    ) -> Result<bool, Fault> {
+    fn number(&mut self, base: u32, signed: bool, width: Option<usize>, size: usize) -> Result<bool, Fault> {
         self.text = skip_spaces(self.text);
         let minus = signed && at(self.text, 0) == b'-';
         if minus && width == Some(1) {
@@ -233,20 +200,12 @@ mod tests {
     /// Scans into eight places of 32 bytes; the count and the places' first words.
     fn words(text: &str, format: &str) -> (i32, [i64; 4]) {
         let (count, places, memory) = scanned(text.as_bytes(), format.as_bytes());
-        (
-            count,
-            core::array::from_fn(|index| {
-                i64::from_le_bytes(memory.get(places[index], 8).try_into().unwrap())
-            }),
-        )
+        (count, core::array::from_fn(|index| i64::from_le_bytes(memory.get(places[index], 8).try_into().unwrap())))
     }
 
     fn string(text: &str, format: &str) -> (i32, String) {
         let (count, places, memory) = scanned(text.as_bytes(), format.as_bytes());
-        (
-            count,
-            String::from_utf8(until_nul(&memory.get(places[0], 32)).to_vec()).unwrap(),
-        )
+        (count, String::from_utf8(until_nul(&memory.get(places[0], 32)).to_vec()).unwrap())
     }
 
     fn scanned(text: &[u8], format: &[u8]) -> (i32, Vec<u64>, Pieces) {
@@ -258,10 +217,7 @@ mod tests {
 
     #[test]
     fn numbers() {
-        assert_eq!(
-            words("12 -7 0x1f 017", "%d %d %i %i"),
-            (4, [12, 0xffff_fff9, 31, 15])
-        );
+        assert_eq!(words("12 -7 0x1f 017", "%d %d %i %i"), (4, [12, 0xffff_fff9, 31, 15]));
         assert_eq!(words("ff 0xFF 77", "%x %X %o"), (3, [255, 255, 63, 0]));
         assert_eq!(words("-1", "%u").0, 0);
         assert_eq!(words("-1 300", "%hhd %hhu"), (2, [0xff, 300 & 0xff, 0, 0]));
@@ -281,10 +237,7 @@ mod tests {
         assert_eq!(words("0x12", "%2x"), (1, [0, 0, 0, 0]));
         assert_eq!(words("0x12", "%3x%x"), (2, [1, 2, 0, 0]));
         assert_eq!(words("1", "%0d").0, 0);
-        assert_eq!(
-            words("de:ad:be", "%2hhx:%2hhx:%2hhx"),
-            (3, [0xde, 0xad, 0xbe, 0])
-        );
+        assert_eq!(words("de:ad:be", "%2hhx:%2hhx:%2hhx"), (3, [0xde, 0xad, 0xbe, 0]));
     }
 
     #[test]

@@ -65,12 +65,8 @@ pub fn escape(bytes: &[u8], flags: Escape, only: &[u8]) -> Vec<u8> {
         };
         match letter.filter(|(_, class)| flags.contains(*class)) {
             Some((letter, _)) => out.extend_from_slice(&[b'\\', letter]),
-            None if flags.contains(Escape::OCTAL) => {
-                out.extend_from_slice(format!("\\{byte:03o}").as_bytes())
-            }
-            None if flags.contains(Escape::HEX) => {
-                out.extend_from_slice(format!("\\x{byte:02x}").as_bytes())
-            }
+            None if flags.contains(Escape::OCTAL) => out.extend_from_slice(format!("\\{byte:03o}").as_bytes()),
+            None if flags.contains(Escape::HEX) => out.extend_from_slice(format!("\\x{byte:02x}").as_bytes()),
             None => out.push(byte),
         }
     }
@@ -126,11 +122,7 @@ pub fn unescape(text: &[u8], flags: Unescape, most: usize) -> Vec<u8> {
 
 /// The value behind a backslash, and the bytes it took.
 fn escape_sequence(after: &[u8], flags: Unescape) -> (Option<u8>, usize) {
-    let letter = |from: &[u8], to: &[u8]| {
-        from.iter()
-            .position(|byte| *byte == after[0])
-            .map(|index| to[index])
-    };
+    let letter = |from: &[u8], to: &[u8]| from.iter().position(|byte| *byte == after[0]).map(|index| to[index]);
     if flags.contains(Unescape::SPACE)
         && let Some(value) = letter(b"nrtvf", b"\n\r\t\x0b\x0c")
     {
@@ -152,16 +144,9 @@ fn escape_sequence(after: &[u8], flags: Unescape) -> (Option<u8>, usize) {
         }
     }
     if flags.contains(Unescape::HEX) && after[0] == b'x' {
-        let digits: Vec<u8> = after[1..]
-            .iter()
-            .take(2)
-            .map_while(|byte| hex_digit(*byte))
-            .collect();
+        let digits: Vec<u8> = after[1..].iter().take(2).map_while(|byte| hex_digit(*byte)).collect();
         if !digits.is_empty() {
-            return (
-                Some(digits.iter().fold(0, |value, digit| value << 4 | digit)),
-                1 + digits.len(),
-            );
+            return (Some(digits.iter().fold(0, |value, digit| value << 4 | digit)), 1 + digits.len());
         }
     }
     if flags.contains(Unescape::SPECIAL)
@@ -192,10 +177,7 @@ pub fn from_hex(text: &[u8], into: &mut [u8]) -> Result<(), Errno> {
 /// Matches a whole name with a pattern of `?`, `*`, `[a-z]`, `[!a-z]` and `\` (`glob_match`). There are no special names
 /// and no special characters such as a slash or a leading dot. A class that does not end is an ordinary bracket.
 pub fn glob_match(pattern: &[u8], name: &[u8]) -> bool {
-    let (pattern, name) = (
-        super::ctype::until_nul(pattern),
-        super::ctype::until_nul(name),
-    );
+    let (pattern, name) = (super::ctype::until_nul(pattern), super::ctype::until_nul(name));
     let (mut p, mut n) = (0, 0);
     // Where to go on after a mismatch: behind the last star, one character further. Earlier stars need no second try.
     let mut back = None;
@@ -306,14 +288,9 @@ pub fn size_text(size: u64, block: u64, units: Units) -> String {
 }
 
 /// The index of `text` in a list that ends at the first `None` (`match_string`).
-pub fn match_string<'a>(
-    list: impl IntoIterator<Item = Option<&'a [u8]>>,
-    text: &[u8],
-) -> Option<usize> {
+pub fn match_string<'a>(list: impl IntoIterator<Item = Option<&'a [u8]>>, text: &[u8]) -> Option<usize> {
     let text = super::ctype::until_nul(text);
-    list.into_iter()
-        .map_while(|item| item)
-        .position(|item| super::ctype::until_nul(item) == text)
+    list.into_iter().map_while(|item| item).position(|item| super::ctype::until_nul(item) == text)
 }
 
 /// The digits of bytes, lower case (`bin2hex`).
@@ -332,21 +309,12 @@ mod tests {
 
     #[test]
     fn escapes() {
-        assert_eq!(
-            escape(b"a\n\0\"\x80", Escape::ANY, b""),
-            b"\\141\\n\\0\\\"\\200"
-        );
-        assert_eq!(
-            escape(b"a\n\x01\x80", Escape::ANY_NP, b""),
-            b"a\\n\\001\\200"
-        );
+        assert_eq!(escape(b"a\n\0\"\x80", Escape::ANY, b""), b"\\141\\n\\0\\\"\\200");
+        assert_eq!(escape(b"a\n\x01\x80", Escape::ANY_NP, b""), b"a\\n\\001\\200");
         assert_eq!(escape(b"\x90\r", Escape::HEX, b""), b"\\x90\\x0d");
         assert_eq!(escape(b"a\n", Escape::SPACE, b""), b"a\\n");
         assert_eq!(escape(b"abc", Escape::OCTAL, b"b"), b"a\\142c");
-        assert_eq!(
-            escape(b"ab\n", Escape::NP | Escape::OCTAL | Escape::APPEND, b"b"),
-            b"a\\142\\012"
-        );
+        assert_eq!(escape(b"ab\n", Escape::NP | Escape::OCTAL | Escape::APPEND, b"b"), b"a\\142\\012");
         assert_eq!(escape(b"\xe4", Escape::ANY_NP, b""), b"\xe4");
         assert_eq!(escape(b"\xe4", Escape::ANY | Escape::NAP, b""), b"\\344");
     }
@@ -355,10 +323,7 @@ mod tests {
     fn unescapes() {
         let all = |text: &[u8]| unescape(text, Unescape::ANY, usize::MAX);
         assert_eq!(all(b"\\f\\ \\n\\r\\t\\v"), b"\x0c\\ \n\r\t\x0b");
-        assert_eq!(
-            all(b"\\40\\1\\387\\0064\\05\\040\\8a\\110\\777"),
-            b" \x01\x0387\x064\x05 \\8aH?7"
-        );
+        assert_eq!(all(b"\\40\\1\\387\\0064\\05\\040\\8a\\110\\777"), b" \x01\x0387\x064\x05 \\8aH?7");
         assert_eq!(all(b"\\xv\\xa\\x2c\\xD\\x6f2"), b"\\xv\n,\ro2");
         assert_eq!(all(b"\\h\\\\\\\"\\a\\e\\"), b"\\h\\\"\x07\x1b\\");
         assert_eq!(unescape(b"\\n\\x41", Unescape::HEX, usize::MAX), b"\\nA");
@@ -408,11 +373,7 @@ mod tests {
             ("a\\", "a\\", false),
             ("snd-hda-codec-hdmi", "snd-hda-codec-hdmi", true),
         ] {
-            assert_eq!(
-                glob_match(pattern.as_bytes(), name.as_bytes()),
-                matches,
-                "{pattern} {name}"
-            );
+            assert_eq!(glob_match(pattern.as_bytes(), name.as_bytes()), matches, "{pattern} {name}");
         }
     }
 

@@ -1,17 +1,13 @@
 //! Modules made by hand, to be wrong in exactly one way.
-#![allow(
-    dead_code,
-    clippy::allow_attributes,
-    reason = "each user of this file needs another half of it"
-)]
+#![allow(dead_code, clippy::allow_attributes, reason = "each user of this file needs another half of it")]
 
 use std::collections::HashMap;
 
 use bstr::{BStr, BString, ByteSlice};
 use ferrmod_image::Image;
 use ferrmod_linker::{
-    BindError, Found, Layout, LayoutOptions, Linked, Owner, OwnerId, PartBuffers, PartKind,
-    Placement, Refused, SymbolTable, Taints, Terms, link,
+    BindError, Found, Layout, LayoutOptions, Linked, Owner, OwnerId, PartBuffers, PartKind, Placement, Refused,
+    SymbolTable, Taints, Terms, link,
 };
 
 pub(crate) const ALLOC: u64 = 2;
@@ -49,13 +45,7 @@ impl Made {
         let mut made = Made {
             sections: Vec::new(),
             symbols: Vec::new(),
-            modinfo: vec![
-                "license=GPL",
-                "name=made",
-                "intree=Y",
-                "retpoline=Y",
-                "vermagic=6.1.0 SMP mod_unload ",
-            ],
+            modinfo: vec!["license=GPL", "name=made", "intree=Y", "retpoline=Y", "vermagic=6.1.0 SMP mod_unload "],
             versions: None,
         };
         made.section(".text", ALLOC | EXEC, 16, vec![0; 64]);
@@ -65,23 +55,9 @@ impl Made {
         made
     }
 
-    pub(crate) fn section(
-        &mut self,
-        name: &'static str,
-        flags: u64,
-        align: u64,
-        data: Vec<u8>,
-    ) -> u16 {
+    pub(crate) fn section(&mut self, name: &'static str, flags: u64, align: u64, data: Vec<u8>) -> u16 {
         let size = data.len() as u64;
-        self.sections.push(Section {
-            name,
-            kind: PROGBITS,
-            flags,
-            align,
-            data,
-            size,
-            relocations: Vec::new(),
-        });
+        self.sections.push(Section { name, kind: PROGBITS, flags, align, data, size, relocations: Vec::new() });
         self.sections.len() as u16
     }
 
@@ -101,27 +77,13 @@ impl Made {
         self.symbol(name, GLOBAL, 0, 0)
     }
 
-    pub(crate) fn relocate(
-        &mut self,
-        section: u16,
-        offset: u64,
-        kind: u32,
-        symbol: u32,
-        addend: i64,
-    ) -> &mut Made {
-        self.sections[usize::from(section) - 1]
-            .relocations
-            .push((offset, kind, symbol, addend));
+    pub(crate) fn relocate(&mut self, section: u16, offset: u64, kind: u32, symbol: u32, addend: i64) -> &mut Made {
+        self.sections[usize::from(section) - 1].relocations.push((offset, kind, symbol, addend));
         self
     }
 
     /// A table of relative 32-bit entries, one field each.
-    pub(crate) fn relative_table(
-        &mut self,
-        name: &'static str,
-        symbol: u32,
-        addends: &[i64],
-    ) -> u16 {
+    pub(crate) fn relative_table(&mut self, name: &'static str, symbol: u32, addends: &[i64]) -> u16 {
         let table = self.section(name, ALLOC, 4, vec![0; 4 * addends.len()]);
         for (slot, &addend) in addends.iter().enumerate() {
             self.relocate(table, 4 * slot as u64, 2, symbol, addend);
@@ -144,36 +106,13 @@ impl Made {
         let mut headers = Vec::new();
         let mut put = |name: &str, kind, flags, data: Vec<u8>, link, info, align, entry| {
             let (name, size) = (name.to_owned(), data.len() as u64);
-            headers.push(Header {
-                name,
-                kind,
-                flags,
-                data,
-                size,
-                link,
-                info,
-                align,
-                entry,
-            });
+            headers.push(Header { name, kind, flags, data, size, link, info, align, entry });
         };
         put("", 0, 0, Vec::new(), 0, 0, 0, 0);
         for section in &self.sections {
-            put(
-                section.name,
-                section.kind,
-                section.flags,
-                section.data.clone(),
-                0,
-                0,
-                section.align,
-                0,
-            );
+            put(section.name, section.kind, section.flags, section.data.clone(), 0, 0, section.align, 0);
         }
-        let modinfo: Vec<u8> = self
-            .modinfo
-            .iter()
-            .flat_map(|entry| [entry.as_bytes(), &[0]].concat())
-            .collect();
+        let modinfo: Vec<u8> = self.modinfo.iter().flat_map(|entry| [entry.as_bytes(), &[0]].concat()).collect();
         put(".modinfo", PROGBITS, ALLOC, modinfo, 0, 0, 1, 0);
         if let Some(versions) = &self.versions {
             let mut data = Vec::new();
@@ -183,16 +122,9 @@ impl Made {
             }
             put("__versions", PROGBITS, ALLOC, data, 0, 0, 32, 0);
         }
-        let relocated = self
-            .sections
-            .iter()
-            .enumerate()
-            .filter(|(_, section)| !section.relocations.is_empty());
-        let symtab = 1
-            + self.sections.len() as u32
-            + 1
-            + u32::from(self.versions.is_some())
-            + relocated.clone().count() as u32;
+        let relocated = self.sections.iter().enumerate().filter(|(_, section)| !section.relocations.is_empty());
+        let symtab =
+            1 + self.sections.len() as u32 + 1 + u32::from(self.versions.is_some()) + relocated.clone().count() as u32;
         for (index, section) in relocated {
             let mut data = Vec::new();
             for &(offset, kind, symbol, addend) in &section.relocations {
@@ -200,16 +132,7 @@ impl Made {
                 data.extend((u64::from(symbol) << 32 | u64::from(kind)).to_le_bytes());
                 data.extend(addend.to_le_bytes());
             }
-            put(
-                &format!(".rela{}", section.name),
-                RELA,
-                0,
-                data,
-                symtab,
-                index as u32 + 1,
-                8,
-                24,
-            );
+            put(&format!(".rela{}", section.name), RELA, 0, data, symtab, index as u32 + 1, 8, 24);
         }
         let (mut table, mut names) = (vec![0; 24], vec![0]);
         for &(name, info, section, value) in &self.symbols {
@@ -243,11 +166,7 @@ impl Made {
         let mut table = Vec::new();
         for (header, name) in headers.iter().zip(offsets) {
             file.resize(file.len().next_multiple_of(16), 0);
-            let offset = if header.kind == 0 {
-                0
-            } else {
-                file.len() as u64
-            };
+            let offset = if header.kind == 0 { 0 } else { file.len() as u64 };
             file.extend(&header.data);
             table.extend(name.to_le_bytes());
             table.extend(header.kind.to_le_bytes());
@@ -301,38 +220,21 @@ impl Offers {
     }
 
     pub(crate) fn at(self, name: &'static str, value: u64) -> Offers {
-        self.with(
-            name,
-            Offered {
-                value,
-                ..Offered::default()
-            },
-        )
+        self.with(name, Offered { value, ..Offered::default() })
     }
 }
 
 impl SymbolTable for Offers {
     fn find(&mut self, name: &BStr, gpl_ok: bool) -> Option<Found<'_>> {
-        let offered = self
-            .symbols
-            .get(name.to_str().ok()?)
-            .filter(|offered| gpl_ok || !offered.gpl_only)?;
+        let offered = self.symbols.get(name.to_str().ok()?).filter(|offered| gpl_ok || !offered.gpl_only)?;
         let owner = match offered.module {
             None => Owner::Kernel,
-            Some((name, proprietary)) => Owner::Module {
-                id: OwnerId(name.len() as u64),
-                name: name.into(),
-                proprietary,
-            },
+            Some((name, proprietary)) => {
+                Owner::Module { id: OwnerId(name.len() as u64), name: name.into(), proprietary }
+            }
         };
         let namespace = offered.namespace.map(BStr::new);
-        Some(Found {
-            value: offered.value,
-            crc: offered.crc,
-            gpl_only: offered.gpl_only,
-            namespace,
-            owner,
-        })
+        Some(Found { value: offered.value, crc: offered.crc, gpl_only: offered.gpl_only, namespace, owner })
     }
 
     fn bind(&mut self, owner: OwnerId) -> Result<(), BindError> {
@@ -349,10 +251,7 @@ pub(crate) const TEXT: u64 = 0xffff_ffff_c020_1000;
 
 /// Page after page in the top 2 GiB.
 pub(crate) fn place(layout: &Layout) -> Placement {
-    let mut place = Placement {
-        base: [0; PartKind::COUNT],
-        percpu_offset: 0x1_f000,
-    };
+    let mut place = Placement { base: [0; PartKind::COUNT], percpu_offset: 0x1_f000 };
     let mut next = TEXT;
     for kind in PartKind::ALL {
         place.base[kind as usize] = next;
@@ -376,8 +275,7 @@ impl Done {
     }
 
     pub(crate) fn address(&self, index: u16) -> u64 {
-        self.place
-            .address(self.layout.sections[usize::from(index)].expect("a kept section"))
+        self.place.address(self.layout.sections[usize::from(index)].expect("a kept section"))
     }
 }
 
@@ -398,12 +296,7 @@ pub(crate) fn link_with(
     // What was there before must not matter.
     parts.bytes.iter_mut().for_each(|bytes| bytes.fill(0xa5));
     let linked = link(&image, &layout, &place, offers, &terms, &mut parts)?;
-    Ok(Done {
-        linked,
-        buffers,
-        place,
-        layout,
-    })
+    Ok(Done { linked, buffers, place, layout })
 }
 
 pub(crate) fn link_made(made: &Made, offers: &mut Offers) -> Result<Done, Refused> {
@@ -412,12 +305,7 @@ pub(crate) fn link_made(made: &Made, offers: &mut Offers) -> Result<Done, Refuse
 
 /// The lines of a refusal.
 pub(crate) fn lines(refused: &Refused) -> Vec<String> {
-    refused
-        .report
-        .notices
-        .iter()
-        .map(ToString::to_string)
-        .collect()
+    refused.report.notices.iter().map(ToString::to_string).collect()
 }
 
 pub(crate) fn text(name: &BString) -> &str {

@@ -1,9 +1,5 @@
 //! A kernel for tests: the exports of a real vmlinuz and of a whole tree of modules, at made-up addresses.
-#![allow(
-    dead_code,
-    clippy::allow_attributes,
-    reason = "each user of this file needs another half of it"
-)]
+#![allow(dead_code, clippy::allow_attributes, reason = "each user of this file needs another half of it")]
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -17,9 +13,7 @@ use ferrmod_linker::{BindError, Found, Layout, Owner, OwnerId, PartKind, Placeme
 /// The contents of a module file, unpacked.
 pub(crate) fn read(path: &Path) -> Vec<u8> {
     let bytes = std::fs::read(path).expect("a readable file");
-    ferrmod_image::compress::decompress(&bytes, 256 << 20)
-        .expect("a sound module file")
-        .into_owned()
+    ferrmod_image::compress::decompress(&bytes, 256 << 20).expect("a sound module file").into_owned()
 }
 
 #[derive(Clone, Debug)]
@@ -54,10 +48,7 @@ pub(crate) struct World {
 impl World {
     /// An empty world whose made-up functions start at an address.
     pub(crate) fn at(functions: u64) -> World {
-        World {
-            functions,
-            ..World::default()
-        }
+        World { functions, ..World::default() }
     }
 
     /// Adds a kernel's exports.
@@ -88,8 +79,7 @@ impl World {
             return;
         }
         let owner = Some(self.owners.len());
-        self.owners
-            .push(image.name().unwrap_or_default().to_owned());
+        self.owners.push(image.name().unwrap_or_default().to_owned());
         for export in exports {
             let value = self.next();
             let export_of = Export {
@@ -99,19 +89,13 @@ impl World {
                 namespace: export.namespace.map(ToOwned::to_owned),
                 owner,
             };
-            self.exports
-                .entry(export.name.to_owned())
-                .or_insert(export_of);
+            self.exports.entry(export.name.to_owned()).or_insert(export_of);
         }
     }
 
     /// Says that this module is linked now: its own exports are not there yet.
     pub(crate) fn begin(&mut self, image: &Image<'_>) {
-        self.own = image
-            .exports()
-            .into_iter()
-            .map(|export| export.name.to_owned())
-            .collect();
+        self.own = image.exports().into_iter().map(|export| export.name.to_owned()).collect();
         self.bound.clear();
     }
 
@@ -127,41 +111,19 @@ impl SymbolTable for World {
         }
         if self.open && !self.exports.contains_key(name) {
             let value = self.next();
-            let export = Export {
-                value,
-                crc: None,
-                gpl_only: false,
-                namespace: None,
-                owner: None,
-            };
+            let export = Export { value, crc: None, gpl_only: false, namespace: None, owner: None };
             self.exports.insert(name.to_owned(), export);
         }
-        let export = self
-            .exports
-            .get(name)
-            .filter(|export| gpl_ok || !export.gpl_only)?;
+        let export = self.exports.get(name).filter(|export| gpl_ok || !export.gpl_only)?;
         let owner = match export.owner {
             None => Owner::Kernel,
             Some(owner) => {
                 let name = self.owners[owner].as_bstr();
-                Owner::Module {
-                    id: OwnerId(owner as u64),
-                    name,
-                    proprietary: false,
-                }
+                Owner::Module { id: OwnerId(owner as u64), name, proprietary: false }
             }
         };
-        let namespace = export
-            .namespace
-            .as_ref()
-            .map(|namespace| namespace.as_bstr());
-        Some(Found {
-            value: export.value,
-            crc: export.crc,
-            gpl_only: export.gpl_only,
-            namespace,
-            owner,
-        })
+        let namespace = export.namespace.as_ref().map(|namespace| namespace.as_bstr());
+        Some(Found { value: export.value, crc: export.crc, gpl_only: export.gpl_only, namespace, owner })
     }
 
     fn bind(&mut self, owner: OwnerId) -> Result<(), BindError> {
@@ -194,21 +156,11 @@ impl Where {
     }
 
     pub(crate) fn place(self, layout: &Layout) -> Placement {
-        let mut place = Placement {
-            base: [0; PartKind::COUNT],
-            percpu_offset: 0x3_a000,
-        };
+        let mut place = Placement { base: [0; PartKind::COUNT], percpu_offset: 0x3_a000 };
         match self {
             Where::Low => {
-                place.base = [
-                    0x1000_0000,
-                    0x2000_0000,
-                    0x3000_0000,
-                    0x3800_0000,
-                    0x4000_0000,
-                    0x4800_0000,
-                    0x5000_0000,
-                ];
+                place.base =
+                    [0x1000_0000, 0x2000_0000, 0x3000_0000, 0x3800_0000, 0x4000_0000, 0x4800_0000, 0x5000_0000];
             }
             Where::Top => {
                 let mut next = 0xffff_ffff_c020_1000u64;

@@ -20,12 +20,7 @@ fn every_module_of_6_1_gets_what_it_needs_before_it() {
     let index = Index::with_cache(Tree::at(&tree.modules), None);
     let (mut loads, mut wishes) = (0, 0);
     for module in index.modules().unwrap().iter().step_by(3) {
-        let plan = plan(
-            &[Request::Name(module.name.clone())],
-            Some(&index),
-            Options::default(),
-        )
-        .unwrap();
+        let plan = plan(&[Request::Name(module.name.clone())], Some(&index), Options::default()).unwrap();
         let mut there = HashSet::new();
         for load in &plan.loads {
             let image = Image::read(&load.bytes).unwrap();
@@ -37,21 +32,13 @@ fn every_module_of_6_1_gets_what_it_needs_before_it() {
                     load.name
                 );
             }
-            assert!(
-                there.insert(load.name.clone()),
-                "{}: {} twice",
-                module.name,
-                load.name
-            );
+            assert!(there.insert(load.name.clone()), "{}: {} twice", module.name, load.name);
             wishes += usize::from(matches!(load.why, Why::SoftdepOf { .. }));
         }
         assert!(there.contains(&module.name));
         loads += plan.loads.len();
     }
-    assert!(
-        loads > 4_000 && wishes > 50,
-        "{loads} loads, {wishes} of them softdeps"
-    );
+    assert!(loads > 4_000 && wishes > 50, "{loads} loads, {wishes} of them softdeps");
 }
 
 #[test]
@@ -65,16 +52,8 @@ fn modprobe_loads_the_same() {
     for entry in fs::read_dir(&tree.modules).unwrap().flatten() {
         symlink(entry.path(), folder.join(entry.file_name())).unwrap();
     }
-    let path = format!(
-        "{}:/usr/sbin:/sbin",
-        std::env::var("PATH").unwrap_or_default()
-    );
-    let depmod = Command::new("depmod")
-        .env("PATH", &path)
-        .arg("-b")
-        .arg(root.path())
-        .arg(&tree.release)
-        .status();
+    let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+    let depmod = Command::new("depmod").env("PATH", &path).arg("-b").arg(root.path()).arg(&tree.release).status();
     let Ok(status) = depmod else {
         corpus::skip("depmod", "install kmod");
         return;
@@ -90,11 +69,7 @@ fn modprobe_loads_the_same() {
             .args(["-C", "/dev/null", "-S", &tree.release, "-D", &module.name])
             .output()
             .unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         // A line of modprobe: "insmod PATH OPTIONS".
         let mut theirs: Vec<String> = Vec::new();
         for line in String::from_utf8(output.stdout).unwrap().lines() {
@@ -106,12 +81,7 @@ fn modprobe_loads_the_same() {
             }
         }
         let ours = |index: &Index| -> Vec<String> {
-            let plan = plan(
-                &[Request::Name(module.name.clone())],
-                Some(index),
-                Options::default(),
-            )
-            .unwrap();
+            let plan = plan(&[Request::Name(module.name.clone())], Some(index), Options::default()).unwrap();
             plan.loads.into_iter().map(|load| load.name).collect()
         };
         let (by_modules, by_depmod) = (ours(&index), ours(&with_depmod));

@@ -24,16 +24,10 @@ struct Forest {
 
 impl Forest {
     fn new(modules: &[(&str, &[&str])]) -> Forest {
-        let forest = Forest {
-            scratch: Scratch::new(),
-        };
-        forest
-            .scratch
-            .write("tree/modules.builtin", "kernel/lib/builtin.ko\n");
+        let forest = Forest { scratch: Scratch::new() };
+        forest.scratch.write("tree/modules.builtin", "kernel/lib/builtin.ko\n");
         for (name, lines) in modules {
-            forest
-                .scratch
-                .write(&format!("tree/kernel/{name}.ko"), module(name, lines));
+            forest.scratch.write(&format!("tree/kernel/{name}.ko"), module(name, lines));
         }
         forest
     }
@@ -43,19 +37,12 @@ impl Forest {
     }
 
     fn plan(&self, requests: &[&str]) -> Result<Plan, Refusal> {
-        let requests: Vec<_> = requests
-            .iter()
-            .map(|request| Request::from_argument(request))
-            .collect();
+        let requests: Vec<_> = requests.iter().map(|request| Request::from_argument(request)).collect();
         plan(&requests, Some(&self.index()), Options::default())
     }
 
     fn file(&self, path: &str, content: &[u8]) -> String {
-        self.scratch
-            .write(path, content)
-            .to_str()
-            .unwrap()
-            .to_owned()
+        self.scratch.write(path, content).to_str().unwrap().to_owned()
     }
 }
 
@@ -82,35 +69,15 @@ fn what_is_needed_comes_first_and_once() {
     let plan = forest.plan(&["top"]).unwrap();
     assert_eq!(names(&plan), ["bottom", "left", "right", "top"]);
     let reasons: Vec<_> = plan.loads.iter().map(|load| load.why.to_string()).collect();
-    assert_eq!(
-        reasons,
-        [
-            "dependency of left",
-            "dependency of top",
-            "dependency of top",
-            "requested"
-        ]
-    );
+    assert_eq!(reasons, ["dependency of left", "dependency of top", "dependency of top", "requested"]);
     assert_eq!(plan.notes, []);
     for load in &plan.loads {
         assert_eq!(load.bytes, fs::read(&load.path).unwrap());
     }
-    assert_eq!(
-        answer(forest.plan(&["bottom", "top", "left", "top"])).unwrap(),
-        "bottom left right top"
-    );
+    assert_eq!(answer(forest.plan(&["bottom", "top", "left", "top"])).unwrap(), "bottom left right top");
     let plan = forest.plan(&["top", "bottom"]).unwrap();
-    assert_eq!(
-        plan.loads[0].why,
-        Why::Requested {
-            request: 1,
-            alias: None
-        }
-    );
-    assert_eq!(
-        answer(forest.plan(&["left", "right"])).unwrap(),
-        "bottom left right"
-    );
+    assert_eq!(plan.loads[0].why, Why::Requested { request: 1, alias: None });
+    assert_eq!(answer(forest.plan(&["left", "right"])).unwrap(), "bottom left right");
     assert_eq!(answer(forest.plan(&[])).unwrap(), "");
 }
 
@@ -123,13 +90,7 @@ fn aliases_bring_all_their_modules() {
     ]);
     let plan = forest.plan(&["dev:abx"]).unwrap();
     assert_eq!(names(&plan), ["one", "two"]);
-    assert_eq!(
-        plan.loads[1].why,
-        Why::Requested {
-            request: 0,
-            alias: Some("dev:ab?".to_owned())
-        }
-    );
+    assert_eq!(plan.loads[1].why, Why::Requested { request: 0, alias: Some("dev:ab?".to_owned()) });
 }
 
 #[test]
@@ -137,50 +98,32 @@ fn what_is_built_in_needs_no_loading() {
     let forest = Forest::new(&[("a", &["depends=builtin"])]);
     let plan = forest.plan(&["builtin", "a"]).unwrap();
     assert_eq!(names(&plan), ["a"]);
-    assert_eq!(
-        plan.notes,
-        [Note::Builtin {
-            name: "builtin".to_owned()
-        }]
-    );
+    assert_eq!(plan.notes, [Note::Builtin { name: "builtin".to_owned() }]);
 }
 
 #[test]
 fn a_name_that_is_nothing_is_answered_with_names_like_it() {
     let forest = Forest::new(&[("crc7", &["depends="]), ("crc8", &["depends="])]);
     let refusal = forest.plan(&["crc9", "nothing_like_it"]).unwrap_err();
-    let [
-        Reason::NotFound { name, nearest, .. },
-        Reason::NotFound { nearest: none, .. },
-    ] = refusal.reasons()
-    else {
+    let [Reason::NotFound { name, nearest, .. }, Reason::NotFound { nearest: none, .. }] = refusal.reasons() else {
         panic!("{refusal}");
     };
     assert_eq!(
         (name.as_str(), nearest.as_slice(), none.as_slice()),
         ("crc9", &["crc7".to_owned(), "crc8".to_owned()][..], &[][..])
     );
-    assert!(
-        refusal.to_string().contains("did you mean crc7 or crc8?"),
-        "{refusal}"
-    );
+    assert!(refusal.to_string().contains("did you mean crc7 or crc8?"), "{refusal}");
 }
 
 #[test]
 fn a_missing_dependency_is_told_with_who_needs_it() {
-    let forest = Forest::new(&[
-        ("a", &["depends=b"]),
-        ("b", &["depends=gone,lost"]),
-        ("c", &["depends=gone"]),
-    ]);
+    let forest = Forest::new(&[("a", &["depends=b"]), ("b", &["depends=gone,lost"]), ("c", &["depends=gone"])]);
     let refusal = forest.plan(&["a", "c"]).unwrap_err();
     let missing: Vec<_> = refusal
         .reasons()
         .iter()
         .map(|reason| match reason {
-            Reason::DependencyMissing {
-                module, dependency, ..
-            } => (module.as_str(), dependency.as_str()),
+            Reason::DependencyMissing { module, dependency, .. } => (module.as_str(), dependency.as_str()),
             other => panic!("{other}"),
         })
         .collect();
@@ -199,14 +142,8 @@ fn a_cycle_is_told_with_its_members_only() {
     let refusal = forest.plan(&["start"]).unwrap_err();
     let members = ["a", "b", "c"].map(str::to_owned).to_vec();
     assert_eq!(refusal.reasons(), [Reason::Cycle { members }]);
-    assert_eq!(
-        refusal.to_string(),
-        "modules need each other: a needs b needs c needs a"
-    );
-    assert_eq!(
-        forest.plan(&["own"]).unwrap_err().to_string(),
-        "own: needs itself"
-    );
+    assert_eq!(refusal.to_string(), "modules need each other: a needs b needs c needs a");
+    assert_eq!(forest.plan(&["own"]).unwrap_err().to_string(), "own: needs itself");
 }
 
 #[test]
@@ -214,33 +151,17 @@ fn unreadable_files_are_told_with_what_is_wrong() {
     let forest = Forest::new(&[("a", &["depends=b"])]);
     forest.file("tree/kernel/b.ko", b"\x7fELF no more than this");
     let refusal = forest.plan(&["a"]).unwrap_err();
-    let [Reason::Unreadable(error)] = refusal.reasons() else {
-        panic!("{refusal}")
-    };
+    let [Reason::Unreadable(error)] = refusal.reasons() else { panic!("{refusal}") };
     assert!(error.path.ends_with("b.ko") && matches!(error.problem, FileProblem::Read(_)));
     let refusal = forest.plan(&["/nowhere/x.ko"]).unwrap_err();
-    let [Reason::Unreadable(error)] = refusal.reasons() else {
-        panic!("{refusal}")
-    };
-    assert!(matches!(
-        error.problem,
-        FileProblem::Io {
-            kind: std::io::ErrorKind::NotFound,
-            ..
-        }
-    ));
+    let [Reason::Unreadable(error)] = refusal.reasons() else { panic!("{refusal}") };
+    assert!(matches!(error.problem, FileProblem::Io { kind: std::io::ErrorKind::NotFound, .. }));
 }
 
 #[test]
 fn softdeps_are_granted_where_that_is_possible() {
     let forest = Forest::new(&[
-        (
-            "a",
-            &[
-                "depends=b",
-                "softdep=pre: before missing broken post: after",
-            ],
-        ),
+        ("a", &["depends=b", "softdep=pre: before missing broken post: after"]),
         ("b", &["depends="]),
         ("before", &["depends=b"]),
         ("after", &["depends=a"]),
@@ -250,33 +171,14 @@ fn softdeps_are_granted_where_that_is_possible() {
     let plan = forest.plan(&["a"]).unwrap();
     // "other" was wanted by nobody but the softdep that was given up.
     assert_eq!(names(&plan), ["b", "before", "a", "after"]);
-    assert_eq!(
-        plan.loads[1].why,
-        Why::SoftdepOf {
-            module: "a".to_owned(),
-            before: true
-        }
-    );
-    assert_eq!(
-        plan.loads[3].why,
-        Why::SoftdepOf {
-            module: "a".to_owned(),
-            before: false
-        }
-    );
-    assert!(
-        matches!(&plan.notes[0], Note::SoftdepMissing { module, wanted } if module == "a" && wanted == "missing")
-    );
+    assert_eq!(plan.loads[1].why, Why::SoftdepOf { module: "a".to_owned(), before: true });
+    assert_eq!(plan.loads[3].why, Why::SoftdepOf { module: "a".to_owned(), before: false });
+    assert!(matches!(&plan.notes[0], Note::SoftdepMissing { module, wanted } if module == "a" && wanted == "missing"));
     assert!(matches!(&plan.notes[1], Note::SoftdepRefused { module, .. } if module == "a"));
     assert_eq!(plan.notes.len(), 2);
 
     let without = Options { softdeps: false };
-    let plan = ferrmod_plan::plan(
-        &[Request::Name("a".to_owned())],
-        Some(&forest.index()),
-        without,
-    )
-    .unwrap();
+    let plan = ferrmod_plan::plan(&[Request::Name("a".to_owned())], Some(&forest.index()), without).unwrap();
     assert_eq!(names(&plan), ["b", "a"]);
 
     // What was given up for a wish still is an error for one who needs it.
@@ -296,9 +198,7 @@ fn a_wish_that_makes_a_circle_is_granted_later() {
     ]);
     let plan = forest.plan(&["a"]).unwrap();
     assert_eq!(names(&plan), ["a", "deep", "wish"]);
-    assert!(
-        matches!(&plan.notes[..], [Note::SoftdepCycle { module, wanted }] if module == "a" && wanted == "wish")
-    );
+    assert!(matches!(&plan.notes[..], [Note::SoftdepCycle { module, wanted }] if module == "a" && wanted == "wish"));
     assert_eq!(answer(forest.plan(&["x"])).unwrap(), "y x");
 }
 
@@ -324,13 +224,7 @@ fn given_files_need_no_tree_and_find_each_other() {
     let plan = plan(&requests, None, Options::default()).unwrap();
     assert_eq!(names(&plan), ["given", "beside", "user"]);
     assert_eq!(plan.loads[0].path, Path::new(&given));
-    assert_eq!(
-        plan.loads[0].why,
-        Why::Requested {
-            request: 1,
-            alias: None
-        }
-    );
+    assert_eq!(plan.loads[0].why, Why::Requested { request: 1, alias: None });
 
     // The name of a module that was given means that file.
     assert_eq!(answer(forest.plan(&["given", &given])).unwrap(), "given");
@@ -340,30 +234,10 @@ fn given_files_need_no_tree_and_find_each_other() {
     assert!(matches!(refusal.reasons(), [Reason::SameModule { name, .. }] if name == "given"));
 
     let lonely = forest.file("lonely/user.ko", &module("user", &["depends=beside"]));
-    let refusal = ferrmod_plan::plan(
-        &[Request::File(PathBuf::from(&lonely))],
-        None,
-        Options::default(),
-    )
-    .unwrap_err();
-    assert!(matches!(
-        refusal.reasons(),
-        [Reason::DependencyMissing {
-            tree: None,
-            folder: Some(_),
-            ..
-        }]
-    ));
-    let refusal = ferrmod_plan::plan(
-        &[Request::Name("user".to_owned())],
-        None,
-        Options::default(),
-    )
-    .unwrap_err();
-    assert!(matches!(
-        refusal.reasons(),
-        [Reason::NotFound { tree: None, .. }]
-    ));
+    let refusal = ferrmod_plan::plan(&[Request::File(PathBuf::from(&lonely))], None, Options::default()).unwrap_err();
+    assert!(matches!(refusal.reasons(), [Reason::DependencyMissing { tree: None, folder: Some(_), .. }]));
+    let refusal = ferrmod_plan::plan(&[Request::Name("user".to_owned())], None, Options::default()).unwrap_err();
+    assert!(matches!(refusal.reasons(), [Reason::NotFound { tree: None, .. }]));
 }
 
 #[test]
@@ -381,10 +255,7 @@ fn the_tree_comes_before_the_folder_of_a_file() {
 #[test]
 fn what_depmod_wrote_about_a_module_is_not_said_of_another_file() {
     let forest = Forest::new(&[("a", &["depends="]), ("b", &["depends="])]);
-    forest.scratch.write(
-        "tree/modules.dep",
-        "kernel/a.ko: kernel/b.ko\nkernel/b.ko:\n",
-    );
+    forest.scratch.write("tree/modules.dep", "kernel/a.ko: kernel/b.ko\nkernel/b.ko:\n");
     assert_eq!(answer(forest.plan(&["a"])).unwrap(), "b a");
     let own = forest.file("mine/a.ko", &module("a", &["depends="]));
     assert_eq!(answer(forest.plan(&[&own])).unwrap(), "a");
@@ -414,19 +285,9 @@ fn a_long_chain_needs_no_long_stack() {
     let forest = Forest::new(&[]);
     for number in 0..3000 {
         let depends = format!("depends=m{}", number + 1);
-        let lines: &[&str] = if number == 2999 {
-            &["depends="]
-        } else {
-            &[&depends]
-        };
-        forest.file(
-            &format!("tree/kernel/m{number}.ko"),
-            &module(&format!("m{number}"), lines),
-        );
+        let lines: &[&str] = if number == 2999 { &["depends="] } else { &[&depends] };
+        forest.file(&format!("tree/kernel/m{number}.ko"), &module(&format!("m{number}"), lines));
     }
     let plan = forest.plan(&["m0"]).unwrap();
-    assert_eq!(
-        (plan.loads.len(), plan.loads[0].name.as_str()),
-        (3000, "m2999")
-    );
+    assert_eq!((plan.loads.len(), plan.loads[0].name.as_str()), (3000, "m2999"));
 }

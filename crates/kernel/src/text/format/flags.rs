@@ -65,11 +65,8 @@ impl Formatter<'_> {
 const PAGE_MASK: u64 = 0x1ff_ffff;
 
 /// The other bits: name, shift, width.
-const PAGE_FIELDS: [(&str, u32, u32, Spec); 3] = [
-    ("node=", 54, 10, Spec::DEFAULT),
-    ("zone=", 51, 3, Spec::DEFAULT),
-    ("lastcpupid=", 30, 21, Spec::FLAGS),
-];
+const PAGE_FIELDS: [(&str, u32, u32, Spec); 3] =
+    [("node=", 54, 10, Spec::DEFAULT), ("zone=", 51, 3, Spec::DEFAULT), ("lastcpupid=", 30, 21, Spec::FLAGS)];
 
 /// Page flags (`PG_*`).
 const PAGE: &[(u64, &str)] = &[

@@ -101,11 +101,7 @@ pub struct Limited {
 impl Limited {
     /// A buffer for at most `room` bytes.
     pub fn new(room: usize) -> Limited {
-        Limited {
-            kept: Vec::new(),
-            room,
-            length: 0,
-        }
+        Limited { kept: Vec::new(), room, length: 0 }
     }
 
     /// How long the text would have been (what `snprintf` returns).
@@ -147,18 +143,8 @@ pub fn snprintf(
 }
 
 /// Formats: `format` up to its first NUL, with arguments taken as its conversions ask for them.
-pub fn format(
-    out: &mut dyn Output,
-    format: &[u8],
-    arguments: &mut dyn Arguments,
-    environment: &dyn Environment,
-) {
-    Formatter {
-        out,
-        environment,
-        depth: 0,
-    }
-    .run(super::ctype::until_nul(format), arguments);
+pub fn format(out: &mut dyn Output, format: &[u8], arguments: &mut dyn Arguments, environment: &dyn Environment) {
+    Formatter { out, environment, depth: 0 }.run(super::ctype::until_nul(format), arguments);
 }
 
 /// How one conversion is shown.
@@ -192,18 +178,9 @@ impl Spec {
         base: 10,
     };
     /// Two decimal digits.
-    const DECIMAL_2: Spec = Spec {
-        width: 2,
-        zero: true,
-        ..Spec::DEFAULT
-    };
+    const DECIMAL_2: Spec = Spec { width: 2, zero: true, ..Spec::DEFAULT };
     /// `0x…`, lower case.
-    const FLAGS: Spec = Spec {
-        base: 16,
-        special: true,
-        lower: true,
-        ..Spec::DEFAULT
-    };
+    const FLAGS: Spec = Spec { base: 16, special: true, lower: true, ..Spec::DEFAULT };
 }
 
 /// The size and meaning of an integer argument.
@@ -247,10 +224,7 @@ impl Formatter<'_> {
     fn run(&mut self, format: &[u8], arguments: &mut dyn Arguments) {
         let mut rest = format;
         loop {
-            let plain = rest
-                .iter()
-                .position(|&byte| byte == b'%')
-                .unwrap_or(rest.len());
+            let plain = rest.iter().position(|&byte| byte == b'%').unwrap_or(rest.len());
             self.out.put(&rest[..plain]);
             if plain == rest.len() {
                 return;
@@ -263,11 +237,7 @@ impl Formatter<'_> {
     }
 
     /// One conversion, `text` standing behind the `%`. Returns what follows it, `None` when there is no going on.
-    fn conversion<'t>(
-        &mut self,
-        mut text: &'t [u8],
-        arguments: &mut dyn Arguments,
-    ) -> Option<&'t [u8]> {
+    fn conversion<'t>(&mut self, mut text: &'t [u8], arguments: &mut dyn Arguments) -> Option<&'t [u8]> {
         let mut spec = Spec::DEFAULT;
         loop {
             match at(text, 0) {
@@ -321,10 +291,7 @@ impl Formatter<'_> {
             b'p' => {
                 let pointer = arguments.next(8);
                 self.pointer(after, pointer, spec, arguments);
-                let letters = after
-                    .iter()
-                    .take_while(|&&byte| super::ctype::is_alphanumeric(byte))
-                    .count();
+                let letters = after.iter().take_while(|&&byte| super::ctype::is_alphanumeric(byte)).count();
                 return Some(&after[letters..]);
             }
             b'd' | b'i' | b'u' | b'x' | b'X' | b'o' => {
@@ -340,12 +307,7 @@ impl Formatter<'_> {
             }
             // %n would be a way to write memory, and everything else is unknown.
             _ => {
-                let complaint = [
-                    b"Please remove unsupported %".as_slice(),
-                    &[letter],
-                    b" in format string",
-                ]
-                .concat();
+                let complaint = [b"Please remove unsupported %".as_slice(), &[letter], b" in format string"].concat();
                 self.environment.complain(BStr::new(&complaint));
                 return None;
             }
@@ -355,9 +317,7 @@ impl Formatter<'_> {
 
     fn limited(&self, what: &str, value: i32, most: i32) -> i32 {
         if value > most {
-            self.environment.complain(BStr::new(
-                alloc::format!("{what} {value} too large").as_bytes(),
-            ));
+            self.environment.complain(BStr::new(alloc::format!("{what} {value} too large").as_bytes()));
         }
         value.min(most)
     }
@@ -474,9 +434,7 @@ impl Formatter<'_> {
 fn decimal(text: &mut &[u8]) -> i32 {
     let mut value = 0i32;
     while let [digit @ b'0'..=b'9', rest @ ..] = *text {
-        value = value
-            .saturating_mul(10)
-            .saturating_add(i32::from(digit - b'0'));
+        value = value.saturating_mul(10).saturating_add(i32::from(digit - b'0'));
         *text = rest;
     }
     value

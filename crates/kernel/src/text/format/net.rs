@@ -11,15 +11,8 @@ use super::{Formatter, Spec};
 
 /// A byte in two digits.
 pub(super) fn hex_byte(byte: u8, lower: bool) -> [u8; 2] {
-    let digits: &[u8; 16] = if lower {
-        b"0123456789abcdef"
-    } else {
-        b"0123456789ABCDEF"
-    };
-    [
-        digits[usize::from(byte >> 4)],
-        digits[usize::from(byte & 15)],
-    ]
+    let digits: &[u8; 16] = if lower { b"0123456789abcdef" } else { b"0123456789ABCDEF" };
+    [digits[usize::from(byte >> 4)], digits[usize::from(byte & 15)]]
 }
 
 impl Formatter<'_> {
@@ -49,17 +42,15 @@ impl Formatter<'_> {
             return self.failure(complaint, spec);
         }
         let text = match at(letters, 1) {
-            b'6' => memory::array(self.environment, address)
-                .map(|bytes| ip6(bytes, letters[0], at(letters, 2) == b'c')),
-            b'4' => memory::array(self.environment, address)
-                .map(|bytes| ip4(bytes, letters[0], at(letters, 2))),
+            b'6' => {
+                memory::array(self.environment, address).map(|bytes| ip6(bytes, letters[0], at(letters, 2) == b'c'))
+            }
+            b'4' => memory::array(self.environment, address).map(|bytes| ip4(bytes, letters[0], at(letters, 2))),
             b'S' => {
                 // struct sockaddr_in is 16 bytes, sockaddr_in6 28.
                 match memory::array(self.environment, address).map(u16::from_le_bytes) {
-                    Ok(2) => memory::array(self.environment, address)
-                        .map(|bytes| socket4(bytes, letters)),
-                    Ok(10) => memory::array(self.environment, address)
-                        .map(|bytes| socket6(bytes, letters)),
+                    Ok(2) => memory::array(self.environment, address).map(|bytes| socket4(bytes, letters)),
+                    Ok(10) => memory::array(self.environment, address).map(|bytes| socket6(bytes, letters)),
                     Ok(_) => return self.failure("(einval)", spec),
                     Err(fault) => Err(fault),
                 }
@@ -104,11 +95,7 @@ fn ip4(mut bytes: [u8; 4], letter: u8, order: u8) -> String {
         bytes.reverse();
     }
     let [a, b, c, d] = bytes;
-    if letter == b'i' {
-        format!("{a:03}.{b:03}.{c:03}.{d:03}")
-    } else {
-        format!("{a}.{b}.{c}.{d}")
-    }
+    if letter == b'i' { format!("{a:03}.{b:03}.{c:03}.{d:03}") } else { format!("{a}.{b}.{c}.{d}") }
 }
 
 fn ip6(bytes: [u8; 16], letter: u8, compressed: bool) -> String {
@@ -120,19 +107,14 @@ fn ip6(bytes: [u8; 16], letter: u8, compressed: bool) -> String {
         if letter == b'I' && index > 0 {
             text.push(':');
         }
-        text.extend(
-            pair.iter()
-                .flat_map(|byte| hex_byte(*byte, true))
-                .map(char::from),
-        );
+        text.extend(pair.iter().flat_map(|byte| hex_byte(*byte, true)).map(char::from));
     }
     text
 }
 
 /// RFC 5952, with the last four bytes as an IPv4 address where they are one.
 fn ip6_compressed(bytes: [u8; 16]) -> String {
-    let groups: [u16; 8] =
-        core::array::from_fn(|index| u16::from_be_bytes([bytes[2 * index], bytes[2 * index + 1]]));
+    let groups: [u16; 8] = core::array::from_fn(|index| u16::from_be_bytes([bytes[2 * index], bytes[2 * index + 1]]));
     let mapped = groups[..5] == [0; 5] && groups[5] == 0xffff;
     // ISATAP (RFC 5214): interface identifier [02]00:5efe.
     let isatap = groups[4] & !0x0200 == 0 && groups[5] == 0x5efe;
@@ -142,10 +124,7 @@ fn ip6_compressed(bytes: [u8; 16]) -> String {
     let (mut best, mut best_length) = (0, 1);
     let mut index = 0;
     while index < range {
-        let length = groups[index..range]
-            .iter()
-            .take_while(|group| **group == 0)
-            .count();
+        let length = groups[index..range].iter().take_while(|group| **group == 0).count();
         if length > best_length {
             (best, best_length) = (index, length);
         }
@@ -173,11 +152,7 @@ fn ip6_compressed(bytes: [u8; 16]) -> String {
         if separate {
             text.push(':');
         }
-        text.push_str(&ip4(
-            [bytes[12], bytes[13], bytes[14], bytes[15]],
-            b'I',
-            b'4',
-        ));
+        text.push_str(&ip4([bytes[12], bytes[13], bytes[14], bytes[15]], b'I', b'4'));
     }
     text
 }
@@ -188,18 +163,11 @@ fn be16(bytes: &[u8], at: usize) -> u16 {
 
 /// The letters after `%pIS`.
 fn options(letters: &[u8]) -> impl Iterator<Item = u8> {
-    letters
-        .iter()
-        .skip(2)
-        .copied()
-        .take_while(|letter| is_alpha(*letter))
+    letters.iter().skip(2).copied().take_while(|letter| is_alpha(*letter))
 }
 
 fn socket4(bytes: [u8; 16], letters: &[u8]) -> String {
-    let order = options(letters)
-        .filter(|letter| matches!(letter, b'h' | b'l' | b'n' | b'b'))
-        .last()
-        .unwrap_or(b'n');
+    let order = options(letters).filter(|letter| matches!(letter, b'h' | b'l' | b'n' | b'b')).last().unwrap_or(b'n');
     let mut text = ip4([bytes[4], bytes[5], bytes[6], bytes[7]], letters[0], order);
     if options(letters).any(|letter| letter == b'p') {
         _ = write!(text, ":{}", be16(&bytes, 2));

@@ -29,32 +29,16 @@ impl Formatter<'_> {
         let Ok(bytes) = memory::array::<32, _>(self.environment, address) else {
             return self.failure("(efault)", spec);
         };
-        let field = |offset: usize| {
-            bytes[offset..]
-                .first_chunk()
-                .copied()
-                .map_or(0, u64::from_le_bytes)
-        };
+        let field = |offset: usize| bytes[offset..].first_chunk().copied().map_or(0, u64::from_le_bytes);
         let (start, end, flags) = (field(0), field(8), field(24));
 
-        let hex = Spec {
-            zero: true,
-            ..Spec::FLAGS
-        };
+        let hex = Spec { zero: true, ..Spec::FLAGS };
         let kinds = [
             (IO, "io  ", Spec { width: 6, ..hex }),
             (MEMORY, "mem ", Spec { width: 10, ..hex }),
             (IRQ, "irq ", Spec::DEFAULT),
             (DMA, "dma ", Spec::DEFAULT),
-            (
-                BUS,
-                "bus ",
-                Spec {
-                    width: 2,
-                    special: false,
-                    ..hex
-                },
-            ),
+            (BUS, "bus ", Spec { width: 2, special: false, ..hex }),
         ];
         let known = kinds.into_iter().find(|(flag, ..)| flags & flag != 0);
         let decode = letters[0] == b'R' && known.is_some();
@@ -62,11 +46,7 @@ impl Formatter<'_> {
 
         let mut out = Limited::new(128);
         {
-            let mut part = Formatter {
-                out: &mut out,
-                environment: self.environment,
-                depth: self.depth,
-            };
+            let mut part = Formatter { out: &mut out, environment: self.environment, depth: self.depth };
             part.out.put(b"[");
             part.out.put(kind.as_bytes());
             if decode && flags & UNSET != 0 {
@@ -80,12 +60,9 @@ impl Formatter<'_> {
                 }
             }
             if decode {
-                for (flag, name) in [
-                    (MEMORY_64, " 64bit"),
-                    (PREFETCH, " pref"),
-                    (WINDOW, " window"),
-                    (DISABLED, " disabled"),
-                ] {
+                for (flag, name) in
+                    [(MEMORY_64, " 64bit"), (PREFETCH, " pref"), (WINDOW, " window"), (DISABLED, " disabled")]
+                {
                     if flags & flag != 0 {
                         part.out.put(name.as_bytes());
                     }
@@ -111,8 +88,7 @@ impl Formatter<'_> {
         }
         let time = match kind {
             b'R' => memory::array(self.environment, address).map(Time::from_rtc),
-            _ => memory::word(self.environment, address)
-                .map(|seconds| Time::from_seconds(seconds as i64)),
+            _ => memory::word(self.environment, address).map(|seconds| Time::from_seconds(seconds as i64)),
         };
         let Ok(time) = time else {
             return self.failure("(efault)", spec);
@@ -138,13 +114,7 @@ impl Formatter<'_> {
         }
         if date {
             let (years, months) = if raw { (0, 0) } else { (1900, 1) };
-            self.decimal(
-                time.year.wrapping_add(years),
-                Spec {
-                    width: 4,
-                    ..Spec::DECIMAL_2
-                },
-            );
+            self.decimal(time.year.wrapping_add(years), Spec { width: 4, ..Spec::DECIMAL_2 });
             self.out.put(b"-");
             self.decimal(time.month.wrapping_add(months), Spec::DECIMAL_2);
             self.out.put(b"-");
@@ -180,20 +150,8 @@ struct Time {
 
 impl Time {
     fn from_rtc(bytes: [u8; 24]) -> Time {
-        let field = |index: usize| {
-            bytes[4 * index..]
-                .first_chunk()
-                .copied()
-                .map_or(0, i32::from_le_bytes)
-        };
-        Time {
-            second: field(0),
-            minute: field(1),
-            hour: field(2),
-            day: field(3),
-            month: field(4),
-            year: field(5),
-        }
+        let field = |index: usize| bytes[4 * index..].first_chunk().copied().map_or(0, i32::from_le_bytes);
+        Time { second: field(0), minute: field(1), hour: field(2), day: field(3), month: field(4), year: field(5) }
     }
 
     /// UTC, proleptic Gregorian calendar.
@@ -210,11 +168,7 @@ impl Time {
         // Months from March on: 153 days in every five.
         let month = (5 * day + 2) / 153;
         let day = day - (153 * month + 2) / 5 + 1;
-        let (month, later) = if month < 10 {
-            (month + 2, 0)
-        } else {
-            (month - 10, 1)
-        };
+        let (month, later) = if month < 10 { (month + 2, 0) } else { (month - 10, 1) };
         Time {
             second: second % 60,
             minute: second / 60 % 60,

@@ -26,13 +26,7 @@ pub(super) fn complaint(address: u64) -> Option<&'static str> {
 }
 
 impl Formatter<'_> {
-    pub(super) fn pointer(
-        &mut self,
-        letters: &[u8],
-        address: u64,
-        spec: Spec,
-        arguments: &mut dyn Arguments,
-    ) {
+    pub(super) fn pointer(&mut self, letters: &[u8], address: u64, spec: Spec, arguments: &mut dyn Arguments) {
         match at(letters, 0) {
             b'S' | b's' | b'B' => self.symbol(letters, address, spec),
             b'R' | b'r' => self.resource(letters, address, spec),
@@ -111,9 +105,7 @@ impl Formatter<'_> {
                 let mut text: Vec<u8> = symbol.name.into();
                 if letters[0] != b's' {
                     let offset = symbol.offset.wrapping_add(back);
-                    text.extend_from_slice(
-                        alloc::format!("+{offset:#x}/{:#x}", symbol.size).as_bytes(),
-                    );
+                    text.extend_from_slice(alloc::format!("+{offset:#x}/{:#x}", symbol.size).as_bytes());
                 }
                 if let Some(module) = symbol.module {
                     text.extend_from_slice(&[b" [", module.as_slice(), b"]"].concat());
@@ -159,10 +151,8 @@ impl Formatter<'_> {
         if self.environment.read(address, &mut bytes).is_err() {
             return self.failure("(efault)", spec);
         }
-        let words: Vec<u64> = bytes
-            .chunks_exact(8)
-            .filter_map(|word| word.try_into().ok().map(u64::from_le_bytes))
-            .collect();
+        let words: Vec<u64> =
+            bytes.chunks_exact(8).filter_map(|word| word.try_into().ok().map(u64::from_le_bytes)).collect();
         let text = match at(letters, 1) {
             b'l' => crate::bits::list_text(&words, bits),
             _ => crate::bits::hex_text(&words, bits),
@@ -208,21 +198,13 @@ impl Formatter<'_> {
         // struct va_format { const char *fmt; va_list *va; }
         let environment = self.environment;
         let read = || {
-            let format = environment
-                .c_string(memory::word(environment, address).ok()?, super::STRING_MAX)
-                .ok()?;
-            let list =
-                arguments.nested(memory::word(environment, address.wrapping_add(8)).ok()?)?;
+            let format = environment.c_string(memory::word(environment, address).ok()?, super::STRING_MAX).ok()?;
+            let list = arguments.nested(memory::word(environment, address.wrapping_add(8)).ok()?)?;
             Some((format, list))
         };
         match read() {
             Some((format, mut list)) if self.depth < DEPTH_MAX => {
-                Formatter {
-                    out: &mut *self.out,
-                    environment,
-                    depth: self.depth + 1,
-                }
-                .run(&format, &mut *list);
+                Formatter { out: &mut *self.out, environment, depth: self.depth + 1 }.run(&format, &mut *list);
             }
             _ => self.failure("(efault)", spec),
         }
@@ -251,16 +233,8 @@ impl Formatter<'_> {
         };
         let code = u32::from_le_bytes(bytes);
         // The top bit is DRM_FORMAT_BIG_ENDIAN.
-        let mut text: Vec<u8> = (code & !(1 << 31))
-            .to_le_bytes()
-            .map(|byte| {
-                if (b' '..127).contains(&byte) {
-                    byte
-                } else {
-                    b'.'
-                }
-            })
-            .into();
+        let mut text: Vec<u8> =
+            (code & !(1 << 31)).to_le_bytes().map(|byte| if (b' '..127).contains(&byte) { byte } else { b'.' }).into();
         let order = if code >> 31 == 1 { "big" } else { "little" };
         text.extend_from_slice(alloc::format!(" {order}-endian ({code:#010x})").as_bytes());
         self.text(&text, spec);
@@ -270,10 +244,7 @@ impl Formatter<'_> {
         if let Some(complaint) = complaint(address) {
             return self.failure(complaint, spec);
         }
-        let end = letters
-            .iter()
-            .take_while(|byte| super::super::ctype::is_alphanumeric(**byte))
-            .count();
+        let end = letters.iter().take_while(|byte| super::super::ctype::is_alphanumeric(**byte)).count();
         let name: Option<BString> = self.environment.object(&letters[..end], address);
         match name {
             Some(name) => self.text(&name, spec),
@@ -283,18 +254,11 @@ impl Formatter<'_> {
 }
 
 pub(super) fn special_hex(size: usize) -> Spec {
-    Spec {
-        width: 2 + 2 * size as i32,
-        zero: true,
-        ..Spec::FLAGS
-    }
+    Spec { width: 2 + 2 * size as i32, zero: true, ..Spec::FLAGS }
 }
 
 /// The 32 bits that `%p` shows: SipHash-2-4 of the address.
-#[expect(
-    deprecated,
-    reason = "core's only SipHash with a key, and its algorithm is fixed"
-)]
+#[expect(deprecated, reason = "core's only SipHash with a key, and its algorithm is fixed")]
 pub fn hash(key: [u64; 2], address: u64) -> u32 {
     use core::hash::{Hasher, SipHasher};
     let mut hasher = SipHasher::new_with_keys(key[0], key[1]);

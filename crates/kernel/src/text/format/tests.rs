@@ -29,15 +29,8 @@ impl Environment for World {
         [1, 2]
     }
     fn symbolise(&self, address: u64) -> Option<Symbol> {
-        let offset = address
-            .checked_sub(FUNCTION)
-            .filter(|offset| *offset < 0x40)?;
-        Some(Symbol {
-            name: "base_exit".into(),
-            offset,
-            size: 0x40,
-            module: Some("base".into()),
-        })
+        let offset = address.checked_sub(FUNCTION).filter(|offset| *offset < 0x40)?;
+        Some(Symbol { name: "base_exit".into(), offset, size: 0x40, module: Some("base".into()) })
     }
     fn object(&self, letters: &[u8], _: u64) -> Option<BString> {
         (letters == b"d2").then(|| "dir/file".into())
@@ -65,10 +58,7 @@ fn at_bytes(format: &str, bytes: &[u8]) -> String {
 }
 
 fn words(values: &[u64]) -> Vec<u8> {
-    values
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect()
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
 #[test]
@@ -78,54 +68,24 @@ fn basic() {
     let world = World::default();
     let (text, length) = snprintf(5, b"1234567", &mut Words(&[]), &world);
     assert_eq!((text.as_slice(), length), (b"1234".as_slice(), 7));
-    assert_eq!(
-        snprintf(0, b"%5d", &mut Words(&[1]), &world),
-        (Vec::new(), 5)
-    );
+    assert_eq!(snprintf(0, b"%5d", &mut Words(&[1]), &world), (Vec::new(), 5));
     assert_eq!(print("a\0b", &[]), "a");
 }
 
 #[test]
 fn numbers() {
     let n = |value: i64| value as u64;
-    assert_eq!(
-        print("%#x %#o %#x %#o", &[0x1234, 0o777, 0, 0]),
-        "0x1234 0777 0x0 0"
-    );
+    assert_eq!(print("%#x %#o %#x %#o", &[0x1234, 0o777, 0, 0]), "0x1234 0777 0x0 0");
     assert_eq!(print("%#X", &[0xabc]), "0XABC");
-    assert_eq!(
-        print("|%4d|%-4d|%04d|%+d|% d|", &[12, 12, 12, 12, 12]),
-        "|  12|12  |0012|+12| 12|"
-    );
-    assert_eq!(
-        print("%04d|%-04d|%+04d", &[n(-7), n(-7), 7]),
-        "-007|-7  |+007"
-    );
-    assert_eq!(
-        print("%.3d|%5.3d|%-5.3d|%.0d", &[7, 7, 7, 0]),
-        "007|  007|007  |0"
-    );
+    assert_eq!(print("|%4d|%-4d|%04d|%+d|% d|", &[12, 12, 12, 12, 12]), "|  12|12  |0012|+12| 12|");
+    assert_eq!(print("%04d|%-04d|%+04d", &[n(-7), n(-7), 7]), "-007|-7  |+007");
+    assert_eq!(print("%.3d|%5.3d|%-5.3d|%.0d", &[7, 7, 7, 0]), "007|  007|007  |0");
     // Zero padding stays in force with a precision.
     assert_eq!(print("%05.3d", &[7]), "00007");
-    assert_eq!(
-        print("%#010x|%#8x|%-#8x|", &[0x1f, 0x1f, 0x1f]),
-        "0x0000001f|    0x1f|0x1f    |"
-    );
-    assert_eq!(
-        print("%hhd %hhu %hd %hu", &[0x1ff, 0x1ff, 0x1_8000, 0x1_8000]),
-        "-1 255 -32768 32768"
-    );
-    assert_eq!(
-        print(
-            "%d %u %ld %lld %zu %td",
-            &[n(-1), n(-1), n(-1), n(-2), 7, n(-3)]
-        ),
-        "-1 4294967295 -1 -2 7 -3"
-    );
-    assert_eq!(
-        print("%+u % u %Lx", &[5, 5, u64::MAX]),
-        "5 5 ffffffffffffffff"
-    );
+    assert_eq!(print("%#010x|%#8x|%-#8x|", &[0x1f, 0x1f, 0x1f]), "0x0000001f|    0x1f|0x1f    |");
+    assert_eq!(print("%hhd %hhu %hd %hu", &[0x1ff, 0x1ff, 0x1_8000, 0x1_8000]), "-1 255 -32768 32768");
+    assert_eq!(print("%d %u %ld %lld %zu %td", &[n(-1), n(-1), n(-1), n(-2), 7, n(-3)]), "-1 4294967295 -1 -2 7 -3");
+    assert_eq!(print("%+u % u %Lx", &[5, 5, u64::MAX]), "5 5 ffffffffffffffff");
     assert_eq!(print("%llo", &[u64::MAX]), "1777777777777777777777");
     assert_eq!(print("%lld", &[1 << 63]), "-9223372036854775808");
 }
@@ -133,27 +93,14 @@ fn numbers() {
 #[test]
 fn widths_from_arguments() {
     let n = |value: i32| u64::from(value as u32);
-    assert_eq!(
-        print("%*d|%*d|%-*d|%0*x", &[5, 1, n(-5), 2, 4, 3, 4, 0xf]),
-        "    1|2    |3   |000f"
-    );
+    assert_eq!(print("%*d|%*d|%-*d|%0*x", &[5, 1, n(-5), 2, 4, 3, 4, 0xf]), "    1|2    |3   |000f");
     assert_eq!(print("%.*d|%.*d|%.d", &[3, 1, n(-1), 1, 1]), "001|1|1");
     let world = World::default();
     let text = world.memory.put_string("hello");
-    assert_eq!(
-        show(
-            &world,
-            "%.*s|%*.*s|%.*s",
-            &[2, text, 6, 3, text, n(-1), text]
-        ),
-        "he|   hel|"
-    );
+    assert_eq!(show(&world, "%.*s|%*.*s|%.*s", &[2, text, 6, 3, text, n(-1), text]), "he|   hel|");
     let (_, length) = snprintf(10, b"%*d", &mut Words(&[n(i32::MIN), 1]), &world);
     assert_eq!(length, WIDTH_MAX as usize);
-    assert_eq!(
-        *world.complaints.borrow(),
-        ["field width 2147483647 too large"]
-    );
+    assert_eq!(*world.complaints.borrow(), ["field width 2147483647 too large"]);
 }
 
 #[test]
@@ -161,17 +108,10 @@ fn strings() {
     let world = World::default();
     let text = world.memory.put_string("hello");
     assert_eq!(
-        show(
-            &world,
-            "[%s] [%8s] [%-8s] [%.3s] [%8.3s] [%-8.3s] [%.0s]",
-            &[text; 7]
-        ),
+        show(&world, "[%s] [%8s] [%-8s] [%.3s] [%8.3s] [%-8.3s] [%.0s]", &[text; 7]),
         "[hello] [   hello] [hello   ] [hel] [     hel] [hel     ] []"
     );
-    assert_eq!(
-        print("%s %10s %.3s %s", &[0, 0, 0, 8]),
-        "(null)     (null) (nu (efault)"
-    );
+    assert_eq!(print("%s %10s %.3s %s", &[0, 0, 0, 8]), "(null)     (null) (nu (efault)");
     assert_eq!(print("%s", &[u64::MAX - 10]), "(efault)");
     assert_eq!(print("%s", &[0xffff_8880_dead_0000]), "(efault)");
     let long = world.memory.put_string(&"x".repeat(1000));
@@ -183,12 +123,7 @@ fn conversions_nobody_knows_end_the_text() {
     for (format, letter) in [("a%nb", 'n'), ("a%jdb", 'j'), ("a%fb", 'f'), ("a%qdb", 'q')] {
         let world = World::default();
         assert_eq!(show(&world, format, &[1]), "a");
-        assert_eq!(
-            *world.complaints.borrow(),
-            [rust!(
-                "Please remove unsupported %{letter} in format string"
-            )]
-        );
+        assert_eq!(*world.complaints.borrow(), [rust!("Please remove unsupported %{letter} in format string")]);
     }
     assert_eq!(print("a%", &[]), "a");
     assert_eq!(print("a%-5", &[]), "a");
@@ -196,24 +131,14 @@ fn conversions_nobody_knows_end_the_text() {
 
 #[test]
 fn plain_pointers() {
-    assert_eq!(
-        print("%p %px", &[0, 0]),
-        "0000000000000000 0000000000000000"
-    );
-    assert_eq!(
-        print("%p %px", &[-11i64 as u64; 2]),
-        "fffffffffffffff5 fffffffffffffff5"
-    );
+    assert_eq!(print("%p %px", &[0, 0]), "0000000000000000 0000000000000000");
+    assert_eq!(print("%p %px", &[-11i64 as u64; 2]), "fffffffffffffff5 fffffffffffffff5");
     assert_eq!(print("%px", &[0xffff_8880_1234_5678]), "ffff888012345678");
     let hashed = print("%p", &[0xffff_8880_1234_5678]);
     assert!(hashed.starts_with("00000000") && hashed.len() == 16 && !hashed.ends_with("12345678"));
     assert_eq!(
         print("%p|%20p|%-20p|%pK", &[0xffff_8880_1234_5678; 4]),
-        rust!(
-            "{hashed}|{:>20}|{:<20}|{hashed}",
-            hashed.trim_start_matches('0'),
-            hashed.trim_start_matches('0')
-        )
+        rust!("{hashed}|{:>20}|{:<20}|{hashed}", hashed.trim_start_matches('0'), hashed.trim_start_matches('0'))
     );
     // A letter that means nothing is skipped with its followers.
     assert_eq!(print("%pQz9!", &[0]), "0000000000000000!");
@@ -223,23 +148,14 @@ fn plain_pointers() {
 fn the_hash_is_siphash() {
     // The reference's key, and its message cut at eight bytes.
     let key = [0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908];
-    assert_eq!(
-        hash_pointer(key, 0x0706_0504_0302_0100),
-        0x93f5_f579_9a93_2462u64 as u32
-    );
+    assert_eq!(hash_pointer(key, 0x0706_0504_0302_0100), 0x93f5_f579_9a93_2462u64 as u32);
 }
 
 #[test]
 fn errors() {
     let e = |number: i64| -number as u64;
-    assert_eq!(
-        print("[%pe] [%pe] [%pe]", &[e(5), e(11), e(517)]),
-        "[-EIO] [-EAGAIN] [-EPROBE_DEFER]"
-    );
-    assert_eq!(
-        print("[%pe] [%8pe] [%-8pe]", &[e(1234), e(5), e(5)]),
-        "[-1234] [    -EIO] [-EIO    ]"
-    );
+    assert_eq!(print("[%pe] [%pe] [%pe]", &[e(5), e(11), e(517)]), "[-EIO] [-EAGAIN] [-EPROBE_DEFER]");
+    assert_eq!(print("[%pe] [%8pe] [%-8pe]", &[e(1234), e(5), e(5)]), "[-1234] [    -EIO] [-EIO    ]");
     assert_eq!(print("%pe", &[0]), "0000000000000000");
     assert_eq!(print("%pE %pS", &[0, 0]), "(null) 0x0");
 }
@@ -250,21 +166,14 @@ fn symbols() {
         print("%pS|%ps|%pB|%pSR", &[FUNCTION + 0xc; 4]),
         "base_exit+0xc/0x40 [base]|base_exit [base]|base_exit+0xc/0x40 [base]|base_exit+0xc/0x40 [base]"
     );
-    assert_eq!(
-        print("%pB %pS", &[FUNCTION + 0x40; 2]),
-        "base_exit+0x40/0x40 [base] 0xffffffffc0201040"
-    );
+    assert_eq!(print("%pB %pS", &[FUNCTION + 0x40; 2]), "base_exit+0x40/0x40 [base] 0xffffffffc0201040");
     assert_eq!(print("%-20ps|", &[FUNCTION]), "base_exit [base]    |");
 }
 
 #[test]
 fn nested() {
     let world = World::default();
-    let inner = va_list(
-        &world.memory,
-        2,
-        &[7, world.memory.put_string("x"), 1, 2, 3, 4],
-    );
+    let inner = va_list(&world.memory, 2, &[7, world.memory.put_string("x"), 1, 2, 3, 4]);
     let format = world.memory.put_string("%d %s %d%d%d%d");
     let va_format = world.memory.put(&words(&[format, inner]));
     let outer_format = world.memory.put_string("<%pV>");
@@ -278,20 +187,8 @@ fn nested() {
     let itself = world.memory.put(&[0; 16]);
     let list = va_list(&world.memory, 0, &[itself]);
     use super::super::memory::MemoryMut;
-    world
-        .memory
-        .write(itself, &words(&[outer_format, list]))
-        .unwrap();
-    assert!(
-        snprintf(
-            100,
-            b"%pV",
-            &mut VaList::open(&world, list).unwrap(),
-            &world
-        )
-        .0
-        .starts_with(b"<<<<")
-    );
+    world.memory.write(itself, &words(&[outer_format, list])).unwrap();
+    assert!(snprintf(100, b"%pV", &mut VaList::open(&world, list).unwrap(), &world).0.starts_with(b"<<<<"));
     assert_eq!(print("%pV", &[8]), "(efault)");
 }
 
@@ -302,16 +199,9 @@ fn network_addresses() {
     assert_eq!(v4("%pi4"), "127.000.000.001");
     assert_eq!(v4("%pI4h"), "1.0.0.127");
     assert_eq!(v4("%pI4b|%pi4l"), "127.0.0.1|(null)");
-    let v6 =
-        |format: &str, groups: [u16; 8]| at_bytes(format, &groups.map(u16::to_be_bytes).concat());
-    assert_eq!(
-        v6("%pI6", [1, 2, 3, 4, 5, 6, 7, 8]),
-        "0001:0002:0003:0004:0005:0006:0007:0008"
-    );
-    assert_eq!(
-        v6("%pi6", [1, 2, 3, 4, 5, 6, 7, 8]),
-        "00010002000300040005000600070008"
-    );
+    let v6 = |format: &str, groups: [u16; 8]| at_bytes(format, &groups.map(u16::to_be_bytes).concat());
+    assert_eq!(v6("%pI6", [1, 2, 3, 4, 5, 6, 7, 8]), "0001:0002:0003:0004:0005:0006:0007:0008");
+    assert_eq!(v6("%pi6", [1, 2, 3, 4, 5, 6, 7, 8]), "00010002000300040005000600070008");
     for (groups, text) in [
         ([1, 2, 3, 4, 5, 6, 7, 8], "1:2:3:4:5:6:7:8"),
         ([0; 8], "::"),
@@ -321,14 +211,8 @@ fn network_addresses() {
         ([0xfe80, 0, 0, 0, 1, 0, 3, 4], "fe80::1:0:3:4"),
         ([1, 0, 3, 4, 5, 6, 7, 8], "1:0:3:4:5:6:7:8"),
         ([0, 0, 0, 0, 0, 0xffff, 0x7f00, 1], "::ffff:127.0.0.1"),
-        (
-            [0xfe80, 0, 0, 0, 0, 0x5efe, 0xc0a8, 1],
-            "fe80::5efe:192.168.0.1",
-        ),
-        (
-            [0xfe80, 0, 0, 0, 0x200, 0x5efe, 0xc0a8, 1],
-            "fe80::200:5efe:192.168.0.1",
-        ),
+        ([0xfe80, 0, 0, 0, 0, 0x5efe, 0xc0a8, 1], "fe80::5efe:192.168.0.1"),
+        ([0xfe80, 0, 0, 0, 0x200, 0x5efe, 0xc0a8, 1], "fe80::200:5efe:192.168.0.1"),
     ] {
         assert_eq!(v6("%pI6c", groups), text);
     }
@@ -357,36 +241,18 @@ fn socket_addresses() {
     assert_eq!(at_bytes("%pISc", &v6), "::1");
     assert_eq!(at_bytes("%pISpc", &v6), "[::1]:12345");
     assert_eq!(at_bytes("%pISpfsc", &v6), "[::1]:12345/251658241%20");
-    assert_eq!(
-        at_bytes("%pISs", &v6),
-        "[0000:0000:0000:0000:0000:0000:0000:0001]%20"
-    );
+    assert_eq!(at_bytes("%pISs", &v6), "[0000:0000:0000:0000:0000:0000:0000:0001]%20");
     assert_eq!(at_bytes("%pIS", &[1, 0]), "(einval)");
 }
 
 #[test]
 fn uuids() {
     let bytes: Vec<u8> = (0..16).collect();
-    assert_eq!(
-        at_bytes("%pUb", &bytes),
-        "00010203-0405-0607-0809-0a0b0c0d0e0f"
-    );
-    assert_eq!(
-        at_bytes("%pUB", &bytes),
-        "00010203-0405-0607-0809-0A0B0C0D0E0F"
-    );
-    assert_eq!(
-        at_bytes("%pUl", &bytes),
-        "03020100-0504-0706-0809-0a0b0c0d0e0f"
-    );
-    assert_eq!(
-        at_bytes("%pUL", &bytes),
-        "03020100-0504-0706-0809-0A0B0C0D0E0F"
-    );
-    assert_eq!(
-        at_bytes("%pU", &bytes),
-        "00010203-0405-0607-0809-0a0b0c0d0e0f"
-    );
+    assert_eq!(at_bytes("%pUb", &bytes), "00010203-0405-0607-0809-0a0b0c0d0e0f");
+    assert_eq!(at_bytes("%pUB", &bytes), "00010203-0405-0607-0809-0A0B0C0D0E0F");
+    assert_eq!(at_bytes("%pUl", &bytes), "03020100-0504-0706-0809-0a0b0c0d0e0f");
+    assert_eq!(at_bytes("%pUL", &bytes), "03020100-0504-0706-0809-0A0B0C0D0E0F");
+    assert_eq!(at_bytes("%pU", &bytes), "00010203-0405-0607-0809-0a0b0c0d0e0f");
 }
 
 #[test]
@@ -400,14 +266,7 @@ fn bytes_in_hexadecimal() {
     assert_eq!(at_bytes("%100ph", &[0; 64]).len(), 64 * 3 - 1);
     let world = World::default();
     let address = world.memory.put(&bytes);
-    assert_eq!(
-        show(
-            &world,
-            "%*phC|%*ph|%*ph",
-            &[2, address, 0, address, 4, address]
-        ),
-        "c0:ff||(efault)"
-    );
+    assert_eq!(show(&world, "%*phC|%*ph|%*ph", &[2, address, 0, address, 4, address]), "c0:ff||(efault)");
 }
 
 #[test]
@@ -433,10 +292,7 @@ fn bitmaps() {
 #[test]
 fn resources() {
     let resource = |start: u64, end: u64, flags: u64| words(&[start, end, 0, flags]);
-    assert_eq!(
-        at_bytes("%pR", &resource(0xfd00_0000, 0xfdff_ffff, 0x2200)),
-        "[mem 0xfd000000-0xfdffffff pref]"
-    );
+    assert_eq!(at_bytes("%pR", &resource(0xfd00_0000, 0xfdff_ffff, 0x2200)), "[mem 0xfd000000-0xfdffffff pref]");
     assert_eq!(
         at_bytes("%pr", &resource(0x6000_0000, 0x6fff_ffff, 0x2200)),
         "[mem 0x60000000-0x6fffffff flags 0x2200]"
@@ -445,72 +301,36 @@ fn resources() {
         at_bytes("%pR", &resource(0x1_0000_0000, 0x1_3fff_ffff, 0x20_0200)),
         "[mem 0x100000000-0x13fffffff window]"
     );
-    assert_eq!(
-        at_bytes("%pR", &resource(0x3f8, 0x3ff, 0x100)),
-        "[io  0x03f8-0x03ff]"
-    );
+    assert_eq!(at_bytes("%pR", &resource(0x3f8, 0x3ff, 0x100)), "[io  0x03f8-0x03ff]");
     assert_eq!(at_bytes("%pR", &resource(4, 4, 0x400)), "[irq 4]");
     assert_eq!(at_bytes("%pR", &resource(0, 0xff, 0x1000)), "[bus 00-ff]");
-    assert_eq!(
-        at_bytes("%pR", &resource(0, 0xfff, 0x2010_0200)),
-        "[mem size 0x00001000 64bit]"
-    );
-    assert_eq!(
-        at_bytes("%pR", &resource(0, 1, 0)),
-        "[??? 0x00000000-0x00000001 flags 0x0]"
-    );
-    assert_eq!(
-        at_bytes("%-25pR|", &resource(4, 4, 0x400)),
-        "[irq 4]                  |"
-    );
+    assert_eq!(at_bytes("%pR", &resource(0, 0xfff, 0x2010_0200)), "[mem size 0x00001000 64bit]");
+    assert_eq!(at_bytes("%pR", &resource(0, 1, 0)), "[??? 0x00000000-0x00000001 flags 0x0]");
+    assert_eq!(at_bytes("%-25pR|", &resource(4, 4, 0x400)), "[irq 4]                  |");
 }
 
 #[test]
 fn words_in_memory() {
-    assert_eq!(
-        at_bytes("%pa", &words(&[0x0123_4567_89ab_cdef])),
-        "0x0123456789abcdef"
-    );
+    assert_eq!(at_bytes("%pa", &words(&[0x0123_4567_89ab_cdef])), "0x0123456789abcdef");
     assert_eq!(at_bytes("%pad", &words(&[0x10])), "0x0000000000000010");
     assert_eq!(at_bytes("%pNF", &words(&[3])), "0x0000000000000003");
-    assert_eq!(
-        at_bytes("%p4cc", b"NV12"),
-        "NV12 little-endian (0x3231564e)"
-    );
-    assert_eq!(
-        at_bytes("%p4cc", b"\x10\x11\x12\xb1"),
-        "...1 big-endian (0xb1121110)"
-    );
+    assert_eq!(at_bytes("%p4cc", b"NV12"), "NV12 little-endian (0x3231564e)");
+    assert_eq!(at_bytes("%p4cc", b"\x10\x11\x12\xb1"), "...1 big-endian (0xb1121110)");
     assert_eq!(at_bytes("%pa|%pNx", &[0; 4]), "(efault)|(null)");
 }
 
 #[test]
 fn times() {
     let seconds = |value: i64| words(&[value as u64]);
-    assert_eq!(
-        at_bytes("%ptT", &seconds(1_546_615_943)),
-        "2019-01-04T15:32:23"
-    );
-    assert_eq!(
-        at_bytes("%ptTs", &seconds(1_546_615_943)),
-        "2019-01-04 15:32:23"
-    );
-    assert_eq!(
-        at_bytes("%ptTd %ptTt", &seconds(1_546_615_943)),
-        "2019-01-04 (null)"
-    );
+    assert_eq!(at_bytes("%ptT", &seconds(1_546_615_943)), "2019-01-04T15:32:23");
+    assert_eq!(at_bytes("%ptTs", &seconds(1_546_615_943)), "2019-01-04 15:32:23");
+    assert_eq!(at_bytes("%ptTd %ptTt", &seconds(1_546_615_943)), "2019-01-04 (null)");
     assert_eq!(at_bytes("%ptTtr", &seconds(1_546_615_943)), "15:32:23");
     assert_eq!(at_bytes("%ptT", &seconds(-1)), "1969-12-31T23:59:59");
-    assert_eq!(
-        at_bytes("%ptT", &seconds(951_782_400)),
-        "2000-02-29T00:00:00"
-    );
+    assert_eq!(at_bytes("%ptT", &seconds(951_782_400)), "2000-02-29T00:00:00");
     assert_eq!(at_bytes("%ptTd", &seconds(4_107_542_400)), "2100-03-01");
     assert!(at_bytes("%ptT", &seconds(i64::MAX)).ends_with("-12-04T15:30:07"));
-    let rtc: Vec<u8> = [43i32, 8, 5, 26, 10, 88, 0, 0, 0]
-        .iter()
-        .flat_map(|field| field.to_le_bytes())
-        .collect();
+    let rtc: Vec<u8> = [43i32, 8, 5, 26, 10, 88, 0, 0, 0].iter().flat_map(|field| field.to_le_bytes()).collect();
     assert_eq!(at_bytes("%ptR", &rtc), "1988-11-26T05:08:43");
     assert_eq!(at_bytes("%ptRr", &rtc), "0088-10-26T05:08:43");
     assert_eq!(at_bytes("%ptRdr", &rtc), "0088-10-26");
@@ -520,46 +340,28 @@ fn times() {
 
 #[test]
 fn flags() {
-    assert_eq!(
-        at_bytes("%pGp", &words(&[0])),
-        "0x0(node=0|zone=0|lastcpupid=0x0)"
-    );
+    assert_eq!(at_bytes("%pGp", &words(&[0])), "0x0(node=0|zone=0|lastcpupid=0x0)");
     let page = 1 << 54 | 1 << 51 | 0x1f_ffff << 30 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 19;
     assert_eq!(
         at_bytes("%pGp", &words(&[page])),
         rust!("{page:#x}(uptodate|dirty|lru|active|swapbacked|node=1|zone=1|lastcpupid=0x1fffff)")
     );
-    assert_eq!(
-        at_bytes("%pGv", &words(&[0x75])),
-        "read|exec|mayread|maywrite|mayexec"
-    );
+    assert_eq!(at_bytes("%pGv", &words(&[0x75])), "read|exec|mayread|maywrite|mayexec");
     assert_eq!(at_bytes("%pGg", &words(&[0x1c24ca])), "GFP_TRANSHUGE");
     assert_eq!(at_bytes("%pGg", &words(&[0xa21])), "GFP_ATOMIC|GFP_DMA");
     assert_eq!(at_bytes("%pGg", &words(&[0x20])), "__GFP_HIGH");
     assert_eq!(at_bytes("%pGg", &words(&[0xf800_0000])), "0xf8000000");
-    assert_eq!(
-        at_bytes("%pGg", &words(&[0xf800_0020])),
-        "__GFP_HIGH|0xf8000000"
-    );
+    assert_eq!(at_bytes("%pGg", &words(&[0xf800_0020])), "__GFP_HIGH|0xf8000000");
 }
 
 #[test]
 fn objects() {
     let world = World::default();
     let address = world.memory.put(&[0; 8]);
-    assert_eq!(
-        show(&world, "%pd2|%10pd2|%-10pd2|%.3pd2", &[address; 4]),
-        "dir/file|  dir/file|dir/file  |dir"
-    );
+    assert_eq!(show(&world, "%pd2|%10pd2|%-10pd2|%.3pd2", &[address; 4]), "dir/file|  dir/file|dir/file  |dir");
     assert_eq!(show(&world, "%pD %pOFf", &[0, 8]), "(null) (efault)");
-    assert_eq!(
-        show(&world, "%pg", &[address]),
-        show(&world, "%p", &[address])
-    );
-    assert_eq!(
-        show(&world, "%pks", &[world.memory.put_string("kernel")]),
-        "kernel"
-    );
+    assert_eq!(show(&world, "%pg", &[address]), show(&world, "%p", &[address]));
+    assert_eq!(show(&world, "%pks", &[world.memory.put_string("kernel")]), "kernel");
     assert_eq!(show(&world, "%pux", &[address]), "(einval)");
 }
 
