@@ -15,6 +15,7 @@ mod apt_sources;
 mod ci;
 mod command;
 mod corpus;
+mod kernel_api;
 mod modules;
 mod rust_module;
 
@@ -38,6 +39,8 @@ enum Chore {
     Modules,
     /// Make a .ko file of a Rust crate written with ferrmod-sdk
     BuildModule(rust_module::Arguments),
+    /// Write docs/kernel-api.md: which symbols are implemented, constant or absent
+    KernelApi,
     /// Run every step of CI
     Ci(ci::Options),
 }
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Chore::Corpus => corpus::fetch(),
         Chore::Modules => modules::build(),
         Chore::BuildModule(arguments) => rust_module::build(&arguments),
+        Chore::KernelApi => kernel_api::write(),
         Chore::Ci(options) => ci::run(&options),
     };
     match done {

@@ -180,7 +180,8 @@ extern "C" fn kmem_cache_destroy(handle: u64) {
     if handle == 0 {
         return;
     }
-    crate::rcu::barrier();
+    // Objects that were freed for later are still live.
+    crate::rcu::run();
     let cache = cache_of(handle, caller);
     let name = kernel().registrations.get("kmem_cache", handle).map(|found| found.name).unwrap_or_default();
     if cache.live > 0 {

@@ -540,7 +540,7 @@ pub(crate) fn make_own(path: &str) -> u64 {
     if object == 0 {
         return 0;
     }
-    init(object, plain_type());
+    init(object, freeing_type());
     let name = path.rsplit('/').next().unwrap_or(path);
     // Without memory the object has no name and everything still works below it.
     let _ = set_name(object, name.as_bytes(), 0);

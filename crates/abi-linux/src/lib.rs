@@ -147,6 +147,8 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
     crypto::templates::EXPORTS,
     crypto::transforms::EXPORTS,
     crypto::walk::EXPORTS,
+    crypto::zlib::EXPORTS,
+    crypto::zstd::EXPORTS,
     arithmetic::EXPORTS,
     caches::EXPORTS,
     kfifo::EXPORTS,

@@ -98,7 +98,7 @@ pub(crate) fn gone(module: &Arc<Module>) {
         kernel().warn(&text, 0);
     }
     // What it has freed for later is free when it is gone.
-    rcu::barrier();
+    rcu::run();
     rcu::forget_domains(&ranges);
 }
 

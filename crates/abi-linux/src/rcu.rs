@@ -53,17 +53,31 @@ fn timer_key() -> u64 {
 
 fn later(due: Due) {
     QUEUE.lock().push_back(due);
+    arm(0);
+}
+
+/// Lets the callbacks run so many nanoseconds from now, unless that is settled already.
+fn arm(delay: u64) {
     let kernel = kernel();
     if !kernel.timers.is_pending(timer_key()) {
-        kernel.timers.set(timer_key(), kernel.platform.now(), |_| run());
+        kernel.timers.set(timer_key(), kernel.platform.now() + delay, |_| {
+            run();
+            // What is left waits for readers of an SRCU domain.
+            if !QUEUE.lock().is_empty() {
+                arm(READERS_NS);
+            }
+        });
     }
 }
 
+/// How long to wait before looking again whether SRCU readers have gone: a tick.
+const READERS_NS: u64 = 4_000_000;
+
 /// Does what was due when it began; what callbacks queue meanwhile is for the next grace period.
-fn run() {
+pub(crate) fn run() {
     let waiting = QUEUE.lock().len();
     for _ in 0..waiting {
-        let Some(due) = QUEUE.lock().pop_front() else { return };
+        let Some(due) = QUEUE.lock().pop_front() else { break };
         tasks::in_softirq(|| match due {
             // SAFETY: the head is the module's until its callback has run, and holds its function.
             Due::Call { head, function } => _ = unsafe { ram::call(function, [head]) },
@@ -78,19 +92,18 @@ fn run() {
             }
         });
     }
+    if QUEUE.lock().is_empty() {
+        kernel().timers.cancel(timer_key());
+    }
 }
 
 /// Waits until every callback queued so far has run. A task that waits is in no read section, so they may run here.
-pub(crate) fn barrier() {
-    while !QUEUE.lock().is_empty() {
-        let before = QUEUE.lock().len();
+fn barrier() {
+    run();
+    while QUEUE.lock().iter().any(|due| matches!(due, Due::Srcu { .. })) && kernel().tasks.current() != TaskId(0) {
+        kernel().tasks.block(Some(kernel().platform.now() + READERS_NS), None);
         run();
-        if QUEUE.lock().len() >= before && kernel().tasks.current() != TaskId(0) {
-            // Only callbacks that wait for SRCU readers are left: let those readers run.
-            kernel().tasks.yield_now();
-        }
     }
-    kernel().timers.cancel(timer_key());
 }
 
 /// Forgets the callbacks whose functions lie in memory that goes; how many there were.

@@ -154,6 +154,7 @@ fn load(session: &mut Session, command: &str, module: &str, parameters: &[&str])
     for planned in &plan {
         if let Some(load) = session.load(planned)?
             && load.ended != Ended::Ok
+            && !(load.optional && matches!(load.ended, Ended::Error { .. }))
         {
             println!("{command}: {}: {}", load.module, load.ended);
             return Ok(load.ended.exit(if load.init_ran { Exit::ModuleError } else { Exit::Refused }));

@@ -109,6 +109,8 @@ pub(crate) struct Load {
     pub(crate) arguments: String,
     /// It got as far as its init function.
     pub(crate) init_ran: bool,
+    /// Another module would have liked to have it; its failure is none of the run's.
+    pub(crate) optional: bool,
     /// How it ended.
     #[serde(flatten)]
     pub(crate) ended: Ended,

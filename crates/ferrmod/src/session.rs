@@ -119,6 +119,7 @@ impl Session {
             why: planned.why.clone(),
             arguments: planned.arguments.to_str_lossy().into_owned(),
             init_ran,
+            optional: planned.optional,
             ended,
         }))
     }

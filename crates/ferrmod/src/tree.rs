@@ -25,6 +25,8 @@ pub(crate) struct Planned {
     pub(crate) why: String,
     /// Asked for, and not loaded for another's sake.
     pub(crate) requested: bool,
+    /// Another module would like to have it and does without it.
+    pub(crate) optional: bool,
 }
 
 /// A tree of modules that is looked for when something is asked of it.
@@ -84,7 +86,8 @@ impl Tree {
         }
         let plan = ferrmod_plan::plan(&wanted, index.ok(), Options::default()).map_err(|refusal| {
             let mut text = refusal.to_string();
-            if let Err(reason) = index {
+            let by_name = wanted.iter().any(|wanted| matches!(wanted, Wanted::Name(_)));
+            if let (true, Err(reason)) = (by_name, index) {
                 text.push_str(&format!(" ({reason})"));
             }
             Failure::Refused(text)
@@ -98,6 +101,7 @@ impl Tree {
                     _ => None,
                 };
                 Planned {
+                    optional: matches!(load.why, Why::SoftdepOf { .. }),
                     why: load.why.to_string(),
                     name: load.name,
                     path: load.path,

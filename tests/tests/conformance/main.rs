@@ -3,6 +3,7 @@
 mod allocation;
 mod faults;
 mod loader_oracle;
+mod mutation;
 mod semantics;
 mod stage;
 mod work;

@@ -473,19 +473,19 @@ extern "C" fn crypto_unregister_algs(algs: u64, count: i32) {
 /// `struct crypto_alg *crypto_alg_mod_lookup(const char *name, u32 type, u32 mask)`
 extern "C" fn crypto_alg_mod_lookup(name: u64, kind: u32, mask: u32) -> u64 {
     // SAFETY: the module's string; copied, because what is loaded may free it.
-    pointer(look_up(&unsafe { ram::c_string(name) }.to_vec(), kind, mask))
+    pointer(look_up(&unsafe { ram::c_string_or_empty(name) }, kind, mask))
 }
 
 /// `struct crypto_alg *crypto_find_alg(const char *, const struct crypto_type *, u32 type, u32 mask)`
 extern "C" fn crypto_find_alg(name: u64, frontend: u64, kind: u32, mask: u32) -> u64 {
     // SAFETY: the module's string.
-    pointer(find(&unsafe { ram::c_string(name) }.to_vec(), Kind::at(frontend), kind, mask))
+    pointer(find(&unsafe { ram::c_string_or_empty(name) }, Kind::at(frontend), kind, mask))
 }
 
 fn has(name: u64, frontend: Option<Kind>, kind: u32, mask: u32) -> i32 {
     // SAFETY: the module's string; an algorithm that was found is held until it is released here.
     unsafe {
-        match find(&ram::c_string(name).to_vec(), frontend, kind, mask) {
+        match find(&ram::c_string_or_empty(name), frontend, kind, mask) {
             Ok(alg) => {
                 release(alg);
                 1

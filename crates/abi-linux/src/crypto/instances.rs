@@ -275,7 +275,7 @@ pub(crate) unsafe fn remove_spawns(alg: u64, gone: u64, keep: u64) {
             let next = users.into_iter().find(|&spawn| {
                 let differs = (flags(alg) ^ kind) & crypto_spawn::mask.get::<u32>(spawn) != 0;
                 let registered = crypto_spawn::registered.get::<u8>(spawn) != 0;
-                !differs && !(registered && keep != 0 && leads_to(crypto_spawn::inst.get(spawn), keep))
+                !(differs || registered && keep != 0 && leads_to(crypto_spawn::inst.get(spawn), keep))
             });
             let Some(spawn) = next else { return };
             unlink(crypto_spawn::list.at(spawn));
@@ -360,7 +360,7 @@ extern "C" fn crypto_grab_spawn(spawn: u64, inst: u64, name: u64, kind: u32, mas
         return errno.to_return();
     }
     // SAFETY: the module's spawn, instance and string.
-    code(unsafe { grab(spawn, inst, &ram::c_string(name).to_vec(), kind, mask) })
+    code(unsafe { grab(spawn, inst, &ram::c_string_or_empty(name), kind, mask) })
 }
 
 fn grab_with(frontend: Kind, spawn: u64, inst: u64, name: u64, kind: u32, mask: u32) -> i32 {

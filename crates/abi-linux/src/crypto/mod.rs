@@ -52,6 +52,8 @@ pub(crate) mod sums;
 pub(crate) mod templates;
 pub(crate) mod transforms;
 pub(crate) mod walk;
+pub(crate) mod zlib;
+pub(crate) mod zstd;
 
 layout! {
     pub(crate) mod crypto_alg = "crypto_alg" {

@@ -40,7 +40,8 @@ fn begin_type(at: u64) {
 }
 
 /// The objects of one shell in the order they came; whether each is ready to be finished.
-static ORDER: Lock<Option<HashMap<u64, VecDeque<(u64, bool)>>>> = Lock::new(None);
+static ORDER: Lock<Option<HashMap<u64, Queue>>> = Lock::new(None);
+type Queue = VecDeque<(u64, bool)>;
 
 /// `struct padata_instance *padata_alloc(const char *name)`
 extern "C" fn padata_alloc(name: u64) -> u64 {

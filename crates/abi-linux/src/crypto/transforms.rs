@@ -202,7 +202,7 @@ extern "C" fn crypto_destroy_tfm(object: u64, tfm: u64) {
 extern "C" fn crypto_alloc_base(name: u64, kind: u32, mask: u32) -> u64 {
     let caller = ram::caller();
     // SAFETY: the module's string; copied, because what is loaded may free it.
-    pointer(open_plain(&unsafe { ram::c_string(name) }.to_vec(), kind, mask, caller))
+    pointer(open_plain(&unsafe { ram::c_string_or_empty(name) }, kind, mask, caller))
 }
 
 /// `struct crypto_tfm *__crypto_alloc_tfm(struct crypto_alg *, u32 type, u32 mask)`: the caller holds the algorithm.
@@ -221,7 +221,7 @@ extern "C" fn crypto_create_tfm_node(alg: u64, frontend: u64) -> u64 {
 
 fn open_at(name: u64, kind: Kind, wanted: u32, mask: u32, caller: u64) -> u64 {
     // SAFETY: the module's string; copied, because what is loaded may free it.
-    pointer(open(&unsafe { ram::c_string(name) }.to_vec(), kind, wanted, mask, caller))
+    pointer(open(&unsafe { ram::c_string_or_empty(name) }, kind, wanted, mask, caller))
 }
 
 /// `void *crypto_alloc_tfm_node(const char *, const struct crypto_type *, u32 type, u32 mask, int node)`

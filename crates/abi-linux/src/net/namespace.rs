@@ -86,7 +86,11 @@ fn generic_slot(id: u32) -> u64 {
     unsafe { net::gen_.get::<u64>(init_net()) + 8 * u64::from(id) }
 }
 
-fn register(ops: u64, caller: u64) -> Result<(), Errno> {
+/// Registers operations and carries them out for the one namespace.
+///
+/// # Errors
+/// `ENOSPC` without a number to give, `ENOMEM`, or what `init` answers.
+pub(crate) fn register(ops: u64, caller: u64) -> Result<(), Errno> {
     // SAFETY: the module's operations, their functions, and the number they want to be told.
     unsafe {
         let (number_at, size): (u64, u64) = (pernet_operations::id.get(ops), pernet_operations::size.get(ops));
@@ -132,7 +136,8 @@ fn forget(ops: u64) -> bool {
     true
 }
 
-fn unregister(ops: u64) {
+/// Takes operations back, carrying out their end.
+pub(crate) fn unregister(ops: u64) {
     if !OPERATIONS.lock().iter().any(|other| other.ops == ops) {
         return;
     }
