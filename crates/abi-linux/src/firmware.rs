@@ -10,7 +10,7 @@ use crate::field::layout;
 use crate::{device, locks, module, ram, slab, symbols};
 
 layout! {
-    mod firmware = "firmware" { size, data }
+    mod firmware = "firmware" { data }
 }
 
 static EMBEDDED: Datum = Datum::new(

@@ -18,7 +18,7 @@ layout! {
     pub(crate) mod kobject = "kobject" { name, entry, parent, kset, ktype, kref, state_initialized }
     pub(crate) mod kset = "kset" { list, list_lock, kobj, uevent_ops }
     pub(crate) mod kobj_type = "kobj_type" { release, sysfs_ops, default_groups }
-    mod kobj_attribute = "kobj_attribute" { attr, show, store }
+    mod kobj_attribute = "kobj_attribute" { show, store }
     mod sysfs_ops = "sysfs_ops" { show, store }
 }
 

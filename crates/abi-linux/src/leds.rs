@@ -26,7 +26,8 @@ extern "C" fn led_trigger_register_simple(name: u64, result: u64) {
         locks::init_list(led_trigger::led_cdevs.at(trigger));
         locks::init_list(led_trigger::next_trig.at(trigger));
         let taken = kernel().registrations.named("led_trigger", &text).is_some();
-        let added = !taken && kernel().registrations.add("led_trigger", trigger, text.clone(), kernel().owner_of(caller)).is_ok();
+        let added = !taken
+            && kernel().registrations.add("led_trigger", trigger, text.clone(), kernel().owner_of(caller)).is_ok();
         if added {
             ram::put(result, trigger);
         } else {

@@ -26,6 +26,7 @@ mod arithmetic;
 mod bitmaps;
 mod boot;
 mod caches;
+mod chains;
 mod counters;
 mod crypto;
 mod data;
@@ -41,6 +42,7 @@ mod jump_labels;
 mod kfifo;
 mod kobject;
 mod kthread;
+mod leds;
 mod lists;
 mod locks;
 mod misc;
@@ -58,10 +60,12 @@ mod ram;
 mod random;
 mod rbtree;
 mod rcu;
+mod registries;
 mod request;
 mod slab;
 mod string;
 mod symbols;
+mod sysctl;
 mod sysfs;
 mod tasks;
 mod textsearch;
@@ -84,6 +88,17 @@ use data::Datum;
 
 /// Every function, file by file.
 pub(crate) static EXPORTS: &[&[Export]] = &[
+    chains::EXPORTS,
+    leds::EXPORTS,
+    registries::EXPORTS,
+    registries::TABLE,
+    registries::NUMBERED,
+    registries::PROTOCOLS,
+    sysctl::EXPORTS,
+    sysctl::HANDLERS,
+    device::buses::EXPORTS,
+    device::buses::TABLE,
+    device::platform::EXPORTS,
     device::EXPORTS,
     device::bus::EXPORTS,
     device::class::EXPORTS,
@@ -126,6 +141,7 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
     crypto::ctr::EXPORTS,
     crypto::digests::EXPORTS,
     crypto::dmaengine::EXPORTS,
+    crypto::ecc::EXPORTS,
     crypto::geniv::EXPORTS,
     crypto::hmac::EXPORTS,
     crypto::instances::EXPORTS,
@@ -193,6 +209,10 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
 
 /// Every datum, file by file.
 pub(crate) static DATA: &[&[&Datum]] = &[
+    chains::VARIABLES,
+    sysctl::VARIABLES,
+    device::buses::VARIABLES,
+    device::platform::VARIABLES,
     firmware::VARIABLES,
     kobject::VARIABLES,
     net::devices::VARIABLES,

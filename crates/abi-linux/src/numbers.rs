@@ -107,7 +107,7 @@ extern "C" fn get_option(cursor: u64, to: u64) -> i32 {
     // SAFETY: as above; the integer is the caller's and may be left out.
     unsafe {
         ram::put(cursor, from + used as u64);
-        if to != 0 && text(from).first().is_some() {
+        if to != 0 && !text(from).is_empty() {
             ram::put(to, value);
         }
     }

@@ -11,7 +11,7 @@ use crate::{ram, symbols};
 layout! {
     mod percpu_counter = "percpu_counter" { count, list, counters }
     mod percpu_ref = "percpu_ref" { percpu_count_ptr, data }
-    mod percpu_ref_data = "percpu_ref_data" { count, release, confirm_switch, owner = "ref" }
+    mod percpu_ref_data = "percpu_ref_data" { count, release, owner = "ref" }
 }
 
 /// The largest piece (`PCPU_MIN_UNIT_SIZE`) and the largest alignment.

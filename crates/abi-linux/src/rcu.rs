@@ -17,7 +17,7 @@ use crate::field::layout;
 use crate::{ram, slab, tasks};
 
 layout! {
-    mod rcu_head = "callback_head" { next, func }
+    mod rcu_head = "callback_head" { func }
 }
 
 /// What is to be done after a grace period.

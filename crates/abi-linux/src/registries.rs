@@ -75,7 +75,10 @@ impl Registry {
         {
             return errno.to_return();
         }
-        kernel().registrations.add(self.kind, object, name, kernel().owner_of(caller)).map_or_else(Errno::to_return, |()| 0)
+        kernel()
+            .registrations
+            .add(self.kind, object, name, kernel().owner_of(caller))
+            .map_or_else(Errno::to_return, |()| 0)
     }
 
     /// Takes an object back.
@@ -168,7 +171,11 @@ table! {
 
 /// `/proc/filesystems`
 pub(crate) fn file_systems() -> Vec<u8> {
-    register_filesystem::REGISTRY.names().iter().flat_map(|name| [b"nodev\t", name.as_slice(), b"\n"].concat()).collect()
+    register_filesystem::REGISTRY
+        .names()
+        .iter()
+        .flat_map(|name| [b"nodev\t", name.as_slice(), b"\n"].concat())
+        .collect()
 }
 
 macro_rules! numbered {
@@ -250,7 +257,8 @@ protocols! {
 
 static SHRINKERS: Registry = Registry::new("shrinker", Name::Symbol, Unique::Object, Errno::ENOENT);
 static BINARY_FORMATS: Registry = Registry::new("binfmt", Name::Symbol, Unique::Object, Errno::ENOENT);
-static LOGGERS: Registry = Registry::new("nf_logger", Name::Pointer(field!("nf_logger"."name")), Unique::Object, Errno::ENOENT);
+static LOGGERS: Registry =
+    Registry::new("nf_logger", Name::Pointer(field!("nf_logger"."name")), Unique::Object, Errno::ENOENT);
 static ACTIONS: Registry =
     Registry::new("tc_action", Name::Array(field!("tc_action_ops"."kind")), Unique::Name(Errno::EEXIST), Errno::ENOENT);
 
@@ -318,7 +326,8 @@ extern "C" fn unregister_blkdev(major: u32, name: u64) {
     let name = unsafe { ram::c_string_or_empty(name) };
     match kernel().registrations.get("blkdev", major.into()) {
         Some(found) if found.name == name => drop(kernel().registrations.remove("blkdev", major.into())),
-        _ => kernel().warn(&alloc::format!("unregister_blkdev: {major} {} is not registered", name.as_bstr()), ram::caller()),
+        _ => kernel()
+            .warn(&alloc::format!("unregister_blkdev: {major} {} is not registered", name.as_bstr()), ram::caller()),
     }
 }
 

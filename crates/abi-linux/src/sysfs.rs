@@ -15,7 +15,7 @@ use crate::{printf, ram, slab};
 
 layout! {
     pub(crate) mod attribute = "attribute" { name, mode }
-    mod bin_attribute = "bin_attribute" { size, private, read, write }
+    mod bin_attribute = "bin_attribute" { size, read, write }
     mod attribute_group = "attribute_group" { name, is_visible, is_bin_visible, attrs, bin_attrs }
     mod sysfs_ops = "sysfs_ops" { show, store }
 }

@@ -10,8 +10,8 @@ use crate::field::layout;
 use crate::{module, ram, symbols};
 
 layout! {
-    mod ts_ops = "ts_ops" { name, init, find, destroy, get_pattern, get_pattern_len, owner, list }
-    mod ts_config = "ts_config" { ops, flags, get_next_block, finish }
+    mod ts_ops = "ts_ops" { name, init, find, destroy, get_pattern, get_pattern_len, owner }
+    mod ts_config = "ts_config" { ops, get_next_block, finish }
     mod ts_state = "ts_state" { offset, cb }
     /// What `textsearch_find_continuous` keeps in `ts_state.cb`.
     mod ts_linear_state = "ts_linear_state" { len, data }

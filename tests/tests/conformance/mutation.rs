@@ -11,11 +11,21 @@ use crate::stage::Stage;
 
 /// Small modules of different kinds, so that many fit into a run.
 const MODULES: [&str; 12] = [
-    "crc7", "crc_itu_t", "nls_cp437", "nls_utf8", "lz4_compress", "md4", "reed_solomon", "ts_kmp", "base", "exporter", "works",
+    "crc7",
+    "crc_itu_t",
+    "nls_cp437",
+    "nls_utf8",
+    "lz4_compress",
+    "md4",
+    "reed_solomon",
+    "ts_kmp",
+    "base",
+    "exporter",
+    "works",
     "pcpu",
 ];
 /// A part of the budget that other tests share is spent here, where each mutation costs a load: one in this many.
-const SHARE: u64 = 50;
+const SHARE: u64 = 20;
 const DEFAULT: u64 = 400 * SHARE;
 
 /// xorshift64*: the same mutations every time.
@@ -156,7 +166,8 @@ fn mutated_modules_never_reach_the_supervisor() {
         match one(machine, &copy, &mut count) {
             Ok(true) => (),
             Ok(false) => stage = None,
-            Err(MachineError::Died { .. } | MachineError::Hung { .. }) => {
+            Err(error @ (MachineError::Died { .. } | MachineError::Hung { .. })) => {
+                println!("mutation {number} of {}: {error}", MODULES[number as usize % MODULES.len()]);
                 count.died += 1;
                 stage = None;
             }

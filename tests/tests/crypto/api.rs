@@ -106,3 +106,22 @@ fn cryptd() {
         bench.free("skcipher", direct);
     });
 }
+
+/// `/proc/crypto` lists what there is, as Linux lays it out.
+#[test]
+fn proc_crypto() {
+    each(&["md4", "xts"], |bench| {
+        let text = bench.file("/proc/crypto");
+        let md4 = "name         : md4\ndriver       : md4-generic\nmodule       : md4\npriority     : 0\nrefcnt       : 1\n\
+                   selftest     : passed\ninternal     : no\ntype         : shash\nblocksize    : 64\ndigestsize   : 16\n\n";
+        assert!(text.starts_with(md4), "{text}");
+        let aes = "name         : aes\ndriver       : aes-generic\nmodule       : kernel\npriority     : 100\nrefcnt       : 1\n\
+                   selftest     : passed\ninternal     : no\ntype         : cipher\nblocksize    : 16\nmin keysize  : 16\n\
+                   max keysize  : 32\n\n";
+        assert!(text.contains(aes), "{text}");
+        let cipher = modes::open(bench, "cbc(aes)", &noise(16, 1));
+        let text = bench.file("/proc/crypto");
+        assert!(text.starts_with("name         : cbc(aes)\ndriver       : cbc(aes-generic)\n"), "{text}");
+        bench.free("skcipher", cipher);
+    });
+}

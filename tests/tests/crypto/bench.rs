@@ -136,6 +136,14 @@ impl Bench {
         self.machine.list().unwrap().into_iter().map(|module| module.name.to_string()).collect()
     }
 
+    /// What a file of the machine says.
+    pub(crate) fn file(&mut self, path: &str) -> String {
+        match self.machine.read_file(path).unwrap() {
+            Outcome::Done(bytes) => String::from_utf8(bytes).unwrap(),
+            other => panic!("{path}: {other:?}"),
+        }
+    }
+
     /// Where a member lies in its struct.
     pub(crate) fn offset(&self, structure: &str, member: &str) -> u64 {
         self.member(structure, member).unwrap_or_else(|| panic!("{structure} has no {member}"))
@@ -145,7 +153,7 @@ impl Bench {
     pub(crate) fn member(&self, structure: &str, member: &str) -> Option<u64> {
         let facts = Facts::open(&self.known.facts).unwrap();
         let found = facts.btf().struct_named(structure).unwrap().member(member)?;
-        Some(u64::from(found.bit_offset) / 8)
+        Some(found.bit_offset / 8)
     }
 
     /// Bytes of a struct.

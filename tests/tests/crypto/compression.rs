@@ -23,9 +23,32 @@ fn run(bench: &mut Bench, acomp: u64, compress: bool, input: &[u8], room: usize)
     bench.peek(at[0], length as usize)
 }
 
+fn text() -> Vec<u8> {
+    b"the quick brown fox jumps over the lazy dog; ".iter().copied().cycle().take(20_000).collect()
+}
+
+/// Where a kernel has `zstd` and `deflate` in modules, or parts of them.
+#[test]
+fn there_and_back() {
+    let text = text();
+    for name in ["zstd", "deflate"] {
+        each(&[name], |bench| {
+            // 6.1's `deflate` is built in, and not here.
+            let Ok(acomp) = bench.open("acomp", name) else {
+                assert_eq!(name, "deflate");
+                return;
+            };
+            let packed = run(bench, acomp, true, &text, 30_000);
+            assert!(packed.len() < text.len() / 4, "{name}: {} bytes", packed.len());
+            assert_eq!(run(bench, acomp, false, &packed, text.len()), text, "{name}");
+            bench.free("acomp", acomp);
+        });
+    }
+}
+
 #[test]
 fn lz4() {
-    let text: Vec<u8> = b"the quick brown fox jumps over the lazy dog; ".iter().copied().cycle().take(20_000).collect();
+    let text = text();
     for name in ["lz4", "lz4hc"] {
         each(&[name], |bench| {
             let acomp = bench.open("acomp", name).unwrap();

@@ -25,7 +25,7 @@ fn shash_base() -> u64 {
     let facts = ferrmod_machine::facts_cache::open(&tree.vmlinuz).unwrap();
     let facts = ferrmod_image::facts::Facts::open(&facts).unwrap();
     let found = facts.btf().struct_named("crypto_shash").unwrap().member("base").unwrap();
-    u64::from(found.bit_offset) / 8
+    found.bit_offset / 8
 }
 
 macro_rules! hashes {

@@ -20,7 +20,7 @@ fn table(lab: &mut Laboratory, charset: &str) -> Table {
     let facts = ferrmod_image::facts::Facts::open(&facts).unwrap();
     let layout = facts.btf().struct_named("nls_table").unwrap();
     let mut function = |member: &str| {
-        let offset = u64::from(layout.member(member).unwrap().bit_offset) / 8;
+        let offset = layout.member(member).unwrap().bit_offset / 8;
         lab.word(table + offset)
     };
     let found = Table { uni2char: function("uni2char"), char2uni: function("char2uni") };

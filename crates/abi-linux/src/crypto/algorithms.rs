@@ -70,7 +70,7 @@ fn begin_semaphore(at: u64) {
 ///
 /// # Safety
 /// The list is not changed before the iterator has given the next one.
-unsafe fn all() -> impl Iterator<Item = u64> {
+pub(crate) unsafe fn all() -> impl Iterator<Item = u64> {
     // SAFETY: the head of a list that only `add` and `take_out` change.
     unsafe { each(LIST.address()) }.map(|entry| crypto_alg::cra_list.container(entry))
 }

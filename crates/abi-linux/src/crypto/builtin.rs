@@ -87,4 +87,5 @@ pub(crate) fn begin() {
     super::cbc::begin();
     super::ctr::begin();
     super::hmac::begin();
+    super::proc::begin();
 }

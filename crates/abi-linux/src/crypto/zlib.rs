@@ -16,7 +16,7 @@ use crate::field::layout;
 use crate::ram;
 
 layout! {
-    mod z_stream = "z_stream_s" { next_in, avail_in, total_in, next_out, avail_out, total_out, msg, workspace }
+    mod z_stream = "z_stream_s" { next_in, avail_in, total_in, next_out, avail_out, total_out, msg }
 }
 
 /// The functions of this file.
@@ -119,15 +119,14 @@ unsafe fn step(stream: u64, work: impl FnOnce(&[u8], &mut [u8]) -> StreamResult)
     // SAFETY: the caller's stream, whose buffers are as long as it says.
     unsafe {
         let (input, output): (u64, u64) = (z_stream::next_in.get(stream), z_stream::next_out.get(stream));
-        let here = u64::from(z_stream::avail_in.get::<u32>(stream));
-        let room = u64::from(z_stream::avail_out.get::<u32>(stream));
+        let (here, room): (u64, u64) = (z_stream::avail_in.get(stream), z_stream::avail_out.get(stream));
         let done = work(ram::bytes(input, here), ram::bytes_mut(output, room));
         let (read, written) = (done.bytes_consumed as u64, done.bytes_written as u64);
         z_stream::next_in.set(stream, input + read);
-        z_stream::avail_in.set(stream, (here - read) as u32);
+        z_stream::avail_in.set(stream, here - read);
         z_stream::total_in.set(stream, z_stream::total_in.get::<u64>(stream) + read);
         z_stream::next_out.set(stream, output + written);
-        z_stream::avail_out.set(stream, (room - written) as u32);
+        z_stream::avail_out.set(stream, room - written);
         z_stream::total_out.set(stream, z_stream::total_out.get::<u64>(stream) + written);
         match done.status {
             Ok(MZStatus::Ok) => OK,

@@ -10,13 +10,11 @@ use hashbrown::HashMap;
 
 use super::layout::{class, class_attribute, class_interface, device, subsys_private};
 use crate::export::{Export, exports};
-use crate::field::layout;
+use crate::field::Size;
 use crate::kobject::{self, kset};
 use crate::{locks, ram, slab, sysfs};
 
-layout! {
-    mod class_dev_iter = "class_dev_iter" { ki }
-}
+static ITERATOR: Size = Size::new("class_dev_iter");
 
 const KIND: &str = "class";
 
@@ -236,7 +234,7 @@ extern "C" fn class_find_device(of: u64, start: u64, data: u64, function: u64) -
 extern "C" fn class_dev_iter_init(iter: u64, of: u64, start: u64) {
     // SAFETY: the caller's iterator, which is larger than two words.
     unsafe {
-        ram::fill(iter, 0, class_dev_iter::SIZE.get());
+        ram::fill(iter, 0, ITERATOR.get());
         ram::put(iter, of);
         ram::put(iter + 8, start);
     }

@@ -160,6 +160,11 @@ fn is_bound(dev: u64) -> bool {
     unsafe { device::driver.get::<u64>(dev) != 0 }
 }
 
+/// Whether any device has this driver.
+pub(crate) fn is_used(driver: u64) -> bool {
+    !bound_to(driver).is_empty()
+}
+
 fn bound_to(driver: u64) -> Vec<u64> {
     // SAFETY: devices that are added.
     super::all().into_iter().filter(|&dev| unsafe { device::driver.get::<u64>(dev) } == driver).collect()

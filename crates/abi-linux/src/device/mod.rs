@@ -15,10 +15,12 @@ use crate::kobject::{self, kobject as c_kobject, kset};
 use crate::{locks, printf, ram, slab, symbols, sysfs, uevent, vfs};
 
 pub(crate) mod bus;
+pub(crate) mod buses;
 pub(crate) mod class;
 pub(crate) mod devres;
 pub(crate) mod driver;
 pub(crate) mod layout;
+pub(crate) mod platform;
 pub(crate) mod show;
 
 use layout::{bus_type, device, device_driver, device_type, mutex};

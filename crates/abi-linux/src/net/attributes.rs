@@ -8,7 +8,7 @@ use crate::field::layout;
 use crate::{printf, ram};
 
 layout! {
-    mod nla_policy = "nla_policy" { type_ = "type", validation_type, len, min, max, validate, nested_policy, mask }
+    mod nla_policy = "nla_policy" { type_ = "type", validation_type, len, min, max, validate, mask }
     mod netlink_ext_ack = "netlink_ext_ack" { _msg, bad_attr, policy }
 }
 

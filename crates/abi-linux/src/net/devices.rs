@@ -15,9 +15,9 @@ layout! {
     mod net_device = "net_device" { netdev_ops, mc, flags, addr_len, uc }
     mod net_device_ops = "net_device_ops" { ndo_start_xmit, ndo_set_rx_mode }
     mod netdev_hw_addr_list = "netdev_hw_addr_list" { list, count }
-    mod netdev_hw_addr = "netdev_hw_addr" { list, addr, type_ = "type", refcount, global_use }
+    mod netdev_hw_addr = "netdev_hw_addr" { list, addr, refcount }
     mod sk_buff_c = "sk_buff" { dev }
-    mod rtnl_link_ops = "rtnl_link_ops" { list, kind }
+    mod rtnl_link_ops = "rtnl_link_ops" { kind }
 }
 
 /// The chain of those who want to hear of devices.

@@ -14,10 +14,10 @@ use crate::{locks, ram, slab, waiting};
 layout! {
     pub(crate) mod net = "net" {
         passive, list, exit_list, dev_base_head, proc_net, proc_net_stat, dev_name_head, dev_index_head, rules_ops, gen_ = "gen",
-        ifindex, hash_mix, ns_count = "ns.count", ns_number = "ns.inum", loopback_dev, genl_sock, rtnl,
-        user_ns, net_cookie,
+        ns_count = "ns.count", ns_number = "ns.inum",
+        net_cookie,
     }
-    mod pernet_operations = "pernet_operations" { list, init, pre_exit, exit, exit_batch, exit_batch_rtnl, id, size }
+    mod pernet_operations = "pernet_operations" { init, pre_exit, exit, exit_batch, exit_batch_rtnl, id, size }
 }
 
 /// Room for a `struct net` of any kernel.

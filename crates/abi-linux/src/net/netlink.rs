@@ -13,15 +13,15 @@ use crate::field::layout;
 use crate::{module, ram};
 
 layout! {
-    mod netlink_kernel_cfg = "netlink_kernel_cfg" { groups, flags, input, bind, unbind }
-    mod netlink_sock = "netlink_sock" { sk, portid, netlink_rcv, module }
+    mod netlink_kernel_cfg = "netlink_kernel_cfg" { input }
+    mod netlink_sock = "netlink_sock" { netlink_rcv, module }
     mod netlink_skb_parms = "netlink_skb_parms" { portid }
     mod nlmsghdr = "nlmsghdr" { nlmsg_len, nlmsg_type, nlmsg_flags, nlmsg_seq, nlmsg_pid }
     mod nlmsgerr = "nlmsgerr" { error, msg }
     mod netlink_dump_control = "netlink_dump_control" { start, dump, done, data, module }
-    mod netlink_callback = "netlink_callback" { skb, nlh, dump, done, data, module, family, min_dump_alloc, seq, strict_check }
+    mod netlink_callback = "netlink_callback" { skb, nlh, dump, done, data, module }
     mod netlink_ext_ack = "netlink_ext_ack" { _msg }
-    mod genl_family = "genl_family" { id, name, version, maxattr, hdrsize, mcgrps, n_mcgrps, mcgrp_offset, module }
+    mod genl_family = "genl_family" { id, name, version, hdrsize, n_mcgrps, mcgrp_offset }
 }
 
 /// Length of a message's header, and alignment of messages.

@@ -10,7 +10,7 @@ use crate::field::layout;
 use crate::{locks, ram, waiting};
 
 layout! {
-    mod packet_type = "packet_type" { type_ = "type", dev, func, list }
+    mod packet_type = "packet_type" { type_ = "type", list }
     mod packet_offload = "packet_offload" { type_ = "type", list }
 }
 
@@ -44,16 +44,6 @@ extern "C" fn __dev_remove_pack(taker: u64) {
     } else {
         kernel().printk(alloc::format!("\x014dev_remove_pack: {taker:#x} not found\n").as_bytes());
     }
-}
-
-/// The takers of a protocol number (as it stands in the packet), or of every packet.
-pub(crate) fn takers(number: u16) -> Vec<u64> {
-    /// `ETH_P_ALL`
-    const ALL: u16 = 3;
-    let all = TYPES.lock().clone();
-    // SAFETY: registered takers.
-    let takes = |&taker: &u64| unsafe { [number, ALL.to_be()].contains(&packet_type::type_.get::<u16>(taker)) };
-    all.into_iter().filter(takes).collect()
 }
 
 extern "C" fn dev_add_offload(offload: u64) {

@@ -14,11 +14,11 @@ use crate::{pages, ram, slab};
 layout! {
     pub(crate) mod sk_buff = "sk_buff" {
         next, prev, dev, sk, cb, destructor, len, data_len, cloned, head, data, tail, end, truesize, users, mac_header,
-        network_header, transport_header, protocol, csum,
+        network_header, transport_header,
     }
     pub(crate) mod skb_shared_info = "skb_shared_info" { nr_frags, frag_list, dataref, frags, gso_size, gso_segs, gso_type }
     mod fragment = "bio_vec" { bv_page, bv_len, bv_offset }
-    pub(crate) mod sk_buff_head = "sk_buff_head" { next, prev, qlen, lock }
+    pub(crate) mod sk_buff_head = "sk_buff_head" { qlen, lock }
 }
 
 /// `SMP_CACHE_BYTES`

@@ -15,20 +15,20 @@ layout! {
     pub(crate) mod sock = "sock" {
         skc_family = "__sk_common.skc_family", skc_prot = "__sk_common.skc_prot", skc_net = "__sk_common.skc_net",
         skc_refcnt = "__sk_common.skc_refcnt", skc_state = "__sk_common.skc_state", sk_prot_creator, sk_receive_queue,
-        sk_write_queue, sk_error_queue, sk_lock, sk_socket, sk_wq, sk_type, sk_protocol, sk_rcvbuf, sk_sndbuf, sk_allocation,
+        sk_write_queue, sk_error_queue, sk_lock, sk_socket, sk_wq, sk_type, sk_protocol, sk_rcvbuf, sk_sndbuf,
         sk_rcvtimeo, sk_sndtimeo, sk_omem_alloc, sk_wmem_alloc, sk_destruct, sk_state_change, sk_data_ready, sk_write_space,
         sk_error_report, sk_rcvlowat,
     }
     mod socket_lock = "socket_lock_t" { owned }
-    mod proto = "proto" { init, destroy, close, obj_size, owner, name, node, slab }
+    mod proto = "proto" { obj_size, owner, name, node }
     mod net_proto_family = "net_proto_family" { family, create, owner }
-    mod socket = "socket" { state, type_ = "type", flags, file, sk, ops, wq }
-    mod socket_alloc = "socket_alloc" { socket, vfs_inode }
+    mod socket = "socket" { state, type_ = "type", sk, ops, wq }
+    mod socket_alloc = "socket_alloc" { socket }
     mod socket_wq = "socket_wq" { wait }
     mod wait_queue_head = "wait_queue_head" { head }
-    mod proto_ops = "proto_ops" { owner, release, bind, accept, sendmsg, recvmsg, ioctl, listen, connect, setsockopt }
-    mod proto_accept_arg = "proto_accept_arg" { flags, err, is_empty, kern }
-    mod msghdr = "msghdr" { msg_iter, msg_flags }
+    mod proto_ops = "proto_ops" { owner, release, bind, accept, sendmsg, recvmsg, listen, connect }
+    mod proto_accept_arg = "proto_accept_arg" { flags, kern }
+    mod msghdr = "msghdr" { msg_iter }
 }
 
 /// `NPROTO`, but at least what this kernel's headers say.

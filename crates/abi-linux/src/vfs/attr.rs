@@ -10,7 +10,7 @@ use crate::field::layout;
 use crate::{locks, ram, slab, symbols, user};
 
 layout! {
-    mod simple_attr = "simple_attr" { get, set, get_buf, set_buf, data, fmt, mutex }
+    mod simple_attr = "simple_attr" { get, set, get_buf, data, fmt, mutex }
 }
 
 /// The sizes of `get_buf` and `set_buf`.

@@ -11,7 +11,7 @@ use crate::field::layout;
 use crate::{device, kobject, locks, misc, ram, slab};
 
 layout! {
-    mod cdev = "cdev" { kobj, owner, ops, list, dev, count }
+    mod cdev = "cdev" { kobj, ops, list, dev, count }
 }
 
 static REGIONS: Regions = Regions::new();

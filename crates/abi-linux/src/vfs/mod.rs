@@ -29,18 +29,18 @@ pub(crate) mod simple;
 layout! {
     pub(crate) mod inode = "inode" { i_mode, i_rdev, i_size, i_fop, i_private, i_cdev, i_ino, i_count, i_rwsem, i_mapping, i_data, i_nlink }
     pub(crate) mod file = "file" {
-        f_inode, f_op, f_flags, f_mode, f_pos, private_data, f_count, f_mapping, f_lock, f_pos_lock, dentry = "f_path.dentry",
+        f_inode, f_op, f_flags, f_mode, f_pos, private_data, f_count, f_mapping, f_pos_lock, dentry = "f_path.dentry",
     }
-    pub(crate) mod dentry = "dentry" { d_inode, d_parent, d_name, name = "d_name.name", len = "d_name.len", d_fsdata, d_flags, d_iname }
+    pub(crate) mod dentry = "dentry" { d_inode, d_parent, name = "d_name.name", len = "d_name.len" }
     pub(crate) mod file_operations = "file_operations" {
-        owner, llseek, read, write, read_iter, write_iter, unlocked_ioctl, mmap, open, flush, release, poll,
+        owner, llseek, read, write, read_iter, write_iter, unlocked_ioctl, open, flush, release,
     }
     pub(crate) mod proc_ops = "proc_ops" {
-        proc_open, proc_read, proc_read_iter, proc_write, proc_lseek, proc_release, proc_ioctl, proc_poll,
+        proc_open, proc_read, proc_read_iter, proc_write, proc_lseek, proc_release, proc_ioctl,
     }
     pub(crate) mod mutex = "mutex" { wait_list }
     mod rw_semaphore = "rw_semaphore" { wait_list }
-    mod kiocb = "kiocb" { ki_filp, ki_pos, ki_flags }
+    mod kiocb = "kiocb" { ki_filp, ki_pos }
     mod address_space = "address_space" { host }
 }
 
@@ -107,7 +107,9 @@ pub(crate) fn begin(kernel: &Kernel) {
     {
         kernel.files.make_directories(directory);
     }
-    let plain: [(&str, fn() -> Vec<u8>); 3] = [
+    type Content = fn() -> Vec<u8>;
+    let plain: [(&str, Content); 4] = [
+        ("/proc/filesystems", crate::registries::file_systems),
         ("/proc/devices", chrdev::list),
         ("/proc/net/protocols", crate::net::sockets::protocols),
         ("/proc/ferrmod-uevents", crate::uevent::list),

@@ -14,7 +14,7 @@ use crate::{locks, printf, ram, slab, symbols, user};
 layout! {
     pub(crate) mod seq_file = "seq_file" { buf, size, from, count, index, read_pos, lock, op, file, private }
     pub(crate) mod seq_operations = "seq_operations" { start, stop, next, show }
-    mod list_head = "list_head" { next, prev }
+    mod list_head = "list_head" { next }
     mod hlist_node = "hlist_node" { next }
 }
 

@@ -161,7 +161,7 @@ fn free_number(at: u64, from: u64, last: u64) -> Option<u64> {
     let mut number = from;
     while number <= last {
         let (index, bit) = (number / NUMBERS, number % NUMBERS);
-        let taken = bits_of(array.load(index)) | (1 << bit) - 1;
+        let taken = bits_of(array.load(index)) | ((1 << bit) - 1);
         let free = u64::from((!taken).trailing_zeros());
         if free < NUMBERS {
             number = index * NUMBERS + free;

@@ -251,6 +251,8 @@ struct Registry {
     taints: u64,
     noted: u64,
     failed_inits: u64,
+    /// The names of callers in modules that are gone and have left memory behind.
+    leftovers: BTreeMap<(u32, u64), String>,
 }
 
 #[derive(Clone, Copy)]

@@ -1,10 +1,13 @@
 //! Taking a module out.
 
+use alloc::collections::BTreeSet;
+use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use super::{Module, Modules, State};
 use crate::text::Errno;
-use crate::{Kernel, kernel};
+use crate::{Kernel, Owner, kernel};
 
 /// Bit of `TAINT_FORCED_RMMOD`, letter R.
 const FORCED_REMOVAL: u64 = 1 << 3;
@@ -55,9 +58,29 @@ impl Modules {
         Ok(())
     }
 
+    /// Keeps the names of the places a module's remaining memory was asked for from: another module may lie there later.
+    fn name_leftovers(&self, kernel: &Kernel, module: &Arc<Module>) {
+        let owner = Owner::Module(module.id);
+        if kernel.heap.bytes_of(owner) == 0 {
+            return;
+        }
+        let allocations = kernel.heap.allocations_of(owner);
+        let callers: BTreeSet<u64> = allocations.iter().map(|allocation| allocation.caller).collect();
+        let names: Vec<_> = callers.into_iter().map(|caller| (caller, kernel.symbolise_return(caller))).collect();
+        self.0.lock().leftovers.extend(names.into_iter().map(|(caller, name)| ((module.id, caller), name)));
+    }
+
+    /// What the place was called that memory of `owner` was asked for from.
+    pub fn name_of_caller(&self, kernel: &Kernel, owner: Owner, caller: u64) -> String {
+        let Owner::Module(id) = owner else { return kernel.symbolise_return(caller) };
+        let kept = self.0.lock().leftovers.get(&(id, caller)).cloned();
+        kept.unwrap_or_else(|| kernel.symbolise_return(caller))
+    }
+
     /// Forgets a module and gives its memory back.
     pub(super) fn free(&self, kernel: &Kernel, module: &Arc<Module>) {
         module.world.gone(module);
+        self.name_leftovers(kernel, module);
         for used in core::mem::take(&mut *module.uses.lock()) {
             if let Some(owner) = self.numbered(used) {
                 owner.users.lock().retain(|&user| user != module.id);

@@ -314,7 +314,7 @@ fn report(kernel: &Kernel) -> Report {
                     .map(|allocation| Allocation {
                         address: allocation.start,
                         size: allocation.size,
-                        caller: kernel.symbolise(allocation.caller),
+                        caller: kernel.modules.name_of_caller(kernel, holder, allocation.caller),
                     })
                     .collect(),
             }

@@ -1,0 +1,184 @@
+//! The buses that are built into the kernel, and how their drivers are wrapped.
+//!
+//! A driver of a bus is a struct with a `struct device_driver` in it. Registering it names that part, points it at its bus,
+//! and goes on as for every driver.
+
+use ferrmod_kernel::Errno;
+
+use super::layout::{bus_type, device_driver};
+use super::{bus, driver};
+use crate::data::{Begin, Datum};
+use crate::export::{Export, exports};
+use crate::field::Field;
+use crate::{locks, ram, symbols};
+
+/// Room for a `struct bus_type` of any kernel.
+const ROOM: u64 = 512;
+
+/// Where a wrapped driver's name is.
+pub(crate) enum Name {
+    /// The driver core's part has it already.
+    Own,
+    /// In a pointer of the wrapper.
+    Pointer(Field),
+    /// In an array of the wrapper.
+    Array(Field),
+}
+
+/// How the drivers of one bus are wrapped.
+pub(crate) struct Family {
+    bus: &'static Datum,
+    driver: Field,
+    name: Name,
+    list: Option<Field>,
+}
+
+impl Family {
+    /// Registers a wrapped driver.
+    pub(crate) fn register(&self, wrapped: u64, owner: u64, caller: u64) -> i32 {
+        let inner = self.driver.at(wrapped);
+        // SAFETY: the module's driver.
+        unsafe {
+            let name: u64 = match &self.name {
+                Name::Own => 0,
+                Name::Pointer(field) => field.get(wrapped),
+                Name::Array(field) => field.at(wrapped),
+            };
+            if name != 0 {
+                device_driver::name.set(inner, name);
+            }
+            device_driver::bus.set(inner, self.bus.address());
+            if owner != 0 {
+                device_driver::owner.set(inner, owner);
+            }
+            if let Some(list) = &self.list {
+                locks::init_list(list.at(wrapped));
+            }
+        }
+        driver::register(inner, caller).map_or_else(Errno::to_return, |()| 0)
+    }
+
+    /// Takes it back.
+    pub(crate) fn unregister(&self, wrapped: u64) {
+        driver::unregister(self.driver.at(wrapped));
+    }
+}
+
+/// Gives a bus its name and functions, and registers it.
+fn begin(at: u64, name: &'static core::ffi::CStr, matches: &str, probe: &str, remove: &str) {
+    let own = |name| symbols::address(name).unwrap_or(0);
+    // SAFETY: `data::place` gives `ROOM` writable bytes of zeros, more than the struct has.
+    unsafe {
+        bus_type::name.set(at, name.as_ptr() as u64);
+        bus_type::match_.set(at, own(matches));
+        bus_type::probe.set(at, own(probe));
+        bus_type::remove.set(at, own(remove));
+    }
+    // Without memory the bus is missing, and its drivers are told so.
+    let _ = bus::register(at, 0);
+}
+
+/// No device of these buses can appear in a machine, so that no driver fits one.
+extern "C" fn bus_without_devices() -> i32 {
+    0
+}
+
+macro_rules! buses {
+    ($($bus:ident $symbol:literal $name:literal ($matches:literal $probe:literal $remove:literal);)*) => {
+        $(pub(crate) static $bus: Datum =
+            Datum::new($symbol, ROOM, Begin::With(|at| begin(at, $name, $matches, $probe, $remove)));)*
+        /// The variables of this file.
+        pub(crate) static VARIABLES: &[&Datum] = &[$(&$bus),*];
+    };
+}
+
+buses! {
+    PLATFORM "platform_bus_type" c"platform" ("platform_match" "platform_probe" "platform_remove");
+    PCI "pci_bus_type" c"pci" ("bus_without_devices" "" "");
+    I2C "i2c_bus_type" c"i2c" ("bus_without_devices" "" "");
+    SPI "spi_bus_type" c"spi" ("bus_without_devices" "" "");
+    SERIO "serio_bus" c"serio" ("bus_without_devices" "" "");
+    SERDEV "serdev_bus_type" c"serial" ("bus_without_devices" "" "");
+    ACPI "acpi_bus_type" c"acpi" ("bus_without_devices" "" "");
+    PNP "pnp_bus_type" c"pnp" ("bus_without_devices" "" "");
+    AUXILIARY "auxiliary_bus_type" c"auxiliary" ("bus_without_devices" "" "");
+    COREBOOT "coreboot_bus_type" c"coreboot" ("bus_without_devices" "" "");
+    CXL "cxl_bus_type" c"cxl" ("bus_without_devices" "" "");
+    DAX "dax_bus_type" c"dax" ("bus_without_devices" "" "");
+    XEN "xenbus_frontend" c"xen" ("bus_without_devices" "" "");
+    XEN_BACKEND "xenbus_backend" c"xen-backend" ("bus_without_devices" "" "");
+    EISA "eisa_bus_type" c"eisa" ("bus_without_devices" "" "");
+    DSI "mipi_dsi_bus_type" c"mipi-dsi" ("bus_without_devices" "" "");
+}
+
+macro_rules! families {
+    ($($bus:ident $structure:literal . $driver:literal, $name:expr, $list:expr, [$($argument:ident)*] $register:ident $unregister:ident;)*) => {
+        $(mod $register {
+            use super::*;
+            pub(super) static FAMILY: Family =
+                Family { bus: &$bus, driver: Field::new($structure, $driver), name: $name, list: $list };
+            pub(super) extern "C" fn register(first: u64, second: u64) -> i32 {
+                let caller = ram::caller();
+                let (driver, owner) = families!(@pick first second $($argument)*);
+                FAMILY.register(driver, owner, caller)
+            }
+            pub(super) extern "C" fn unregister(driver: u64) {
+                FAMILY.unregister(driver);
+            }
+        })*
+        /// The functions of the table.
+        pub(crate) static TABLE: &[Export] = exports![$(
+            c $register = $register::register, c $unregister = $register::unregister
+        ),*];
+    };
+    (@pick $first:ident $second:ident driver owner) => { ($first, $second) };
+    (@pick $first:ident $second:ident owner driver) => { ($second, $first) };
+    (@pick $first:ident $second:ident driver) => {{ let _ = $second; ($first, 0) }};
+}
+
+families! {
+    PCI "pci_driver"."driver", Name::Pointer(Field::new("pci_driver", "name")), Some(Field::new("pci_driver", "dynids.list")),
+        [driver owner] __pci_register_driver pci_unregister_driver;
+    I2C "i2c_driver"."driver", Name::Own, Some(Field::new("i2c_driver", "clients")),
+        [owner driver] i2c_register_driver i2c_del_driver;
+    SPI "spi_driver"."driver", Name::Own, None, [owner driver] __spi_register_driver spi_unregister_driver;
+    SERIO "serio_driver"."driver", Name::Own, None, [driver owner] __serio_register_driver serio_unregister_driver;
+    SERDEV "serdev_device_driver"."driver", Name::Own, None,
+        [driver owner] __serdev_device_driver_register serdev_device_driver_unregister;
+    ACPI "acpi_driver"."drv", Name::Array(Field::new("acpi_driver", "name")), None,
+        [driver] acpi_bus_register_driver acpi_bus_unregister_driver;
+    PNP "pnp_driver"."driver", Name::Pointer(Field::new("pnp_driver", "name")), None,
+        [driver] pnp_register_driver pnp_unregister_driver;
+    AUXILIARY "auxiliary_driver"."driver", Name::Pointer(Field::new("auxiliary_driver", "name")), None,
+        [driver owner] __auxiliary_driver_register auxiliary_driver_unregister;
+    COREBOOT "coreboot_driver"."drv", Name::Own, None, [driver] coreboot_driver_register coreboot_driver_unregister;
+    CXL "cxl_driver"."drv", Name::Pointer(Field::new("cxl_driver", "name")), None,
+        [driver owner] __cxl_driver_register cxl_driver_unregister;
+    DAX "dax_device_driver"."drv", Name::Own, None, [driver owner] __dax_driver_register dax_driver_unregister;
+    PLATFORM "platform_driver"."driver", Name::Own, None,
+        [driver owner] __platform_driver_register platform_driver_unregister;
+    XEN "xenbus_driver"."driver", Name::Own, None, [driver owner] __xenbus_register_frontend xenbus_unregister_driver;
+    EISA "eisa_driver"."driver", Name::Own, None, [driver] eisa_driver_register eisa_driver_unregister;
+    SPI "spi_mem_driver"."spidrv.driver", Name::Own, None,
+        [driver owner] spi_mem_driver_register_with_owner spi_mem_driver_unregister;
+}
+
+/// How platform drivers are wrapped.
+pub(crate) fn platform() -> &'static Family {
+    &__platform_driver_register::FAMILY
+}
+
+/// The functions of this file that no table makes.
+pub(crate) static EXPORTS: &[Export] = exports![
+    k bus_without_devices, c __acpi_bus_register_driver = acpi_register, k i2c_for_each_dev,
+];
+
+/// `int __acpi_bus_register_driver(struct acpi_driver *, struct module *)`, as it is since 6.11.
+extern "C" fn acpi_register(driver: u64, owner: u64) -> i32 {
+    let caller = ram::caller();
+    acpi_bus_register_driver::FAMILY.register(driver, owner, caller)
+}
+/// `int i2c_for_each_dev(void *data, int (*fn)(struct device *, void *))`: there are none.
+extern "C" fn i2c_for_each_dev() -> i32 {
+    0
+}
