@@ -70,7 +70,7 @@ const STEPS: &[Step] = &[
         environment: &[],
         needs_corpus: false,
         subject: Subject::Workspace,
-        minutes: 10,
+        minutes: 20,
     },
     Step {
         name: "lint-boot",
@@ -90,7 +90,7 @@ const STEPS: &[Step] = &[
         environment: &[],
         needs_corpus: false,
         subject: Subject::Package("ferrmod-boot"),
-        minutes: 5,
+        minutes: 10,
     },
     Step {
         name: "docs",
@@ -99,7 +99,7 @@ const STEPS: &[Step] = &[
         environment: &[("RUSTDOCFLAGS", "-D warnings")],
         needs_corpus: false,
         subject: Subject::Workspace,
-        minutes: 8,
+        minutes: 15,
     },
     Step {
         name: "tests",
@@ -108,7 +108,7 @@ const STEPS: &[Step] = &[
         environment: &[("FERRMOD_CORPUS", "/nonexistent")],
         needs_corpus: false,
         subject: Subject::Workspace,
-        minutes: 12,
+        minutes: 30,
     },
     Step {
         name: "corpus",
@@ -117,7 +117,7 @@ const STEPS: &[Step] = &[
         environment: &[],
         needs_corpus: true,
         subject: Subject::Workspace,
-        minutes: 10,
+        minutes: 15,
     },
     Step {
         name: "modules",
@@ -126,7 +126,7 @@ const STEPS: &[Step] = &[
         environment: &[],
         needs_corpus: true,
         subject: Subject::Workspace,
-        minutes: 5,
+        minutes: 10,
     },
     Step {
         name: "demo",
@@ -135,7 +135,7 @@ const STEPS: &[Step] = &[
         environment: &[],
         needs_corpus: false,
         subject: Subject::Package("ferrmod"),
-        minutes: 8,
+        minutes: 15,
     },
     Step {
         name: "corpus-tests",
@@ -144,7 +144,7 @@ const STEPS: &[Step] = &[
         environment: &[("FERRMOD_CORPUS_STEP", "1")],
         needs_corpus: true,
         subject: Subject::Workspace,
-        minutes: 20,
+        minutes: 40,
     },
     Step {
         name: "mutations",
@@ -153,7 +153,7 @@ const STEPS: &[Step] = &[
         environment: &[("FERRMOD_MUTATIONS", "1000000")],
         needs_corpus: true,
         subject: Subject::Tests,
-        minutes: 8,
+        minutes: 15,
     },
     Step {
         name: "boot",
@@ -162,7 +162,7 @@ const STEPS: &[Step] = &[
         environment: &[("FERRMOD_REQUIRE_QEMU", "1")],
         needs_corpus: true,
         subject: Subject::Package("ferrmod-boot"),
-        minutes: 8,
+        minutes: 15,
     },
     Step {
         name: "benches",
@@ -171,7 +171,7 @@ const STEPS: &[Step] = &[
         environment: &[],
         needs_corpus: false,
         subject: Subject::Workspace,
-        minutes: 8,
+        minutes: 15,
     },
 ];
 

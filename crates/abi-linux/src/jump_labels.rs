@@ -112,7 +112,11 @@ extern "C" fn static_key_enable(key: u64) {
     }
 }
 extern "C" fn static_key_disable(key: u64) {
-    let caller = ram::caller();
+    disable(key, ram::caller());
+}
+
+/// Switches a key off.
+pub(crate) fn disable(key: u64, caller: u64) {
     match count(key) {
         1 => {
             set_count(key, 0);

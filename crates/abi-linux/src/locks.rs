@@ -238,6 +238,15 @@ extern "C" fn __local_bh_disable_ip(_ip: u64, count: u32) {
 /// `void __mutex_init(struct mutex *, const char *, struct lock_class_key *)`
 extern "C" fn __mutex_init(lock: u64) {
     // SAFETY: the caller's mutex.
+    unsafe { begin_mutex(lock) };
+}
+
+/// Makes a mutex that nobody holds.
+///
+/// # Safety
+/// `lock` is a `struct mutex` that may be overwritten.
+pub(crate) unsafe fn begin_mutex(lock: u64) {
+    // SAFETY: the caller vouches for it.
     unsafe {
         ram::fill(lock, 0, mutex::SIZE.get());
         init_list(mutex::wait_list.at(lock));

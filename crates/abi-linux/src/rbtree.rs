@@ -38,6 +38,8 @@ pub(crate) trait Tree {
     fn set_child(&mut self, node: u64, side: Side, child: u64);
     /// `new` has taken the place of `old`, which is below it now.
     fn rotated(&mut self, old: u64, new: u64);
+    /// What is below `node` has changed: something was taken out.
+    fn changed(&mut self, _node: u64) {}
 }
 
 /// Which child of its parent a node is. `node` may be none when the other child is not.
@@ -169,13 +171,17 @@ pub(crate) fn erase<T: Tree>(tree: &mut T, node: u64) {
         let above = tree.parent(node);
         replace_child(tree, above, node, successor);
         tree.set_parent(successor, above);
-        take_out(tree, below, parent, was_black)
+        let lack = take_out(tree, below, parent, was_black);
+        climb(tree, parent);
+        lack
     } else {
         let below = left | right;
         let parent = tree.parent(node);
         replace_child(tree, parent, node, below);
         let was_black = tree.is_black(node);
-        take_out(tree, below, parent, was_black)
+        let lack = take_out(tree, below, parent, was_black);
+        climb(tree, parent);
+        lack
     };
     if let Some(parent) = lack {
         restore(tree, parent);
@@ -193,8 +199,16 @@ fn take_out<T: Tree>(tree: &mut T, below: u64, parent: u64, was_black: bool) -> 
     (was_black && parent != 0).then_some(parent)
 }
 
+/// Tells a node and all above it that something below was taken out.
+fn climb<T: Tree>(tree: &mut T, mut node: u64) {
+    while node != 0 {
+        tree.changed(node);
+        node = tree.parent(node);
+    }
+}
+
 /// The outermost node below `node` on one side.
-fn edge<T: Tree>(tree: &T, mut node: u64, side: Side) -> u64 {
+pub(crate) fn edge<T: Tree>(tree: &T, mut node: u64, side: Side) -> u64 {
     while node != 0 && tree.child(node, side) != 0 {
         node = tree.child(node, side);
     }
@@ -202,7 +216,7 @@ fn edge<T: Tree>(tree: &T, mut node: u64, side: Side) -> u64 {
 }
 
 /// The node that follows to one side in order.
-fn step<T: Tree>(tree: &T, node: u64, side: Side) -> u64 {
+pub(crate) fn step<T: Tree>(tree: &T, node: u64, side: Side) -> u64 {
     let below = tree.child(node, side);
     if below != 0 {
         return edge(tree, below, side.other());
@@ -242,6 +256,7 @@ const BLACK: u64 = 1;
 const FLAGS: u64 = 3;
 
 impl CTree {
+    /// The tree whose `struct rb_root` is at `root`.
     pub(crate) fn new(root: u64, rotate: u64) -> Self {
         Self { root, rotate }
     }
@@ -414,7 +429,7 @@ mod tests {
             self.sizes[node as usize] = 1 + below(Side::Left) + below(Side::Right);
         }
         /// The black height; checks order, colours, parents and sizes on the way.
-        fn check(&self, node: u64, range: (u64, u64), sizes: bool) -> u32 {
+        fn check(&self, node: u64, range: (u64, u64)) -> u32 {
             if node == 0 {
                 return 1;
             }
@@ -426,13 +441,11 @@ mod tests {
                     assert!(self.black[node as usize] || self.black[child as usize], "two reds");
                 }
                 let range = if side == Side::Left { (range.0, node) } else { (node, range.1) };
-                self.check(child, range, sizes)
+                self.check(child, range)
             });
             assert_eq!(heights[0], heights[1], "black height");
-            if sizes {
-                let below = |side| self.sizes[self.child(node, side) as usize];
-                assert_eq!(self.sizes[node as usize], 1 + below(Side::Left) + below(Side::Right));
-            }
+            let below = |side| self.sizes[self.child(node, side) as usize];
+            assert_eq!(self.sizes[node as usize], 1 + below(Side::Left) + below(Side::Right), "the augmented value");
             heights[0] + u32::from(self.black[node as usize])
         }
     }
@@ -471,6 +484,9 @@ mod tests {
             self.resize(old);
             self.resize(new);
         }
+        fn changed(&mut self, node: u64) {
+            self.resize(node);
+        }
     }
 
     proptest! {
@@ -478,16 +494,14 @@ mod tests {
         fn stays_a_search_tree(operations in proptest::collection::vec((any::<bool>(), 1u64..64), 0..300)) {
             let mut tree = Model::new();
             let mut keys = BTreeSet::new();
-            let mut only_insertions = true;
             for (add, key) in operations {
                 if add && keys.insert(key) {
                     tree.link(key);
                     insert(&mut tree, key);
                 } else if !add && keys.remove(&key) {
-                    only_insertions = false;
                     erase(&mut tree, key);
                 }
-                tree.check(tree.root, (0, 1000), only_insertions);
+                tree.check(tree.root, (0, 1000));
                 prop_assert!(tree.root == 0 || tree.is_black(tree.root) && tree.parent(tree.root) == 0);
             }
             let walk = |first: Side, next: Side| {

@@ -64,7 +64,7 @@ impl Family {
     }
 }
 
-/// Gives a bus its name and functions, and registers it.
+/// Gives a bus its name and functions.
 fn begin(at: u64, name: &'static core::ffi::CStr, matches: &str, probe: &str, remove: &str) {
     let own = |name| symbols::address(name).unwrap_or(0);
     // SAFETY: `data::place` gives `ROOM` writable bytes of zeros, more than the struct has.
@@ -74,8 +74,14 @@ fn begin(at: u64, name: &'static core::ffi::CStr, matches: &str, probe: &str, re
         bus_type::probe.set(at, own(probe));
         bus_type::remove.set(at, own(remove));
     }
-    // Without memory the bus is missing, and its drivers are told so.
-    let _ = bus::register(at, 0);
+}
+
+/// Registers every bus, once their functions can be called.
+pub(crate) fn register_all() {
+    for bus in VARIABLES {
+        // Without memory the bus is missing, and its drivers are told so.
+        let _ = bus::register(bus.address(), 0);
+    }
 }
 
 /// No device of these buses can appear in a machine, so that no driver fits one.

@@ -31,16 +31,15 @@ const TYPE: u64 = 0x1f00;
 const LOW: u64 = 0xffff_ffff;
 
 /// The device that platform devices without a parent lie below.
-static ROOT: Datum = Datum::new(
-    "platform_bus",
-    4096,
-    Begin::With(|at| {
-        super::begin(at);
-        let added = kobject::set_name(object(at), b"platform", 0).and_then(|()| super::add_for(at, 0));
-        // Without memory platform devices are refused.
-        let _ = added;
-    }),
-);
+static ROOT: Datum = Datum::new("platform_bus", 4096, Begin::Zero);
+
+/// Makes the device that platform devices lie below.
+pub(crate) fn begin() {
+    super::begin(ROOT.address());
+    let named = kobject::set_name(object(ROOT.address()), b"platform", 0);
+    // Without memory platform devices are refused.
+    let _ = named.and_then(|()| super::add_for(ROOT.address(), 0));
+}
 
 /// The variables of this file.
 pub(crate) static VARIABLES: &[&Datum] = &[&ROOT];

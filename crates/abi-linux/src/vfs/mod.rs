@@ -118,6 +118,8 @@ pub(crate) fn begin(kernel: &Kernel) {
         // The tree is new: nothing is in the way.
         let _ = kernel.files.add(path, files::read_only(0o444, read));
     }
+    crate::device::buses::register_all();
+    crate::device::platform::begin();
 }
 
 struct NodeFile(Arc<Node>);
