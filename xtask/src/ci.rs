@@ -96,7 +96,7 @@ const STEPS: &[Step] = &[
         name: "docs",
         about: "the documentation builds without a warning, private items included",
         cargo: &["doc", "--workspace", "--no-deps", "--document-private-items"],
-        environment: &[("RUSTDOCFLAGS", "-D warnings")],
+        environment: &[("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links")],
         needs_corpus: false,
         subject: Subject::Workspace,
         minutes: 15,

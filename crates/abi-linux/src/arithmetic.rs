@@ -219,7 +219,7 @@ mod tests {
         fn reciprocals_divide(divisor in 1u32.., value: u32) {
             let packed = reciprocal_value(divisor);
             let (multiplier, first, second) = (packed as u32, packed >> 32 & 0xff, packed >> 40 & 0xff);
-            let high = (u64::from(value) * u64::from(multiplier) >> 32) as u32;
+            let high = ((u64::from(value) * u64::from(multiplier)) >> 32) as u32;
             let quotient = (high.wrapping_add(value.wrapping_sub(high) >> first)) >> second;
             prop_assert_eq!(quotient, value / divisor);
         }

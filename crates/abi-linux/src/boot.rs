@@ -62,10 +62,11 @@ pub fn boot(kernel: &'static Kernel, facts: &'static [u8]) -> Result<(), BootErr
     let facts = Facts::open(facts).map_err(BootError::Facts)?;
     FACTS.call_once(|| facts);
     symbols::begin(kernel).map_err(BootError::Memory)?;
+    // What makes the variables may call functions through their bridges.
+    kernel.platform.commit().map_err(|_| BootError::Memory(Errno::ENOMEM))?;
     data::place(kernel, DATA).map_err(BootError::Memory)?;
     Symbols::bind_data(DATA);
     symbols::begin_percpu(kernel).map_err(|_| BootError::Memory(Errno::ENOMEM))?;
-    kernel.platform.commit().map_err(|_| BootError::Memory(Errno::ENOMEM))?;
     kernel.add_linux_world(&WORLD);
     crate::tasks::begin(kernel);
     crate::vfs::begin(kernel);

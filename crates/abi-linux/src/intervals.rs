@@ -2,7 +2,6 @@
 
 use crate::export::{Export, exports};
 use crate::field::layout;
-use crate::ram;
 use crate::rbtree::{self, CTree, Side, Tree};
 
 layout! {

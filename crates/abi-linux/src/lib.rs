@@ -23,25 +23,30 @@ extern crate alloc;
 extern crate std;
 
 mod arithmetic;
+mod backing;
 mod bitmaps;
 mod boot;
 mod caches;
 mod chains;
+mod checksums;
 mod counters;
 mod crypto;
 mod data;
 mod device;
-mod dma;
 mod export;
 mod field;
 mod firmware;
+mod hardware;
 mod hrtimer;
+mod identity;
 mod instructions;
+mod intervals;
 mod iter;
 mod jump_labels;
 mod kfifo;
 mod kobject;
 mod kthread;
+mod kworkers;
 mod leds;
 mod lists;
 mod locks;
@@ -54,6 +59,7 @@ mod numbers;
 mod pages;
 mod parameter_types;
 mod parameters;
+mod parser;
 mod percpu;
 mod printf;
 mod ram;
@@ -62,16 +68,20 @@ mod rbtree;
 mod rcu;
 mod registries;
 mod request;
+mod rhashtable;
 mod slab;
 mod string;
 mod symbols;
 mod sysctl;
 mod sysfs;
+mod system;
+mod tasklets;
 mod tasks;
 mod textsearch;
 mod thunks;
 mod time;
 mod tracepoints;
+mod tty;
 mod uevent;
 mod user;
 mod vfs;
@@ -88,6 +98,12 @@ use data::Datum;
 
 /// Every function, file by file.
 pub(crate) static EXPORTS: &[&[Export]] = &[
+    backing::EXPORTS,
+    hardware::EXPORTS,
+    identity::EXPORTS,
+    kworkers::EXPORTS,
+    net::fragments::EXPORTS,
+    tty::EXPORTS,
     chains::EXPORTS,
     leds::EXPORTS,
     registries::EXPORTS,
@@ -105,7 +121,6 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
     device::devres::EXPORTS,
     device::driver::EXPORTS,
     device::show::EXPORTS,
-    dma::EXPORTS,
     firmware::EXPORTS,
     kobject::EXPORTS,
     misc::EXPORTS,
@@ -139,6 +154,7 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
     crypto::cipher::EXPORTS,
     crypto::cpu::EXPORTS,
     crypto::ctr::EXPORTS,
+    crypto::deflate::EXPORTS,
     crypto::digests::EXPORTS,
     crypto::dmaengine::EXPORTS,
     crypto::ecc::EXPORTS,
@@ -153,6 +169,7 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
     crypto::oid::EXPORTS,
     crypto::padata::EXPORTS,
     crypto::queue::EXPORTS,
+    crypto::rfc3686::EXPORTS,
     crypto::rng::EXPORTS,
     crypto::scatterlist::EXPORTS,
     crypto::scatterwalk::EXPORTS,
@@ -192,6 +209,12 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
     rcu::EXPORTS,
     request::EXPORTS,
     slab::EXPORTS,
+    intervals::EXPORTS,
+    parser::EXPORTS,
+    rhashtable::EXPORTS,
+    checksums::EXPORTS,
+    tasklets::EXPORTS,
+    system::EXPORTS,
     string::EXPORTS,
     tasks::EXPORTS,
     textsearch::EXPORTS,
@@ -209,6 +232,8 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
 
 /// Every datum, file by file.
 pub(crate) static DATA: &[&[&Datum]] = &[
+    hardware::VARIABLES,
+    tty::VARIABLES,
     chains::VARIABLES,
     sysctl::VARIABLES,
     device::buses::VARIABLES,
@@ -241,6 +266,7 @@ pub(crate) static DATA: &[&[&Datum]] = &[
     parameters::VARIABLES,
     rcu::VARIABLES,
     slab::VARIABLES,
+    system::VARIABLES,
     workqueue::VARIABLES,
 ];
 

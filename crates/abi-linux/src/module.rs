@@ -97,6 +97,7 @@ pub(crate) fn gone(module: &Arc<Module>) {
         let text = alloc::format!("{}: unloaded with {callbacks} RCU callbacks that will never run", module.name);
         kernel().warn(&text, 0);
     }
+    crate::crypto::algorithms::forget_memory(&ranges);
     // What it has freed for later is free when it is gone.
     rcu::run();
     rcu::forget_domains(&ranges);

@@ -289,7 +289,14 @@ fn ipv6(given: &[u8]) -> Option<([u8; 16], usize)> {
 }
 
 /// The end of an address must be the end of the text, or the delimiter.
-fn store_address<const N: usize>(from: u64, given: &[u8], found: Option<([u8; N], usize)>, to: u64, delimiter: i32, end: u64) -> i32 {
+fn store_address<const N: usize>(
+    from: u64,
+    given: &[u8],
+    found: Option<([u8; N], usize)>,
+    to: u64,
+    delimiter: i32,
+    end: u64,
+) -> i32 {
     let (ok, at) = match found {
         Some((address, at)) if at == given.len() || delimiter >= 0 && i32::from(given[at]) == delimiter => {
             // SAFETY: the caller's address.
@@ -345,9 +352,13 @@ mod tests {
 
     #[test]
     fn wildcards() {
-        for (pattern, name, matches) in
-            [("*", "", true), ("a?c*", "abcdef", true), ("*b*d", "abcd", true), ("*b*d", "abce", false), ("", "a", false)]
-        {
+        for (pattern, name, matches) in [
+            ("*", "", true),
+            ("a?c*", "abcdef", true),
+            ("*b*d", "abcd", true),
+            ("*b*d", "abce", false),
+            ("", "a", false),
+        ] {
             assert_eq!(wildcard(pattern.as_bytes(), name.as_bytes()), matches, "{pattern} {name}");
         }
     }
@@ -358,7 +369,8 @@ mod tests {
         assert_eq!(ipv4(b"10.0.0.255/8"), Some(([10, 0, 0, 255], 10)));
         assert_eq!(ipv4(b"10.0.0.256"), None);
         assert_eq!(ipv4(b"10.0.0"), None);
-        for text in ["::", "::1", "1::", "2001:db8::8:800:200c:417a", "1:2:3:4:5:6:7:8", "::ffff:10.1.2.3", "fe80::1:2"] {
+        for text in ["::", "::1", "1::", "2001:db8::8:800:200c:417a", "1:2:3:4:5:6:7:8", "::ffff:10.1.2.3", "fe80::1:2"]
+        {
             let expected: Ipv6Addr = text.parse().unwrap();
             assert_eq!(ipv6(text.as_bytes()), Some((expected.octets(), text.len())), "{text}");
         }

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use ferrmod_kernel::{Errno, kernel};
 
 use crate::export::{Export, exports};
-use crate::field::layout;
+use crate::field::{Field, layout};
 use crate::{locks, ram, rcu, slab, symbols, waiting};
 
 layout! {
@@ -22,7 +22,7 @@ layout! {
     mod walker = "rhashtable_walker" { list, tbl }
     mod rhash_head = "rhash_head" { next }
     mod rhlist_head = "rhlist_head" { rhead, next }
-    mod work_struct = "work_struct" { data, entry, func }
+    mod work_struct = "work_struct" { entry, func }
 }
 
 /// `HASH_MIN_SIZE`, `HASH_DEFAULT_SIZE`
@@ -37,7 +37,12 @@ fn jhash_bytes(bytes: &[u8], seed: u32) -> u32 {
     let start = START.wrapping_add(bytes.len() as u32).wrapping_add(seed);
     let (mut a, mut b, mut c) = (start, start, start);
     let word = |bytes: &[u8], index: usize| {
-        bytes.iter().skip(4 * index).take(4).enumerate().fold(0, |word, (place, &byte)| word | u32::from(byte) << (8 * place))
+        bytes
+            .iter()
+            .skip(4 * index)
+            .take(4)
+            .enumerate()
+            .fold(0, |word, (place, &byte)| word | u32::from(byte) << (8 * place))
     };
     let mut left = bytes;
     while left.len() > 12 {
@@ -88,12 +93,9 @@ fn address(name: &str) -> u64 {
 }
 
 /// A member of the table's parameters.
-macro_rules! parameter {
-    // SAFETY: the caller's table, which begins with what `rhashtable_init` wrote.
-    ($ht:expr, $member:ident) => {
-        // SAFETY: as above.
-        unsafe { parameters::$member.get(table::p.at($ht)) }
-    };
+fn parameter<T: Copy>(ht: u64, member: &Field) -> T {
+    // SAFETY: the caller's table, which holds what `rhashtable_init` wrote; every caller names the member's type.
+    unsafe { member.get(table::p.at(ht)) }
 }
 
 /// Where the entries of a table are.
@@ -165,23 +167,26 @@ fn is_list(ht: u64) -> bool {
     unsafe { table::rhlist.get::<u8>(ht) != 0 }
 }
 fn object_of(ht: u64, entry: u64) -> u64 {
-    let offset: u16 = parameter!(ht, head_offset);
+    let offset: u16 = parameter(ht, &parameters::head_offset);
     entry.wrapping_sub(offset.into())
 }
 
 /// The bucket of an entry.
 fn index_of(ht: u64, buckets: Buckets, entry: u64) -> u32 {
     let object = object_of(ht, entry);
-    let by_object: u64 = parameter!(ht, obj_hashfn);
+    let by_object: u64 = parameter(ht, &parameters::obj_hashfn);
     let seed = buckets.seed().into();
     // SAFETY: the table's own functions with an object of it.
     let hash = unsafe {
         if by_object != 0 {
-            let length: u16 = parameter!(ht, key_len);
+            let length: u16 = parameter(ht, &parameters::key_len);
             ram::call(by_object, [object, length.into(), seed])
         } else {
-            let offset: u16 = parameter!(ht, key_offset);
-            ram::call(parameter!(ht, hashfn), [object + u64::from(offset), table::key_len.get::<u32>(ht).into(), seed])
+            let offset: u16 = parameter(ht, &parameters::key_offset);
+            ram::call(
+                parameter(ht, &parameters::hashfn),
+                [object + u64::from(offset), table::key_len.get::<u32>(ht).into(), seed],
+            )
         }
     };
     hash as u32 & (buckets.size - 1)
@@ -190,14 +195,15 @@ fn index_of(ht: u64, buckets: Buckets, entry: u64) -> u32 {
 /// Whether an entry has a key.
 fn has_key(ht: u64, entry: u64, key: u64) -> bool {
     let object = object_of(ht, entry);
-    let compare: u64 = parameter!(ht, obj_cmpfn);
+    let compare: u64 = parameter(ht, &parameters::obj_cmpfn);
     // SAFETY: the table's own comparison, whose first argument is a `struct rhashtable_compare_arg`; or the keys themselves.
     unsafe {
         if compare != 0 {
             let argument = [ht, key];
             return ram::call(compare, [argument.as_ptr() as u64, object]) as i32 == 0;
         }
-        let (offset, length): (u16, u16) = (parameter!(ht, key_offset), parameter!(ht, key_len));
+        let (offset, length): (u16, u16) =
+            (parameter(ht, &parameters::key_offset), parameter(ht, &parameters::key_len));
         ram::bytes(object + u64::from(offset), length.into()) == ram::bytes(key, length.into())
     }
 }
@@ -240,7 +246,7 @@ fn resize(ht: u64, size: u32, caller: u64) -> bool {
 }
 
 fn may_grow(ht: u64, size: u32) -> bool {
-    let most: u32 = parameter!(ht, max_size);
+    let most: u32 = parameter(ht, &parameters::max_size);
     most == 0 || size < most
 }
 
@@ -248,7 +254,8 @@ fn may_grow(ht: u64, size: u32) -> bool {
 fn adjust(ht: u64, caller: u64) {
     let size = Buckets::of(ht).size;
     let count = elements(ht);
-    let (shrinks, least): (u8, u16) = (parameter!(ht, automatic_shrinking), parameter!(ht, min_size));
+    let (shrinks, least): (u8, u16) =
+        (parameter(ht, &parameters::automatic_shrinking), parameter(ht, &parameters::min_size));
     if count > size / 4 * 3 && may_grow(ht, size) {
         resize(ht, size * 2, caller);
     } else if shrinks != 0 && count < size / 10 * 3 && size > u32::from(least) {
@@ -296,8 +303,7 @@ fn begin(ht: u64, given: u64, list: bool, caller: u64) -> i32 {
         }
         table::rhlist.set(ht, u8::from(list));
         if parameters::hashfn.get::<u64>(p) == 0 {
-            let (name, length) =
-                if key.is_multiple_of(4) { ("rhashtable_jhash2", key / 4) } else { ("jhash", key) };
+            let (name, length) = if key.is_multiple_of(4) { ("rhashtable_jhash2", key / 4) } else { ("jhash", key) };
             parameters::hashfn.set(p, address(name));
             table::key_len.set(ht, u32::from(length));
         } else {
@@ -526,7 +532,9 @@ fn look(iter: u64) -> u64 {
 fn entries(ht: u64, buckets: Buckets, slot: u32) -> impl Iterator<Item = (u64, u64)> {
     let list = is_list(ht);
     buckets.chain(slot).flat_map(move |entry| {
-        shared(ht, entry).into_iter().map(move |other| (entry, if list { rhlist_head::rhead.container(other) } else { 0 }))
+        shared(ht, entry)
+            .into_iter()
+            .map(move |other| (entry, if list { rhlist_head::rhead.container(other) } else { 0 }))
     })
 }
 

@@ -54,6 +54,7 @@ pub(crate) fn created(id: TaskId, name: &str) -> Result<(), Errno> {
         let length = name.len().min(15);
         ram::bytes_mut(comm, length as u64).copy_from_slice(&name.as_bytes()[..length]);
     }
+    crate::identity::dress(address);
     if let Some(shadows) = SHADOWS.lock().as_mut() {
         shadows.by_id.insert(id, address);
         shadows.by_address.insert(address, id);

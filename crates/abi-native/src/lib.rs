@@ -2,7 +2,7 @@
 //!
 //! A module written with `ferrmod-sdk` imports the functions that `ferrmod-boundary` lists. This room defines them over the
 //! safe values of `ferrmod-kernel`, and is the [`World`](ferrmod_kernel::world::World) for modules whose `vermagic` starts with
-//! `ferrmod`: no Linux image is needed for them. [`boot`] adds it to a kernel.
+//! `ferrmod`: no Linux image is needed for them. [`boot()`] adds it to a kernel.
 //!
 //! Besides that table a Rust module may use `memcpy` and its relatives, which compilers call by themselves. Modules export to
 //! each other as Linux modules do, through `__ksymtab`, with CRCs made the same way; a symbol whose CRC is another than the one

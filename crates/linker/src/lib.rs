@@ -2,7 +2,7 @@
 //!
 //! An [`Image`](ferrmod_image::Image) says what a file contains. This crate decides where each section goes
 //! ([`Layout`]), binds the names it imports to what a kernel offers ([`SymbolTable`]), writes every relocation, and
-//! applies the fix-ups Linux applies before a module's first instruction runs ([`link`]). It does so for a caller who owns
+//! applies the fix-ups Linux applies before a module's first instruction runs ([`link()`]). It does so for a caller who owns
 //! the memory: the addresses come in as a [`Placement`], the bytes go out into [`Parts`], and what the kernel must
 //! remember comes back as [`Linked`].
 //!

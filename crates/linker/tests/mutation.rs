@@ -202,5 +202,7 @@ fn no_damage_makes_it_panic() {
         "not read {}, no layout {}, large {}, refused {}, linked {}",
         outcomes[0], outcomes[1], outcomes[2], outcomes[3], outcomes[4]
     );
-    assert!(outcomes[3] > budget / 50 && outcomes[4] > budget / 50, "{outcomes:?}: the damage is of one kind");
+    // The one made module that there is without the corpus has few names to lose.
+    let least = if originals.len() > 1 { budget / 50 } else { 0 };
+    assert!(outcomes[3] > least && outcomes[4] > least, "{outcomes:?}: the damage is of one kind");
 }

@@ -1,6 +1,6 @@
 //! From a Rust crate to a `.ko` file, with nothing but the Rust toolchain.
 //!
-//! `cargo` compiles the crate and what it uses into an archive of objects. [`assemble`] makes one relocatable file of it: it keeps
+//! `cargo` compiles the crate and what it uses into an archive of objects. [`assemble()`] makes one relocatable file of it: it keeps
 //! the sections that the module's entry points, parameters and exports lead to, merges them under the names a Linux module has,
 //! and writes what only the whole can know — `depends=`, and a `__versions` record for each imported symbol, which is
 //! `modpost`'s part in a kernel build. No linker, `objcopy` or script is needed.

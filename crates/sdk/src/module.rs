@@ -93,7 +93,7 @@ pub const fn imported<const N: usize>(parts: &[&str]) -> [u8; N] {
 ///
 /// The entries come in this order:
 ///
-/// * `type`: the type that implements [`Module`](crate::Module);
+/// * `type`: the type that implements [`Module`];
 /// * `name`: what `lsmod` shows, at most 55 bytes;
 /// * `version`, when there is one;
 /// * `license`: as Linux spells them, `"GPL"` or `"Dual MIT/GPL"`; any other is called proprietary and taints the kernel;

@@ -292,6 +292,23 @@ fn chacha20() {
     }
 }
 
+/// RFC 3686, 6, test vector 2.
+#[test]
+fn rfc3686() {
+    let key = hex("7e24067817fae0d743d6ce1f32539163 006cb6db");
+    let wanted = hex("5104a106168a72d9790d41ee8edad388eb2e1efc46da57c8fce630df9141be28");
+    each(&["ctr"], |bench| {
+        let cipher = open(bench, "rfc3686(ctr(aes))", &key);
+        let plain: Vec<u8> = (0..32).collect();
+        let iv = hex("c0543b59da48d90b");
+        for places in [&[][..], &[5, 20]] {
+            let (answer, output, _) = crypt(bench, cipher, true, &iv, &plain, places);
+            assert_eq!((answer, output), (0, wanted.clone()));
+        }
+        bench.free("skcipher", cipher);
+    });
+}
+
 /// What has no peer here must at least be its own inverse, the same in one piece and in many, and not the identity.
 #[test]
 fn there_and_back() {
@@ -314,7 +331,7 @@ fn there_and_back() {
             // Not every kernel has every one.
             let present = bench.open("skcipher", name);
             let Ok(cipher) = present else {
-                assert!(["pcbc(fcrypt)", "rfc3686(ctr(aes))", "kw(aes)"].contains(&name), "{name}: error {present:?}");
+                assert!(["pcbc(fcrypt)", "kw(aes)"].contains(&name), "{name}: error {present:?}");
                 return;
             };
             bench.free("skcipher", cipher);

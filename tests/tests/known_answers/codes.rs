@@ -58,7 +58,7 @@ fn reed_solomon_corrects() {
     let parity = encoded.buffers[1].to_vec();
     let mut broken = data.clone();
     for at in [0, 1, 17, 50, 99, 150, 200, 238] {
-        broken[at] ^= 0x55 + at as u8;
+        broken[at] ^= 0x55u8.wrapping_add(at as u8);
     }
     let decoded = lab.call(
         "decode_rs8",

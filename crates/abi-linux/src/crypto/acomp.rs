@@ -118,7 +118,7 @@ extern "C" fn crypto_register_acomps(algs: u64, count: i32) -> i32 {
 extern "C" fn crypto_unregister_acomps(algs: u64, count: i32) {
     algorithms::unregister_all(algs, count, acomp_alg::SIZE.get(), crypto_unregister_acomp);
 }
-extern "C" fn crypto_register_scomp(alg: u64) -> i32 {
+pub(crate) extern "C" fn crypto_register_scomp(alg: u64) -> i32 {
     // SAFETY: the module's algorithm.
     unsafe { register(scomp_alg::base.at(alg), Kind::Scomp, TYPE_SCOMPRESS) }
 }
@@ -127,7 +127,7 @@ extern "C" fn crypto_unregister_scomp(alg: u64) {
     // SAFETY: the module's algorithm.
     unsafe { algorithms::unregister(scomp_alg::base.at(alg), caller) };
 }
-extern "C" fn crypto_register_scomps(algs: u64, count: i32) -> i32 {
+pub(crate) extern "C" fn crypto_register_scomps(algs: u64, count: i32) -> i32 {
     algorithms::register_all(algs, count, scomp_alg::SIZE.get(), crypto_register_scomp, crypto_unregister_scomp)
 }
 extern "C" fn crypto_unregister_scomps(algs: u64, count: i32) {

@@ -1,6 +1,7 @@
 //! The list of algorithms: registering, finding, holding, and telling listeners.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use ferrmod_kernel::lock::Lock;
 use ferrmod_kernel::{Errno, kernel};
@@ -382,6 +383,27 @@ pub(crate) unsafe fn take_out(alg: u64, gone: u64) -> Result<(), Errno> {
 /// An instance leaves the list without being destroyed yet.
 pub(crate) fn forget(alg: u64) {
     kernel().registrations.remove(REGISTRATION, alg);
+}
+
+/// The memory in these ranges goes. What a module forgot to take back is taken out of the lists, so that the next search does
+/// not walk into nothing; its registration stays, for the report.
+pub(crate) fn forget_memory(ranges: &[Range<u64>]) {
+    let within = |at: &u64| ranges.iter().any(|range| range.contains(at));
+    LISTENERS.lock().retain(|block| !within(block));
+    // SAFETY: the memory is still there; `gone` is a list head of our own. What is made of an algorithm that goes may itself
+    // be made of others that do, so the list is read again after each.
+    unsafe {
+        while let Some(alg) = all().find(|alg| within(alg) || within(&crypto_alg::cra_module.get(*alg))) {
+            let mut gone = [0u64; 2];
+            let gone = gone.as_mut_ptr() as u64;
+            init_list(gone);
+            set_flags(alg, DEAD);
+            unlink(crypto_alg::cra_list.at(alg));
+            remove_spawns(alg, gone, 0);
+            remove_final(gone);
+        }
+        super::instances::forget_memory(&within);
+    }
 }
 
 /// Registers a checked or unchecked algorithm that is no instance.

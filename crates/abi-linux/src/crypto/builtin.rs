@@ -86,6 +86,8 @@ pub(crate) fn begin() {
     super::rng::begin();
     super::cbc::begin();
     super::ctr::begin();
+    super::rfc3686::begin();
     super::hmac::begin();
+    super::deflate::begin();
     super::proc::begin();
 }

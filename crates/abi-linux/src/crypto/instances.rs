@@ -69,6 +69,19 @@ pub(crate) fn template(name: &[u8]) -> Option<u64> {
     }
 }
 
+/// Takes templates whose memory goes out of the list.
+///
+/// # Safety
+/// The memory is still there.
+pub(crate) unsafe fn forget_memory(within: &impl Fn(&u64) -> bool) {
+    // SAFETY: the caller vouches for the memory; `each` reads one ahead.
+    unsafe {
+        each(LIST.address()).map(|entry| crypto_template::list.container(entry)).filter(within).for_each(|template| {
+            unlink(crypto_template::list.at(template));
+        });
+    }
+}
+
 unsafe fn hold_template(template: u64) -> bool {
     // SAFETY: the caller has it from the list or from an instance.
     hold_module(unsafe { crypto_template::module.get(template) })

@@ -1,7 +1,8 @@
 //! zlib as Linux has it built in, over `miniz_oxide`.
 //!
 //! A stream's state is ours, kept by the address of the stream; the workspace its caller brings is left alone. `adler` and the
-//! messages of `z_stream` are not filled in.
+//! messages of `z_stream` are not filled in, and matches reach back as far as 32 KiB whatever window was asked for, so that only
+//! readers with a window of that size understand every output.
 
 use alloc::boxed::Box;
 

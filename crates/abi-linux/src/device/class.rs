@@ -55,7 +55,11 @@ fn root() -> u64 {
     *ROOT.call_once(|| kobject::make_own("/sys/class"))
 }
 
-fn register(of: u64, caller: u64) -> Result<(), Errno> {
+/// Registers a class for whoever called from `caller`.
+///
+/// # Errors
+/// `EEXIST` when the name is taken, `ENOMEM`.
+pub(crate) fn register(of: u64, caller: u64) -> Result<(), Errno> {
     let private = slab::allocate(subsys_private::SIZE.get(), 8, slab::ZERO, caller);
     if private == 0 {
         return Err(Errno::ENOMEM);
@@ -102,7 +106,7 @@ fn forget(of: u64) -> Option<u64> {
 }
 
 /// Takes a class away.
-fn unregister(of: u64) {
+pub(crate) fn unregister(of: u64) {
     let Some(private) = forget(of) else { return };
     let object = kset::kobj.at(subsys_private::subsys.at(private));
     kobject::delete(object);

@@ -2,6 +2,7 @@
 
 pub(crate) mod attributes;
 pub(crate) mod devices;
+pub(crate) mod fragments;
 pub(crate) mod namespace;
 pub(crate) mod netlink;
 pub(crate) mod packets;

@@ -15,11 +15,10 @@ layout! {
     pub(crate) mod sock = "sock" {
         skc_family = "__sk_common.skc_family", skc_prot = "__sk_common.skc_prot", skc_net = "__sk_common.skc_net",
         skc_refcnt = "__sk_common.skc_refcnt", skc_state = "__sk_common.skc_state", sk_prot_creator, sk_receive_queue,
-        sk_write_queue, sk_error_queue, sk_lock, sk_socket, sk_wq, sk_type, sk_protocol, sk_rcvbuf, sk_sndbuf,
+        sk_write_queue, sk_error_queue, owned = "sk_lock.owned", sk_socket, sk_wq, sk_type, sk_protocol, sk_rcvbuf, sk_sndbuf,
         sk_rcvtimeo, sk_sndtimeo, sk_omem_alloc, sk_wmem_alloc, sk_destruct, sk_state_change, sk_data_ready, sk_write_space,
         sk_error_report, sk_rcvlowat,
     }
-    mod socket_lock = "socket_lock_t" { owned }
     mod proto = "proto" { obj_size, owner, name, node }
     mod net_proto_family = "net_proto_family" { family, create, owner }
     mod socket = "socket" { state, type_ = "type", sk, ops, wq }
@@ -266,7 +265,7 @@ extern "C" fn sock_kzfree_s(at: u64, memory: u64, size: i32) {
 /// `void lock_sock_nested(struct sock *, int)`
 extern "C" fn lock_sock_nested(at: u64) {
     let caller = ram::caller();
-    let owned = socket_lock::owned.at(sock::sk_lock.at(at));
+    let owned = sock::owned.at(at);
     // SAFETY: the caller's socket.
     while unsafe { ram::get::<u32>(owned) } != 0 {
         tasks::might_block(caller);
@@ -276,7 +275,7 @@ extern "C" fn lock_sock_nested(at: u64) {
     unsafe { ram::put(owned, 1u32) };
 }
 extern "C" fn release_sock(at: u64) {
-    let owned = socket_lock::owned.at(sock::sk_lock.at(at));
+    let owned = sock::owned.at(at);
     // SAFETY: the caller's socket.
     unsafe { ram::put(owned, 0u32) };
     kernel().tasks.wake_channel(owned, usize::MAX);
@@ -460,7 +459,7 @@ extern "C" fn security_nothing() -> i32 {
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
     c sock_register, c sock_unregister, c sock_is_registered, c proto_register, c proto_unregister, c sk_alloc, c sk_free,
-    c sock_def_wakeup, c sock_def_destruct, c sock_init_data, c sock_kmalloc, c sock_kfree_s, c sock_kzfree_s,
+    c sock_def_wakeup, c sock_def_destruct, c sock_init_data, c sock_init_data_uid = sock_init_data, c sock_kmalloc, c sock_kfree_s, c sock_kzfree_s,
     c lock_sock_nested, c release_sock, k sock_no_bind = sock_no_support, k sock_no_connect = sock_no_support,
     k sock_no_socketpair = sock_no_support, k sock_no_accept = sock_no_support, k sock_no_getname = sock_no_support,
     k sock_no_ioctl = sock_no_support, k sock_no_listen = sock_no_support, k sock_no_shutdown = sock_no_support,

@@ -66,6 +66,28 @@ fn reserve(first: u32, count: u32, name: u64, caller: u64) -> i32 {
     }
 }
 
+/// Reserves minors under a major, or under any (0), for whoever called from `caller`.
+///
+/// # Errors
+/// As [`Regions::reserve`].
+pub(crate) fn reserve_for(major: u32, minor: u32, count: u32, name: &[u8], caller: u64) -> Result<Number, Errno> {
+    let first = if major == 0 {
+        REGIONS.reserve_anywhere(minor, count, name)?
+    } else {
+        let first = Number::new(major, minor);
+        REGIONS.reserve(first, count, name)?;
+        first
+    };
+    // The region is new.
+    let _ = kernel().registrations.add("chrdev", first.0.into(), name, kernel().owner_of(caller));
+    Ok(first)
+}
+
+/// Gives such minors back.
+pub(crate) fn give_back(major: u32, minor: u32, count: u32) {
+    unregister_chrdev_region(Number::new(major, minor).0, count);
+}
+
 /// `int register_chrdev_region(dev_t, unsigned count, const char *)`
 extern "C" fn register_chrdev_region(first: u32, count: u32, name: u64) -> i32 {
     reserve(first, count, name, ram::caller())

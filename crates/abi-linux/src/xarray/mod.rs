@@ -102,6 +102,21 @@ extern "C" fn xa_store(at: u64, index: u64, entry: u64) -> u64 {
     }
     result(store(at, index, entry, caller))
 }
+/// `void *xa_store_range(struct xarray *, unsigned long first, unsigned long last, void *, gfp_t)`: the entry at every index.
+extern "C" fn xa_store_range(at: u64, first: u64, last: u64, entry: u64) -> u64 {
+    /// No range that is kept here is longer.
+    const MOST: u64 = 1 << 20;
+    let caller = ram::caller();
+    if is_internal(entry) || last < first || last - first >= MOST {
+        return error_entry(Errno::EINVAL);
+    }
+    for index in first..=last {
+        if let Err(errno) = store(at, index, entry, caller) {
+            return error_entry(errno);
+        }
+    }
+    0
+}
 extern "C" fn xa_erase(at: u64, index: u64) -> u64 {
     result(store(at, index, 0, ram::caller()))
 }
@@ -272,7 +287,7 @@ extern "C" fn xa_clear_mark(at: u64, index: u64, which: u32) {
 
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
-    c xa_load, c xa_store, c __xa_store = xa_store, c xa_erase, c __xa_erase = xa_erase, c __xa_insert = xa_insert,
+    c xa_load, c xa_store, c xa_store_range, c __xa_store = xa_store, c xa_erase, c __xa_erase = xa_erase, c __xa_insert = xa_insert,
     c __xa_cmpxchg = xa_cmpxchg, c __xa_alloc = xa_alloc, c __xa_alloc_cyclic = xa_alloc_cyclic, c xa_find, c xa_find_after,
     c xa_extract, c xa_destroy, c xa_get_mark, c xa_set_mark, c __xa_set_mark = xa_set_mark, c xa_clear_mark,
     c __xa_clear_mark = xa_clear_mark,

@@ -239,6 +239,8 @@ impl Modules {
             match other.state() {
                 State::Live => return Err(Errno::EEXIST),
                 State::Going => return Err(Errno::EBUSY),
+                // Its init was killed by an oops, so that it stays as it is for ever.
+                State::Coming | State::Unformed if other.is_abandoned(kernel) => return Err(Errno::EBUSY),
                 State::Coming | State::Unformed => {
                     waited = true;
                     kernel.tasks.block(None, Some(other.channel()));

@@ -200,6 +200,12 @@ impl Module {
         TaskId(self.init_task.load(Ordering::Relaxed))
     }
 
+    /// Whether the task that loads it is dead.
+    pub(crate) fn is_abandoned(&self, kernel: &Kernel) -> bool {
+        let task = self.init_task();
+        self.state() == State::Coming && task.0 != 0 && !kernel.tasks.is_alive(task)
+    }
+
     /// Coming modules show their init part too.
     pub fn size(&self) -> u64 {
         let linked = self.linked();

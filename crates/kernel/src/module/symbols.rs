@@ -104,7 +104,8 @@ impl SymbolTable for Offered<'_> {
                 }
                 State::Going => return Err(BindError::Going),
                 State::Coming | State::Unformed => {
-                    if self.kernel.platform.now() >= deadline {
+                    // Linux waits in vain for a module whose init was killed by an oops; the answer is the same.
+                    if self.kernel.platform.now() >= deadline || module.is_abandoned(self.kernel) {
                         return Err(BindError::GaveUp);
                     }
                     self.kernel.tasks.block(Some(deadline), Some(module.channel()));

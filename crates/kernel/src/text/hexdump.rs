@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::ctype::is_print;
 
-/// How [`line`] and [`dump`] lay out bytes.
+/// How [`line()`] and [`dump`] lay out bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// Bytes a line: 16 or 32, anything else counts as 16.

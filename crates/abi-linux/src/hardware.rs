@@ -1,0 +1,154 @@
+//! Hardware and firmware that a machine does not have: every question about it has an answer, and the answer is no.
+
+use alloc::vec::Vec;
+
+use ferrmod_kernel::lock::Lock;
+use ferrmod_kernel::{Errno, kernel};
+
+use crate::data::{Begin, Datum};
+use crate::export::{Export, exports};
+use crate::field::layout;
+use crate::{ram, slab};
+
+layout! {
+    mod resource = "resource" { start, end, name, flags, parent }
+}
+
+/// `AE_OK`, `AE_NOT_FOUND`
+const ACPI_OK: u32 = 0;
+const ACPI_NOT_FOUND: u32 = 5;
+
+macro_rules! flags {
+    ($($ident:ident $name:literal $size:literal),* $(,)?) => {
+        $(static $ident: Datum = Datum::new($name, $size, Begin::Zero);)*
+        /// The variables of this file: everything about this hardware is zero.
+        pub(crate) static VARIABLES: &[&Datum] = &[$(&$ident,)* &PORTS, &MEMORY];
+    };
+}
+
+flags! {
+    XEN_START "xen_start_flags" 4, EFI "efi" 1024,
+    EDAC_STATE "edac_op_state" 4, PCI_PROBLEMS "pci_pci_problems" 4, ISA_BRIDGE "isa_dma_bridge_buggy" 4,
+    FOREGROUND "fg_console" 4, EDD "edd" 4096, IBFT "ibft_phys_addr" 8,
+    SCREEN "screen_info" 64, TUNNELS "sysctl_fb_tunnels_only_for_init_net" 4, DEVCONF "sysctl_devconf_inherit_init_net" 4,
+    UDP_NIC "udp_tunnel_nic_ops" 8, ETHTOOL "ethtool_phy_ops" 8, IPTUN "iptun_encaps" 64, IP6TUN "ip6tun_encaps" 64,
+}
+
+/// The two trees of addresses.
+static PORTS: Datum = Datum::new("ioport_resource", 128, Begin::With(|at| begin_tree(at, c"PCI IO", 0xffff, 0x100)));
+static MEMORY: Datum =
+    Datum::new("iomem_resource", 128, Begin::With(|at| begin_tree(at, c"PCI mem", (1 << 52) - 1, 0x200)));
+
+fn begin_tree(at: u64, name: &'static core::ffi::CStr, end: u64, flags: u64) {
+    // SAFETY: `data::place` gives 128 writable bytes of zeros, more than the struct has.
+    unsafe {
+        resource::name.set(at, name.as_ptr() as u64);
+        resource::end.set(at, end);
+        resource::flags.set(at, flags);
+    }
+}
+
+/// Regions that are taken: tree, first and last address, the `struct resource`.
+static REGIONS: Lock<Vec<(u64, u64, u64, u64)>> = Lock::new(Vec::new());
+
+fn take(tree: u64, start: u64, length: u64, name: u64, flags: u64, caller: u64) -> u64 {
+    let Some(end) = start.checked_add(length.wrapping_sub(1)).filter(|_| length > 0) else { return 0 };
+    let is_taken = REGIONS.lock().iter().any(|&(other, first, last, _)| other == tree && first <= end && start <= last);
+    if is_taken {
+        return 0;
+    }
+    let made = slab::allocate(resource::SIZE.get(), 8, slab::ZERO, caller);
+    if made == 0 {
+        return 0;
+    }
+    /// `IORESOURCE_BUSY`
+    const BUSY: u64 = 0x8000_0000;
+    // SAFETY: a zeroed block of the struct's size, the tree, and the module's C string.
+    let text = unsafe {
+        resource::start.set(made, start);
+        resource::end.set(made, end);
+        resource::name.set(made, name);
+        resource::flags.set(made, resource::flags.get::<u64>(tree) | BUSY | flags);
+        resource::parent.set(made, tree);
+        ram::c_string_or_empty(name)
+    };
+    REGIONS.lock().push((tree, start, end, made));
+    // The resource is new.
+    let _ = kernel().registrations.add("resource", made, text, kernel().owner_of(caller));
+    made
+}
+
+/// `struct resource *__request_region(struct resource *, resource_size_t, resource_size_t, const char *, int)`
+extern "C" fn __request_region(tree: u64, start: u64, length: u64, name: u64, flags: i32) -> u64 {
+    take(tree, start, length, name, flags as u64, ram::caller())
+}
+/// `void __release_region(struct resource *, resource_size_t, resource_size_t)`
+extern "C" fn __release_region(tree: u64, start: u64, length: u64) {
+    let end = start.wrapping_add(length).wrapping_sub(1);
+    let found = {
+        let mut regions = REGIONS.lock();
+        let place = regions.iter().position(|&(other, first, last, _)| (other, first, last) == (tree, start, end));
+        place.map(|place| regions.remove(place).3)
+    };
+    match found {
+        Some(made) => {
+            kernel().registrations.remove("resource", made);
+            slab::release(made, 0);
+        }
+        None => kernel().printk(
+            alloc::format!("\x014Trying to free nonexistent resource <{start:#018x}-{end:#018x}>\n").as_bytes(),
+        ),
+    }
+}
+
+extern "C" fn no() -> i32 {
+    0
+}
+extern "C" fn nothing() -> u64 {
+    0
+}
+extern "C" fn no_device() -> i32 {
+    Errno::ENODEV.to_return()
+}
+/// What there is of ACPI is an empty namespace: every walk visits nothing.
+extern "C" fn acpi_visits_nothing() -> u32 {
+    ACPI_OK
+}
+extern "C" fn acpi_not_found() -> u32 {
+    ACPI_NOT_FOUND
+}
+/// `int fb_get_options(const char *, char **)`: nothing was said on the command line.
+extern "C" fn fb_get_options(_name: u64, option: u64) -> i32 {
+    if option != 0 {
+        // SAFETY: the module's pointer.
+        unsafe { ram::put(option, 0u64) };
+    }
+    0
+}
+/// Somebody tells the kernel where functions of his are; nobody here would call them.
+extern "C" fn takes_hook() {}
+extern "C" fn always() -> bool {
+    true
+}
+
+/// The functions of this file.
+pub(crate) static EXPORTS: &[Export] = exports![
+    c __request_region, c __release_region, c fb_get_options,
+    k pci_get_device = nothing, k pci_get_class = nothing, k pci_get_subsys = nothing, k pci_get_slot = nothing,
+    k pci_get_domain_bus_and_slot = nothing, k pci_dev_present = no, k pci_dev_put = takes_hook, k pci_find_next_bus = nothing,
+    k acpi_get_devices = acpi_visits_nothing, k acpi_walk_namespace = acpi_visits_nothing, k acpi_get_table = acpi_not_found,
+    k acpi_get_handle = acpi_not_found, k acpi_evaluate_object = acpi_not_found, k acpi_evaluate_integer = acpi_not_found,
+    k acpi_dev_present = no, k acpi_dev_found = no, k acpi_dev_get_first_match_dev = nothing, k acpi_has_method = no,
+    k acpi_osi_is_win8 = no, k acpi_quirk_skip_acpi_ac_and_battery = no, k acpi_resources_are_enforced = no,
+    k acpi_check_region = no, k acpi_check_resource_conflict = no, k acpi_fetch_acpi_dev = nothing, k acpi_put_table = takes_hook,
+    k acpi_video_get_backlight_type = no, k __acpi_video_get_backlight_type = no, k acpi_match_device_ids = no_device,
+    k acpi_match_device = nothing, k acpi_device_hid = nothing, k wmi_has_guid = no, k x86_match_min_microcode_rev = no,
+    k edac_get_owner = nothing, k drm_firmware_drivers_only = no,
+    k dev_get_regmap = nothing, k efivar_supports_writes = no, k efivar_is_available = no, k find_font = nothing, k is_uv_system = no,
+    k ethtool_set_ethtool_phy_ops = takes_hook, k vlan_ioctl_set = takes_hook, k brioctl_set = takes_hook,
+    k udp_encap_enable = takes_hook, k udpv6_encap_enable = takes_hook,
+    k vga_switcheroo_unregister_handler = takes_hook, k clean_acked_data_flush = takes_hook, k ipv6_mod_enabled = always,
+    k mdiobus_setup_mdiodev_from_board_info = no, k cxl_bus_drain = takes_hook, k xfrm_flush_gc = takes_hook,
+    k ledtrig_mtd_activity = takes_hook, k ledtrig_disk_activity = takes_hook, k tcf_idrinfo_destroy = takes_hook,
+    k register_btf_kfunc_id_set = no, k async_synchronize_full = takes_hook,
+];

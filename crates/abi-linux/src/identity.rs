@@ -1,0 +1,173 @@
+//! Users and keys: everybody here is root, and keyrings hold what modules put there.
+
+use alloc::vec::Vec;
+
+use ferrmod_kernel::lock::Lock;
+use ferrmod_kernel::{Errno, kernel};
+
+use crate::export::{Export, exports};
+use crate::field::layout;
+use crate::{locks, net, printf, ram, slab, tasks};
+
+layout! {
+    mod key = "key" { usage, serial, uid, gid, perm, flags, type_ = "type", description, sem }
+    mod rw_semaphore = "rw_semaphore" { wait_list }
+    mod cred = "cred" { usage, cap_effective, cap_permitted }
+    mod task_struct = "task_struct" { cred, real_cred, nsproxy }
+    mod nsproxy = "nsproxy" { count, net_ns }
+}
+
+extern "C" fn everything() -> bool {
+    true
+}
+
+/// Root's credentials, which every task has; 0 without memory.
+fn root() -> u64 {
+    static ROOT: spin::Once<u64> = spin::Once::new();
+    *ROOT.call_once(|| credentials(0))
+}
+
+/// The namespaces of every task; 0 without memory.
+fn namespaces() -> u64 {
+    static ALL: spin::Once<u64> = spin::Once::new();
+    *ALL.call_once(|| {
+        let made = slab::allocate(nsproxy::SIZE.get(), 8, slab::ZERO, 0);
+        if made != 0 {
+            // SAFETY: a zeroed block of the struct's size.
+            unsafe {
+                ram::put(nsproxy::count.at(made), 1u32);
+                nsproxy::net_ns.set(made, net::init_net());
+            }
+        }
+        made
+    })
+}
+
+/// Gives a new task its credentials and namespaces.
+pub(crate) fn dress(task: u64) {
+    // SAFETY: a `task_struct` that is being made.
+    unsafe {
+        task_struct::cred.set(task, root());
+        task_struct::real_cred.set(task, root());
+        task_struct::nsproxy.set(task, namespaces());
+    }
+}
+
+/// The keys of modules.
+static KEYS: Lock<Vec<u64>> = Lock::new(Vec::new());
+
+fn next_serial() -> i32 {
+    use core::sync::atomic::{AtomicI32, Ordering};
+    static NEXT: AtomicI32 = AtomicI32::new(0x1000);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// `struct key *keyring_alloc(const char *, kuid_t, kgid_t, const struct cred *, key_perm_t, unsigned long flags, restrict, dest)`
+extern "C" fn keyring_alloc(
+    description: u64,
+    uid: u32,
+    gid: u32,
+    _credentials: u64,
+    permissions: u32,
+    _flags: u64,
+) -> u64 {
+    let caller = ram::caller();
+    let made = slab::allocate(key::SIZE.get(), 8, slab::ZERO, caller);
+    if made == 0 {
+        return Errno::ENOMEM.to_pointer();
+    }
+    // SAFETY: a zeroed block of the struct's size, and the module's C string.
+    unsafe {
+        let text = ram::c_string_or_empty(description);
+        key::usage.set(made, 1u32);
+        key::serial.set(made, next_serial());
+        key::uid.set(made, uid);
+        key::gid.set(made, gid);
+        key::perm.set(made, permissions);
+        key::description.set(made, printf::duplicate(&text, 0, caller));
+        locks::init_list(rw_semaphore::wait_list.at(key::sem.at(made)));
+        KEYS.lock().push(made);
+        // The key is new.
+        let _ = kernel().registrations.add("key", made, text, kernel().owner_of(caller));
+    }
+    made
+}
+/// `void key_put(struct key *)`
+extern "C" fn key_put(given: u64) {
+    if given == 0 {
+        return;
+    }
+    // SAFETY: the caller's key.
+    unsafe {
+        let left = key::usage.get::<u32>(given).saturating_sub(1);
+        key::usage.set(given, left);
+        if left == 0 {
+            KEYS.lock().retain(|&other| other != given);
+            kernel().registrations.remove("key", given);
+            slab::release(key::description.get(given), 0);
+            slab::release(given, 0);
+        }
+    }
+}
+/// `void key_revoke(struct key *)`
+extern "C" fn key_revoke(given: u64) {
+    /// `KEY_FLAG_REVOKED`
+    const REVOKED: u64 = 1 << 3;
+    // SAFETY: the caller's key.
+    unsafe { key::flags.set(given, key::flags.get::<u64>(given) | REVOKED) };
+}
+/// `key_ref_t key_create_or_update(key_ref_t keyring, const char *type, const char *description, ...)`: no type of key can be
+/// filled with a payload here.
+extern "C" fn key_create_or_update() -> u64 {
+    Errno::ENODEV.to_pointer()
+}
+extern "C" fn request_key_tag() -> u64 {
+    Errno::ENOKEY.to_pointer()
+}
+
+/// Every capability.
+const ALL: u64 = (1 << 41) - 1;
+
+/// `struct cred *prepare_kernel_cred(struct task_struct *)`: root's.
+extern "C" fn prepare_kernel_cred() -> u64 {
+    credentials(ram::caller())
+}
+
+/// Credentials of root for whoever called from `caller`; 0 without memory.
+fn credentials(caller: u64) -> u64 {
+    let made = slab::allocate(cred::SIZE.get(), 8, slab::ZERO, caller);
+    if made != 0 {
+        // SAFETY: a zeroed block of the struct's size; root is number 0 everywhere.
+        unsafe {
+            ram::put(cred::usage.at(made), 1u32);
+            cred::cap_effective.set(made, ALL);
+            cred::cap_permitted.set(made, ALL);
+        }
+    }
+    made
+}
+/// `void __put_cred(struct cred *)`: the last reference was given back inline.
+extern "C" fn __put_cred(made: u64) {
+    slab::release(made, 0);
+}
+/// `const struct cred *override_creds(const struct cred *)`
+extern "C" fn override_creds(new: u64) -> u64 {
+    let task = tasks::current();
+    // SAFETY: the running task's struct.
+    unsafe {
+        let old: u64 = task_struct::cred.get(task);
+        task_struct::cred.set(task, new);
+        old
+    }
+}
+extern "C" fn revert_creds(old: u64) {
+    // SAFETY: as above.
+    unsafe { task_struct::cred.set(tasks::current(), old) };
+}
+
+/// The functions of this file.
+pub(crate) static EXPORTS: &[Export] = exports![
+    k has_capability_noaudit = everything, k sk_capable = everything, k sk_net_capable = everything, k perfmon_capable = everything,
+    c keyring_alloc, c key_put, c key_revoke, k key_create_or_update, k request_key_tag, c prepare_kernel_cred, c __put_cred,
+    c override_creds, c revert_creds,
+];

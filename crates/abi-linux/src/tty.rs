@@ -1,0 +1,120 @@
+//! Terminal drivers: their registration. No terminal is ever opened here.
+
+use ferrmod_kernel::{Errno, kernel};
+
+use crate::data::{Begin, Datum};
+use crate::export::{Export, exports};
+use crate::field::layout;
+use crate::vfs::chrdev;
+use crate::{locks, ram, slab};
+
+layout! {
+    mod tty_driver = "tty_driver" {
+        kref, cdevs, owner, name, major, minor_start, num, init_termios, flags, ttys, ports, termios, tty_drivers,
+    }
+    mod tty_port = "tty_port" { mutex, buf_mutex, close_delay, closing_wait, kref }
+    mod mutex = "mutex" { wait_list }
+}
+
+/// `struct ktermios tty_std_termios`, of plain numbers.
+static STANDARD: Datum = Datum::new("tty_std_termios", 44, Begin::Image);
+
+/// The variables of this file.
+pub(crate) static VARIABLES: &[&Datum] = &[&STANDARD];
+
+/// Flags: no devices of its own at registration, no memory of old settings.
+const UNNUMBERED: u64 = 0x0080;
+
+/// `struct tty_driver *__tty_alloc_driver(unsigned int lines, struct module *, unsigned long flags)`
+extern "C" fn __tty_alloc_driver(lines: u32, owner: u64, flags: u64) -> u64 {
+    let caller = ram::caller();
+    if lines == 0 || (flags & UNNUMBERED != 0 && lines > 1) {
+        return Errno::EINVAL.to_pointer();
+    }
+    let driver = slab::allocate(tty_driver::SIZE.get(), 8, slab::ZERO, caller);
+    if driver == 0 {
+        return Errno::ENOMEM.to_pointer();
+    }
+    // SAFETY: a zeroed block of the struct's size.
+    unsafe {
+        tty_driver::kref.set(driver, 1u32);
+        tty_driver::num.set(driver, lines);
+        tty_driver::owner.set(driver, owner);
+        tty_driver::flags.set(driver, flags);
+        locks::init_list(tty_driver::tty_drivers.at(driver));
+        for field in [&tty_driver::ttys, &tty_driver::termios, &tty_driver::ports, &tty_driver::cdevs] {
+            field.set(driver, slab::allocate(8 * u64::from(lines), 8, slab::ZERO, caller));
+        }
+        ram::copy(tty_driver::init_termios.at(driver), STANDARD.address(), 44);
+    }
+    driver
+}
+/// `void tty_driver_kref_put(struct tty_driver *)`
+extern "C" fn tty_driver_kref_put(driver: u64) {
+    // SAFETY: the module's driver.
+    unsafe {
+        let left = tty_driver::kref.get::<u32>(driver).saturating_sub(1);
+        tty_driver::kref.set(driver, left);
+        if left == 0 {
+            for field in [&tty_driver::ttys, &tty_driver::termios, &tty_driver::ports, &tty_driver::cdevs] {
+                slab::release(field.get(driver), 0);
+            }
+            slab::release(driver, 0);
+        }
+    }
+}
+/// `int tty_register_driver(struct tty_driver *)`
+extern "C" fn tty_register_driver(driver: u64) -> i32 {
+    let caller = ram::caller();
+    // SAFETY: the module's driver.
+    unsafe {
+        let (major, minor, count): (u32, u32, u32) =
+            (tty_driver::major.get(driver), tty_driver::minor_start.get(driver), tty_driver::num.get(driver));
+        let name = ram::c_string_or_empty(tty_driver::name.get(driver));
+        match chrdev::reserve_for(major, minor, count, &name, caller) {
+            Ok(first) => {
+                tty_driver::major.set(driver, first.major());
+                tty_driver::minor_start.set(driver, first.minor());
+            }
+            Err(errno) => return errno.to_return(),
+        }
+        // Registering one twice fails above.
+        let _ = kernel().registrations.add("tty_driver", driver, name, kernel().owner_of(caller));
+    }
+    0
+}
+extern "C" fn tty_unregister_driver(driver: u64) {
+    // SAFETY: the module's driver.
+    unsafe {
+        let (major, minor, count): (u32, u32, u32) =
+            (tty_driver::major.get(driver), tty_driver::minor_start.get(driver), tty_driver::num.get(driver));
+        chrdev::give_back(major, minor, count);
+    }
+    kernel().registrations.remove("tty_driver", driver);
+}
+/// `void tty_port_init(struct tty_port *)`
+extern "C" fn tty_port_init(port: u64) {
+    /// Half a second, and thirty.
+    const DELAY: u32 = 125;
+    const WAIT: u32 = 7500;
+    // SAFETY: the module's port.
+    unsafe {
+        ram::fill(port, 0, tty_port::SIZE.get());
+        locks::init_list(mutex::wait_list.at(tty_port::mutex.at(port)));
+        locks::init_list(mutex::wait_list.at(tty_port::buf_mutex.at(port)));
+        tty_port::close_delay.set(port, DELAY);
+        tty_port::closing_wait.set(port, WAIT);
+        tty_port::kref.set(port, 1u32);
+    }
+}
+extern "C" fn tty_port_destroy() {}
+/// `void tty_port_link_device(struct tty_port *, struct tty_driver *, unsigned)`
+extern "C" fn tty_port_link_device(port: u64, driver: u64, number: u32) {
+    // SAFETY: the driver's array.
+    unsafe { ram::put(tty_driver::ports.get::<u64>(driver) + 8 * u64::from(number), port) };
+}
+/// The functions of this file.
+pub(crate) static EXPORTS: &[Export] = exports![
+    c __tty_alloc_driver, c tty_driver_kref_put, c tty_register_driver, c tty_unregister_driver, c tty_port_init,
+    k tty_port_destroy, c tty_port_link_device,
+];
