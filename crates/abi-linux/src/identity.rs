@@ -10,7 +10,7 @@ use crate::field::layout;
 use crate::{locks, net, printf, ram, slab, tasks};
 
 layout! {
-    mod key = "key" { usage, serial, uid, gid, perm, flags, type_ = "type", description, sem }
+    mod key = "key" { usage, serial, uid, gid, perm, flags, description, sem }
     mod rw_semaphore = "rw_semaphore" { wait_list }
     mod cred = "cred" { usage, cap_effective, cap_permitted }
     mod task_struct = "task_struct" { cred, real_cred, nsproxy }

@@ -10,7 +10,7 @@ use crate::{locks, printf, ram, slab, tasks, time};
 
 layout! {
     mod kthread_worker = "kthread_worker" { flags, work_list, delayed_work_list, task, current_work }
-    mod kthread_work = "kthread_work" { node, func, worker }
+    mod kthread_work = "kthread_work" { func, worker }
     mod kthread_delayed_work = "kthread_delayed_work" { work, timer }
 }
 

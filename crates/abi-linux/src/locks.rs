@@ -272,6 +272,14 @@ fn mutex_try(lock: u64) -> bool {
     true
 }
 
+/// Ends the running task when the task whose `task_struct` is at `owner` was killed with the lock in its hands: nobody will
+/// ever give it back, and on Linux this task would hang.
+fn check_alive(owner: u64, what: &str, caller: u64) {
+    if tasks::at(owner).is_some_and(|holder| !kernel().tasks.is_alive(holder)) {
+        kernel().bug(&alloc::format!("BUG: the {what} is held by a task that was killed"), caller);
+    }
+}
+
 /// Takes a mutex.
 pub(crate) fn take(lock: u64, caller: u64) {
     // SAFETY: a mutex of the module's.
@@ -279,6 +287,8 @@ pub(crate) fn take(lock: u64, caller: u64) {
         kernel().bug("possible recursive locking: this task holds the mutex already", caller);
     }
     while !mutex_try(lock) {
+        // SAFETY: as above.
+        check_alive(unsafe { mutex::owner.get::<u64>(lock) } & !OWNER_FLAGS, "mutex", caller);
         tasks::might_block(caller);
         kernel().tasks.block(None, Some(lock));
     }
@@ -360,6 +370,8 @@ fn read_down(lock: u64, wait: bool, caller: u64) -> bool {
         if !wait {
             return false;
         }
+        // SAFETY: as above; readers leave the owner as it is, and 0 is nobody.
+        check_alive(unsafe { rw_semaphore::owner.get::<u64>(lock) }, "semaphore", caller);
         tasks::might_block(caller);
         kernel().tasks.block(None, Some(lock));
     }
@@ -378,6 +390,8 @@ fn write_down(lock: u64, wait: bool, caller: u64) -> bool {
         if !wait {
             return false;
         }
+        // SAFETY: as above; readers leave the owner as it is, and 0 is nobody.
+        check_alive(unsafe { rw_semaphore::owner.get::<u64>(lock) }, "semaphore", caller);
         tasks::might_block(caller);
         kernel().tasks.block(None, Some(lock));
     }

@@ -7,8 +7,8 @@ use crate::field::layout;
 use crate::{ram, slab};
 
 layout! {
-    mod inet_frags = "inet_frags" { qsize, frags_cache_name, refcnt }
-    mod fqdir = "fqdir" { f, net, dead }
+    mod inet_frags = "inet_frags" { frags_cache_name, refcnt }
+    mod fqdir = "fqdir" { f, net }
 }
 
 /// `int inet_frags_init(struct inet_frags *)`
