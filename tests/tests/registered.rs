@@ -227,8 +227,8 @@ fn a_character_device_takes_ioctls() {
     let user = world.call("vm_mmap", &map);
     let ask = |command| [Argument::Value(file), Argument::Value(command), Argument::Value(user)];
     assert_eq!(world.call_int("vfs_ioctl", &ask(GET_FEATURES)), 0, "{}", world.log());
-    // IFF_TUN, IFF_TAP, and what else 6.1 can do.
-    assert_eq!(number(&world.peek(user, 4)), 0x7133);
+    // IFF_TUN, IFF_TAP, IFF_NAPI, IFF_NAPI_FRAGS, IFF_NO_CARRIER, IFF_MULTI_QUEUE, IFF_NO_PI, IFF_ONE_QUEUE, IFF_VNET_HDR.
+    assert_eq!(number(&world.peek(user, 4)), 0x7173);
     // Without a device behind it, it cannot be read: EBADFD.
     assert_eq!(
         world.call_int(
