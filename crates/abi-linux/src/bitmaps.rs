@@ -1,5 +1,6 @@
 //! Bitmaps and CPU masks.
 
+use alloc::borrow::Cow;
 use core::ops::{BitAnd, BitOr, BitXor};
 
 use ferrmod_kernel::bits;
@@ -9,16 +10,24 @@ use crate::data::{Begin, Datum};
 use crate::export::{Export, exports};
 use crate::{ram, slab, user};
 
-/// The words of a bitmap.
-fn words<'a>(at: u64, bits: u64) -> &'a [u64] {
-    // SAFETY: a bitmap of the caller's, which is an array of longs and aligned like one.
-    unsafe { core::slice::from_raw_parts(at as *const u64, if at == 0 { 0 } else { bits.div_ceil(64) as usize }) }
+/// The words of a bitmap. Most are arrays of longs and aligned like them; one inside a packed struct is copied.
+fn words<'a>(at: u64, bits: u64) -> Cow<'a, [u64]> {
+    let count = if at == 0 { 0 } else { bits.div_ceil(64) as usize };
+    if count > 0 && at.is_multiple_of(8) {
+        // SAFETY: a bitmap of the caller's, which is aligned.
+        return Cow::Borrowed(unsafe { core::slice::from_raw_parts(at as *const u64, count) });
+    }
+    (0..count).map(|index| word(at, index)).collect()
 }
 
-/// The words of a bitmap that changes.
-fn words_mut<'a>(at: u64, bits: u64) -> &'a mut [u64] {
-    // SAFETY: as above.
-    unsafe { core::slice::from_raw_parts_mut(at as *mut u64, bits.div_ceil(64) as usize) }
+/// Lets `change` have the words of a bitmap, and writes them back.
+fn update<T>(at: u64, bits: u64, change: impl FnOnce(&mut [u64]) -> T) -> T {
+    let mut words = words(at, bits).into_owned();
+    let answer = change(&mut words);
+    for (index, value) in words.into_iter().enumerate() {
+        set_word(at, index, value);
+    }
+    answer
 }
 
 /// Word number `index` of a bitmap.
@@ -102,7 +111,7 @@ extern "C" fn __bitmap_or_equal(one: u64, other: u64, sum: u64, bits: u32) -> bo
 }
 
 extern "C" fn __bitmap_weight(at: u64, bits: u32) -> u32 {
-    bits::weight(words(at, bits.into()), bits as usize) as u32
+    bits::weight(&words(at, bits.into()), bits as usize) as u32
 }
 extern "C" fn __bitmap_weight_and(one: u64, other: u64, bits: u32) -> u32 {
     let bits = u64::from(bits);
@@ -111,8 +120,15 @@ extern "C" fn __bitmap_weight_and(one: u64, other: u64, bits: u32) -> u32 {
         .sum()
 }
 fn fill(at: u64, start: u32, count: i32, set: bool) {
-    let count = count.max(0) as usize;
-    bits::fill(words_mut(at, u64::from(start) + count as u64), start as usize, count, set);
+    let (start, end) = (u64::from(start), u64::from(start) + count.max(0) as u64);
+    for index in start / 64..end.div_ceil(64) {
+        // The bits of this word from the start on, up to the end.
+        let low = start.saturating_sub(index * 64).min(64);
+        let high = (end - index * 64).min(64);
+        let mask = u64::MAX.checked_shr((64 - (high - low)) as u32).unwrap_or(0).checked_shl(low as u32).unwrap_or(0);
+        let old = word(at, index as usize);
+        set_word(at, index as usize, if set { old | mask } else { old & !mask });
+    }
 }
 extern "C" fn __bitmap_set(at: u64, start: u32, count: i32) {
     fill(at, start, count, true);
@@ -123,14 +139,15 @@ extern "C" fn __bitmap_clear(at: u64, start: u32, count: i32) {
 
 /// Moves bits by `distance`: bit `from(n)` becomes bit `n`.
 fn shifted(to: u64, from: u64, bits: u32, source: impl Fn(usize) -> Option<usize>) {
-    let old = words(from, bits.into()).to_vec();
-    let new = words_mut(to, bits.into());
-    new.fill(0);
-    for bit in 0..bits as usize {
-        if source(bit).is_some_and(|from| from < bits as usize && bits::is_set(&old, from)) {
-            new[bit / 64] |= 1 << (bit % 64);
+    let old = words(from, bits.into()).into_owned();
+    update(to, bits.into(), |new| {
+        new.fill(0);
+        for bit in 0..bits as usize {
+            if source(bit).is_some_and(|from| from < bits as usize && bits::is_set(&old, from)) {
+                new[bit / 64] |= 1 << (bit % 64);
+            }
         }
-    }
+    });
 }
 extern "C" fn __bitmap_shift_left(to: u64, from: u64, distance: u32, bits: u32) {
     shifted(to, from, bits, |bit| bit.checked_sub(distance as usize));
@@ -144,34 +161,34 @@ extern "C" fn bitmap_cut(to: u64, from: u64, first: u32, cut: u32, bits: u32) {
 }
 
 extern "C" fn _find_first_bit(at: u64, bits: u64) -> u64 {
-    bits::find_next_set(words(at, bits), bits as usize, 0) as u64
+    bits::find_next_set(&words(at, bits), bits as usize, 0) as u64
 }
 extern "C" fn _find_first_zero_bit(at: u64, bits: u64) -> u64 {
-    bits::find_next_clear(words(at, bits), bits as usize, 0) as u64
+    bits::find_next_clear(&words(at, bits), bits as usize, 0) as u64
 }
 extern "C" fn _find_next_bit(at: u64, bits: u64, from: u64) -> u64 {
-    bits::find_next_set(words(at, bits), bits as usize, from as usize) as u64
+    bits::find_next_set(&words(at, bits), bits as usize, from as usize) as u64
 }
 extern "C" fn _find_next_zero_bit(at: u64, bits: u64, from: u64) -> u64 {
-    bits::find_next_clear(words(at, bits), bits as usize, from as usize) as u64
+    bits::find_next_clear(&words(at, bits), bits as usize, from as usize) as u64
 }
 extern "C" fn _find_last_bit(at: u64, bits: u64) -> u64 {
-    bits::find_last(words(at, bits), bits as usize) as u64
+    bits::find_last(&words(at, bits), bits as usize) as u64
 }
 extern "C" fn _find_next_and_bit(one: u64, other: u64, bits: u64, from: u64) -> u64 {
-    bits::find_next_and(words(one, bits), words(other, bits), bits as usize, from as usize) as u64
+    bits::find_next_and(&words(one, bits), &words(other, bits), bits as usize, from as usize) as u64
 }
 extern "C" fn _find_first_and_bit(one: u64, other: u64, bits: u64) -> u64 {
     _find_next_and_bit(one, other, bits, 0)
 }
 extern "C" fn _find_next_andnot_bit(one: u64, other: u64, bits: u64, from: u64) -> u64 {
-    bits::find_next_and_not(words(one, bits), words(other, bits), bits as usize, from as usize) as u64
+    bits::find_next_and_not(&words(one, bits), &words(other, bits), bits as usize, from as usize) as u64
 }
 extern "C" fn _find_next_or_bit(one: u64, other: u64, bits: u64, from: u64) -> u64 {
     bits::find_next(|index| word(one, index) | word(other, index), bits as usize, from as usize) as u64
 }
 extern "C" fn __find_nth_bit(at: u64, bits: u64, number: u64) -> u64 {
-    bits::find_nth(words(at, bits), bits as usize, number as usize) as u64
+    bits::find_nth(&words(at, bits), bits as usize, number as usize) as u64
 }
 extern "C" fn __find_nth_and_bit(one: u64, other: u64, bits: u64, number: u64) -> u64 {
     let both: alloc::vec::Vec<u64> =
@@ -200,7 +217,7 @@ extern "C" fn bitmap_find_next_zero_area_off(
     offset: u64,
 ) -> u64 {
     bits::find_clear_area(
-        words(at, bits),
+        &words(at, bits),
         bits as usize,
         from as usize,
         count as usize,
@@ -267,7 +284,7 @@ extern "C" fn bitmap_to_arr32(to: u64, from: u64, bits: u32) {
 /// Copies a bitmap out of a parser.
 fn parsed(to: u64, bits: i32, parse: impl FnOnce(&mut [u64], usize) -> Result<(), Errno>) -> i32 {
     let bits = bits.max(0) as usize;
-    parse(words_mut(to, bits as u64), bits).map_or_else(Errno::to_return, |()| 0)
+    update(to, bits as u64, |words| parse(words, bits)).map_or_else(Errno::to_return, |()| 0)
 }
 /// `int bitmap_parselist(const char *, unsigned long *, int nmaskbits)`
 extern "C" fn bitmap_parselist(from: u64, to: u64, bits: i32) -> i32 {
@@ -287,7 +304,7 @@ extern "C" fn bitmap_parse_user(from: u64, length: u32, to: u64, bits: i32) -> i
 extern "C" fn bitmap_print_to_pagebuf(list: bool, to: u64, at: u64, bits: i32) -> i32 {
     let count = bits.max(0) as usize;
     let map = words(at, count as u64);
-    let mut text = if list { bits::list_text(map, count) } else { bits::hex_text(map, count) };
+    let mut text = if list { bits::list_text(&map, count) } else { bits::hex_text(&map, count) };
     text.push('\n');
     let room = (4096 - to % 4096).saturating_sub(1) as usize;
     let kept = text.len().min(room);
@@ -337,6 +354,11 @@ macro_rules! variables {
         /// The variables of this file.
         pub(crate) static VARIABLES: &[&Datum] = &[$(&$ident),*];
     };
+}
+
+/// The address of `__cpu_online_mask`.
+pub(crate) fn online_mask() -> u64 {
+    ONLINE.address()
 }
 
 /// Sets the first bit: CPU 0, or the number of CPUs.
@@ -425,6 +447,13 @@ mod tests {
         assert_eq!(map[0], 0b1111_0011);
         assert_eq!(bitmap_allocate_region(at, 4, 1), -16);
         bitmap_release_region(at, 4, 2);
+        let mut long = [u64::MAX; 3];
+        __bitmap_clear(long.as_mut_ptr() as u64, 60, 70);
+        assert_eq!(long, [u64::MAX >> 4, 0, u64::MAX << 2]);
+        __bitmap_set(long.as_mut_ptr() as u64, 60, 70);
+        assert_eq!(long, [u64::MAX; 3]);
+        __bitmap_clear(long.as_mut_ptr() as u64, 64, 0);
+        assert_eq!(long, [u64::MAX; 3]);
         assert_eq!(map[0], 0b11);
         assert_eq!(bitmap_find_free_region(at, 4, 2), -12);
     }

@@ -32,6 +32,7 @@ flags! {
     FOREGROUND "fg_console" 4, EDD "edd" 4096, IBFT "ibft_phys_addr" 8,
     SCREEN "screen_info" 64, TUNNELS "sysctl_fb_tunnels_only_for_init_net" 4, DEVCONF "sysctl_devconf_inherit_init_net" 4,
     UDP_NIC "udp_tunnel_nic_ops" 8, ETHTOOL "ethtool_phy_ops" 8, IPTUN "iptun_encaps" 64, IP6TUN "ip6tun_encaps" 64,
+    DEFRAGMENT4 "nf_defrag_v4_hook" 8, DEFRAGMENT6 "nf_defrag_v6_hook" 8, PHY_STUBS "phylib_stubs" 8,
 }
 
 /// The two trees of addresses.
@@ -131,6 +132,19 @@ extern "C" fn always() -> bool {
     true
 }
 
+/// `bool dev_valid_name(const char *)`: what a network device may be called.
+extern "C" fn dev_valid_name(name: u64) -> bool {
+    /// `IFNAMSIZ`
+    const ROOM: usize = 16;
+    // SAFETY: the module's C string.
+    let name = unsafe { ram::c_string(name) };
+    !name.is_empty()
+        && name.len() < ROOM
+        && name != b"."
+        && name != b".."
+        && !name.iter().any(|&byte| byte == b'/' || byte == b':' || byte.is_ascii_whitespace())
+}
+
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
     c __request_region, c __release_region, c fb_get_options,
@@ -145,10 +159,12 @@ pub(crate) static EXPORTS: &[Export] = exports![
     k acpi_match_device = nothing, k acpi_device_hid = nothing, k wmi_has_guid = no, k x86_match_min_microcode_rev = no,
     k edac_get_owner = nothing, k drm_firmware_drivers_only = no,
     k dev_get_regmap = nothing, k efivar_supports_writes = no, k efivar_is_available = no, k find_font = nothing, k is_uv_system = no,
+    k fb_modesetting_disabled = no, k video_firmware_drivers_only = no,
+    k unregister_netdevice_many = takes_hook, c dev_valid_name,
     k ethtool_set_ethtool_phy_ops = takes_hook, k vlan_ioctl_set = takes_hook, k brioctl_set = takes_hook,
     k udp_encap_enable = takes_hook, k udpv6_encap_enable = takes_hook,
     k vga_switcheroo_unregister_handler = takes_hook, k clean_acked_data_flush = takes_hook, k ipv6_mod_enabled = always,
     k mdiobus_setup_mdiodev_from_board_info = no, k cxl_bus_drain = takes_hook, k xfrm_flush_gc = takes_hook,
     k ledtrig_mtd_activity = takes_hook, k ledtrig_disk_activity = takes_hook, k tcf_idrinfo_destroy = takes_hook,
-    k register_btf_kfunc_id_set = no, k async_synchronize_full = takes_hook,
+    k register_btf_kfunc_id_set = no,
 ];

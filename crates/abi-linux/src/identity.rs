@@ -121,6 +121,20 @@ extern "C" fn key_revoke(given: u64) {
 extern "C" fn key_create_or_update() -> u64 {
     Errno::ENODEV.to_pointer()
 }
+/// `int x509_load_certificate_list(const u8 *, unsigned long, const struct key *keyring)`: for the same reason every
+/// certificate is one that cannot be loaded, which is only said.
+extern "C" fn x509_load_certificate_list(list: u64, length: u64) -> i32 {
+    // SAFETY: the module's bytes.
+    let mut rest = unsafe { ram::bytes(list, length) };
+    // Each is a DER sequence with a length of two bytes.
+    while let [0x30, 0x82, high, low, ..] = *rest {
+        let size = usize::from(high) << 8 | usize::from(low);
+        let error = Errno::ENODEV.to_return();
+        kernel().printk(alloc::format!("\x013Problem loading in-kernel X.509 certificate ({error})\n").as_bytes());
+        rest = rest.get(size + 4..).unwrap_or(&[]);
+    }
+    0
+}
 extern "C" fn request_key_tag() -> u64 {
     Errno::ENOKEY.to_pointer()
 }
@@ -168,6 +182,6 @@ extern "C" fn revert_creds(old: u64) {
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
     k has_capability_noaudit = everything, k sk_capable = everything, k sk_net_capable = everything, k perfmon_capable = everything,
-    c keyring_alloc, c key_put, c key_revoke, k key_create_or_update, k request_key_tag, c prepare_kernel_cred, c __put_cred,
+    c keyring_alloc, c key_put, c key_revoke, k key_create_or_update, c x509_load_certificate_list, k request_key_tag, c prepare_kernel_cred, c __put_cred,
     c override_creds, c revert_creds,
 ];

@@ -37,6 +37,15 @@ pub(crate) fn page_of(address: u64) -> u64 {
     regions.vmemmap.wrapping_add(address.wrapping_sub(regions.page_offset) / PAGE * page::SIZE.get())
 }
 
+/// The `struct page` of a variable of the kernel's, whose physical address is another (`__pa_symbol`).
+fn page_of_symbol(address: u64) -> u64 {
+    /// `__START_KERNEL_map`
+    const KERNEL_MAP: u64 = 0xffff_ffff_8000_0000;
+    let regions = kernel().platform.regions();
+    let physical = address.wrapping_sub(KERNEL_MAP).wrapping_add(regions.phys_base);
+    regions.vmemmap.wrapping_add(physical / PAGE * page::SIZE.get())
+}
+
 /// The address of a page's memory.
 pub(crate) fn address_of(page: u64) -> u64 {
     let regions = kernel().platform.regions();
@@ -263,7 +272,15 @@ static PAGE_OFFSET: Datum = Datum::new("page_offset_base", 8, Begin::With(begin_
 static PHYS_BASE: Datum = Datum::new("phys_base", 8, Begin::With(begin_phys_base));
 static VMEMMAP: Datum = Datum::new("vmemmap_base", 8, Begin::With(begin_vmemmap));
 static VMALLOC: Datum = Datum::new("vmalloc_base", 8, Begin::With(begin_vmalloc));
-static EMPTY_ZERO_PAGE: Datum = Datum::new("empty_zero_page", PAGE, Begin::Zero);
+static EMPTY_ZERO_PAGE: Datum = Datum::new(
+    "empty_zero_page",
+    PAGE,
+    Begin::With(|at| {
+        // The kernel's own reference, so that nobody else's is the last.
+        // SAFETY: the page's `struct page`.
+        unsafe { page::_refcount.set(page_of_symbol(at), 1u32) };
+    }),
+);
 
 /// The variables of this file.
 pub(crate) static VARIABLES: &[&Datum] = &[&PAGE_OFFSET, &PHYS_BASE, &VMEMMAP, &VMALLOC, &EMPTY_ZERO_PAGE];

@@ -238,7 +238,8 @@ pub(crate) static VARIABLES: &[&Datum] = &[&RCU_SCHEDULER_ACTIVE];
 pub(crate) static EXPORTS: &[Export] = exports![
     c call_rcu, c call_rcu_hurry = call_rcu, c call_rcu_tasks = call_rcu, c call_rcu_tasks_trace = call_rcu, c kvfree_call_rcu,
     c synchronize_rcu, c synchronize_rcu_expedited = synchronize_rcu, c synchronize_rcu_tasks = synchronize_rcu,
-    c synchronize_rcu_tasks_trace = synchronize_rcu, c synchronize_net = synchronize_rcu, c rcu_barrier,
+    c synchronize_rcu_tasks_trace = synchronize_rcu, c synchronize_net = synchronize_rcu,
+    c mmu_notifier_synchronize = synchronize_rcu, c rcu_barrier,
     c rcu_barrier_tasks = rcu_barrier, c rcu_barrier_tasks_trace = rcu_barrier, c kvfree_rcu_barrier = rcu_barrier,
     k __rcu_read_lock = reader, k __rcu_read_unlock = reader, k rcu_read_unlock_strict = reader, k rcu_note_context_switch = reader,
     k rcu_all_qs = reader, c get_state_synchronize_rcu, c start_poll_synchronize_rcu = get_state_synchronize_rcu,

@@ -592,13 +592,33 @@ extern "C" fn rhashtable_walk_peek(iter: u64) -> u64 {
     rhashtable_walk_next(iter)
 }
 
+/// `int __alloc_bucket_spinlocks(spinlock_t **, unsigned *mask, size_t max, unsigned cpu_mult, gfp_t, const char *, key *)`:
+/// locks that are not held, a power of two of them.
+extern "C" fn __alloc_bucket_spinlocks(to: u64, mask: u64, most: u64, per_cpu: u32, flags: u32) -> i32 {
+    let caller = ram::caller();
+    let count = if per_cpu == 0 { most } else { most.min(per_cpu.into()) };
+    let locks = slab::kmalloc(4 * count.max(1), flags, caller);
+    if locks == 0 {
+        return Errno::ENOMEM.to_return();
+    }
+    // SAFETY: the caller's two variables.
+    unsafe {
+        ram::put(to, locks);
+        ram::put(mask, count.max(1) as u32 - 1);
+    }
+    0
+}
+extern "C" fn free_bucket_spinlocks(locks: u64) {
+    slab::release(locks, ram::caller());
+}
+
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
     c jhash, c rhashtable_jhash2, c rht_deferred_worker, c rhashtable_init, c rhashtable_init_noprof = rhashtable_init,
     c rhltable_init, c rhltable_init_noprof = rhltable_init, c rhashtable_insert_slow, c rhashtable_free_and_destroy,
     c rhashtable_destroy, c rht_bucket_nested, c __rht_bucket_nested = rht_bucket_nested, c rht_bucket_nested_insert,
     c rhashtable_walk_enter, c rhashtable_walk_exit, c rhashtable_walk_start_check, c rhashtable_walk_stop,
-    c rhashtable_walk_next, c rhashtable_walk_peek,
+    c rhashtable_walk_next, c rhashtable_walk_peek, c __alloc_bucket_spinlocks, c free_bucket_spinlocks,
 ];
 
 #[cfg(test)]

@@ -99,6 +99,11 @@ pub(crate) fn begin_percpu(kernel: &Kernel) -> Result<(), ferrmod_kernel::platfo
     kernel.platform.write(area + CANARY, &canary)?;
     set("this_cpu_off", &area.to_le_bytes())?;
     set("cpu_number", &0u32.to_le_bytes())?;
+    // Pointers to masks of the CPUs that share something with this one: itself.
+    let online = address("__cpu_online_mask").unwrap_or(0).to_le_bytes();
+    for mask in ["cpu_sibling_map", "cpu_core_map", "cpu_die_map"] {
+        set(mask, &online)?;
+    }
     // The top bit set means that no rescheduling is due.
     set("__preempt_count", &0x8000_0000u32.to_le_bytes())
 }

@@ -185,6 +185,70 @@ extern "C" fn free_pages_now() -> u64 {
     pages().1
 }
 
+/// `void getboottime64(struct timespec64 *)`: when the clock that counts from boot was 0.
+extern "C" fn getboottime64(at: u64) {
+    let platform = kernel().platform;
+    let booted = platform.wall_clock().saturating_sub(platform.now());
+    // SAFETY: the caller's struct, two 64-bit numbers in every ABI.
+    unsafe { ram::put(at, [booted / 1_000_000_000, booted % 1_000_000_000]) };
+}
+
+/// Work that runs some time: `async_schedule` cookies count up, and those that have not run are kept.
+static ASYNCHRONOUS: Lock<(u64, alloc::collections::BTreeMap<u64, u64>)> =
+    Lock::new((0, alloc::collections::BTreeMap::new()));
+
+/// What waits for asynchronous work waits on.
+fn asynchronous_channel() -> u64 {
+    &raw const ASYNCHRONOUS as u64
+}
+fn schedule_asynchronous(function: u64, data: u64, domain: u64) -> u64 {
+    let cookie = {
+        let mut state = ASYNCHRONOUS.lock();
+        state.0 += 1;
+        let cookie = state.0;
+        state.1.insert(cookie, domain);
+        cookie
+    };
+    let run = move || {
+        // SAFETY: the caller's function, which takes its data and the cookie.
+        unsafe { ram::call(function, [data, cookie]) };
+        ASYNCHRONOUS.lock().1.remove(&cookie);
+        kernel().tasks.wake_channel(asynchronous_channel(), usize::MAX);
+    };
+    if kernel().tasks.spawn("async", true, run).is_err() {
+        // Without memory for a task it is done here, as Linux does.
+        run();
+    }
+    cookie
+}
+/// `async_cookie_t async_schedule_node(async_func_t, void *, int node)`
+extern "C" fn async_schedule_node(function: u64, data: u64) -> u64 {
+    schedule_asynchronous(function, data, 0)
+}
+/// `async_cookie_t async_schedule_node_domain(async_func_t, void *, int node, struct async_domain *)`
+extern "C" fn async_schedule_node_domain(function: u64, data: u64, _node: i32, domain: u64) -> u64 {
+    schedule_asynchronous(function, data, domain)
+}
+fn wait_asynchronous(caller: u64, pending: impl Fn(u64, u64) -> bool) {
+    while ASYNCHRONOUS.lock().1.iter().any(|(&cookie, &domain)| pending(cookie, domain)) {
+        tasks::might_block(caller);
+        kernel().tasks.block(None, Some(asynchronous_channel()));
+    }
+}
+extern "C" fn async_synchronize_full() {
+    wait_asynchronous(ram::caller(), |_, _| true);
+}
+extern "C" fn async_synchronize_full_domain(domain: u64) {
+    wait_asynchronous(ram::caller(), |_, other| other == domain);
+}
+/// `void async_synchronize_cookie(async_cookie_t)`: everything that was scheduled before it.
+extern "C" fn async_synchronize_cookie(cookie: u64) {
+    wait_asynchronous(ram::caller(), |other, _| other < cookie);
+}
+extern "C" fn async_synchronize_cookie_domain(cookie: u64, domain: u64) {
+    wait_asynchronous(ram::caller(), |other, of| other < cookie && of == domain);
+}
+
 /// `void memcpy_and_pad(void *, size_t, const void *, size_t, int)`
 extern "C" fn memcpy_and_pad(to: u64, room: u64, from: u64, length: u64, pad: i32) {
     let kept = length.min(room);
@@ -249,9 +313,8 @@ static NODE_CPUS: Datum = Datum::new(
     "node_to_cpumask_map",
     8192,
     Begin::With(|at| {
-        let online = crate::symbols::address("__cpu_online_mask").unwrap_or(0);
         // SAFETY: `data::place` gives room for the pointers.
-        unsafe { ram::put(at, online) };
+        unsafe { ram::put(at, crate::bitmaps::online_mask()) };
     }),
 );
 
@@ -273,5 +336,8 @@ pub(crate) static EXPORTS: &[Export] = exports![
     k dmi_name_in_vendors = none, k dmi_find_device = none, k dmi_get_date = none, k dmi_get_bios_year = none, k dmi_walk,
     k __put_devmap_managed_page_refs = none, k __put_devmap_managed_folio_refs = none,
     c dump_stack, c add_taint, c test_taint, c si_meminfo, c si_mem_available = free_pages_now,
-    c nr_free_buffer_pages = free_pages_now, c memcpy_and_pad,
+    c nr_free_buffer_pages = free_pages_now, c memcpy_and_pad, c getboottime64,
+    k set_freezable = none, k freezing_slow_path = none, k __refrigerator = none,
+    c async_schedule_node, c async_schedule_node_domain, c async_synchronize_full, c async_synchronize_full_domain,
+    c async_synchronize_cookie, c async_synchronize_cookie_domain,
 ];

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use bstr::BStr;
+use bstr::{BStr, ByteSlice as _};
 
 use crate::fixups::Branch;
 use crate::layout::PartKind;
@@ -201,7 +201,7 @@ impl Linked {
     #[must_use]
     pub fn name(&self, name: NameRef) -> &BStr {
         let tail = self.names.get(name.0 as usize..).unwrap_or_default();
-        let end = tail.iter().position(|&byte| byte == 0).unwrap_or(tail.len());
+        let end = tail.find_byte(0).unwrap_or(tail.len());
         BStr::new(&tail[..end])
     }
 

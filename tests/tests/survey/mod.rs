@@ -59,6 +59,13 @@ pub(crate) fn outcomes() -> Vec<Expected> {
         .collect()
 }
 
+/// Every module of a tree, expected to load.
+pub(crate) fn loading(tree: &Tree) -> Vec<Expected> {
+    let path_of = |path: PathBuf| path.strip_prefix(&tree.modules).map(|path| path.to_string_lossy().into_owned());
+    let paths = tree.files().into_iter().filter_map(|path| path_of(path).ok());
+    paths.map(|path| Expected { path, init: 0, broken: Vec::new() }).collect()
+}
+
 /// The modules of one tree, ready to be loaded.
 pub(crate) struct Survey {
     facts: FactsBytes,

@@ -7,9 +7,11 @@ use core::fmt::Write as _;
 
 use alloc::string::String;
 
+use super::read_write;
 use crate::Kernel;
 use crate::module::State;
 use crate::module::sysfs::SysModule;
+use crate::text::Errno;
 
 /// Makes a file's content.
 type Content = fn(&'static Kernel) -> Vec<u8>;
@@ -31,6 +33,20 @@ pub(crate) fn mount(kernel: &'static Kernel) {
         ("/proc/sys/kernel/tainted", |kernel| format!("{}\n", kernel.modules.taints()).into_bytes()),
         ("/proc/ferrmod-registrations", registrations),
     ];
+    let disabled = read_write(
+        0o644,
+        || Ok(format!("{}\n", u8::from(kernel.modules.are_disabled())).into_bytes()),
+        |bytes| match core::str::from_utf8(bytes).map(str::trim) {
+            Ok("1") => {
+                kernel.modules.disable();
+                Ok(bytes.len())
+            }
+            // Once it is 1 it stays, and it takes nothing else.
+            Ok("0") if !kernel.modules.are_disabled() => Ok(bytes.len()),
+            _ => Err(Errno::EINVAL),
+        },
+    );
+    let _ = kernel.files.add("/proc/sys/kernel/modules_disabled", disabled);
     for (path, read) in plain {
         // The tree is new: nothing is in the way.
         let _ = kernel.provide(path, 0o444, read);

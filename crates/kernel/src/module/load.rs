@@ -48,6 +48,9 @@ impl Modules {
     /// Linux's errno for the first thing that was wrong; the kernel log says what.
     pub fn load(&'static self, file: &[u8], arguments: &[u8], flags: LoadFlags) -> Result<(), Errno> {
         let kernel = kernel();
+        if self.are_disabled() {
+            return Err(Errno::EPERM);
+        }
         if file.is_empty() {
             return Err(Errno::EINVAL);
         }
@@ -221,9 +224,8 @@ impl Modules {
 
     fn free_init(&self, kernel: &Kernel, module: &Arc<Module>) {
         module.world.init_freed(module);
-        let mut linked = (*module.linked()).clone();
-        linked.forget_init();
-        *module.linked.lock() = Arc::new(linked);
+        // Copied only when somebody looks at it right now.
+        Arc::make_mut(&mut module.linked.lock()).forget_init();
         for range in module.memory.give_init(kernel) {
             self.0.lock().ranges.remove(&range.start);
         }

@@ -257,6 +257,8 @@ struct Registry {
     taints: u64,
     noted: u64,
     failed_inits: u64,
+    /// `modules_disabled`: nothing is loaded or unloaded any more.
+    disabled: bool,
     /// The names of callers in modules that are gone and have left memory behind.
     leftovers: BTreeMap<(u32, u64), String>,
 }
@@ -338,6 +340,16 @@ impl Modules {
         self.0.lock().failed_inits
     }
 
+    /// Whether loading and unloading are over for good (`/proc/sys/kernel/modules_disabled`).
+    pub fn are_disabled(&self) -> bool {
+        self.0.lock().disabled
+    }
+
+    /// Ends loading and unloading; there is no way back.
+    pub fn disable(&self) {
+        self.0.lock().disabled = true;
+    }
+
     /// The kernel's taint bits.
     pub fn taints(&self) -> u64 {
         self.0.lock().taints
@@ -355,9 +367,11 @@ impl Modules {
         let linked = module.linked();
         let (symbol, distance) = linked.symbol_at(address)?;
         let part = module.part(linked.text_contains(address)?);
-        let behind =
-            |other: &SymbolView<'_>| address < other.address && other.address < part.end && is_name(other.name);
-        let next = linked.symbols().filter(behind).map(|other| other.address).min().unwrap_or(part.end);
+        let nearer = |nearest: u64, other: SymbolView<'_>| {
+            let is_nearer = address < other.address && other.address < nearest && is_name(other.name);
+            if is_nearer { other.address } else { nearest }
+        };
+        let next = linked.symbols().fold(part.end, nearer);
         Some((symbol.name.into(), distance, next - symbol.address, module.name.clone()))
     }
 

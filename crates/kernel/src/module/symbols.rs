@@ -23,6 +23,8 @@ pub(super) struct Offered<'k> {
     modules: &'k Modules,
     world: &'static dyn World,
     strict: bool,
+    /// Whether the module may use GPL-only symbols: false from the first import that may not be one.
+    gpl_ok: bool,
     /// Modules the new one uses; each has been given a reference.
     pub(super) uses: Vec<u32>,
     /// Whose names the last answer borrows.
@@ -38,6 +40,7 @@ impl<'k> Offered<'k> {
             modules: &kernel.modules,
             world,
             strict: kernel.options.strict,
+            gpl_ok: true,
             uses: Vec::new(),
             owner: None,
             failure: None,
@@ -47,6 +50,7 @@ impl<'k> Offered<'k> {
 
 impl SymbolTable for Offered<'_> {
     fn find(&mut self, name: &BStr, gpl_ok: bool) -> Option<Found<'_>> {
+        self.gpl_ok &= gpl_ok;
         if let Some(symbol) = self.world.symbol(name)
             && let Some(value) = symbol.address
         {
@@ -76,15 +80,6 @@ impl SymbolTable for Offered<'_> {
                     proprietary: module.taints() & PROPRIETARY != 0,
                 },
             });
-        }
-        // Exported by the module's kernel and provided by nobody: the licence, the namespace and the CRC are checked all
-        // the same, as Linux would, and the value is a stub's.
-        if self.strict {
-            return None;
-        }
-        let symbol = self.world.symbol(name)?;
-        if symbol.gpl_only && !gpl_ok {
-            return None;
         }
         None
     }
@@ -119,8 +114,8 @@ impl SymbolTable for Offered<'_> {
             return None;
         }
         let symbol = self.world.symbol(name)?;
-        if symbol.address.is_some() {
-            // It exists, but not for this module (GPL-only).
+        // It exists, but not for this module; or would not be for it where it exists.
+        if symbol.address.is_some() || symbol.gpl_only && !self.gpl_ok {
             return None;
         }
         match self.world.absent(name) {

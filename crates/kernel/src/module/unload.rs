@@ -16,9 +16,12 @@ impl Modules {
     /// Removes a module as `delete_module(2)` does. Runs in a task.
     ///
     /// # Errors
-    /// `ENOENT` no such module; `EAGAIN` other modules use it, or it is referenced; `EBUSY` it is not live, or cannot be
-    /// removed.
+    /// `EPERM` modules are disabled; `ENOENT` no such module; `EAGAIN` other modules use it, or it is referenced; `EBUSY` it is
+    /// not live, or cannot be removed.
     pub fn unload(&self, name: &[u8], force: bool) -> Result<(), Errno> {
+        if self.are_disabled() {
+            return Err(Errno::EPERM);
+        }
         if name.is_empty() || name.len() >= 56 {
             return Err(Errno::ENOENT);
         }
