@@ -79,20 +79,34 @@ fn finish(session: &mut Session, report: &mut RunReport, run: &Run) -> Result<()
     Ok(())
 }
 
-/// Unloads what is loaded, newest first; what is used by a module that would not go is tried and reported too.
+/// Unloads what is loaded, newest first. What is still in use then is tried again as long as others go: a module that another
+/// one asked for while it ran can be newer than its user.
 fn unload_all(session: &mut Session) -> Result<Vec<Unload>, Failure> {
     let mut unloads = Vec::new();
-    for module in session.machine.list()? {
-        // A module an oops stopped in its init stays as it is, as on Linux.
-        let ended = match session.machine.unload(&module.name, false) {
-            Ok(outcome) => outcome.into(),
-            Err(error) => Ended::Died { reason: error.to_string() },
-        };
-        let died = matches!(ended, Ended::Died { .. });
-        unloads.push(Unload { module: module.name.to_string(), ended });
-        if died {
-            break;
+    let mut names: Vec<_> = session.machine.list()?.into_iter().map(|module| module.name).collect();
+    loop {
+        let mut in_use = Vec::new();
+        let before = names.len();
+        for name in names {
+            // A module an oops stopped in its init stays as it is, as on Linux.
+            let ended = match session.machine.unload(&name, false) {
+                Ok(outcome) => outcome.into(),
+                Err(error) => Ended::Died { reason: error.to_string() },
+            };
+            let unload = Unload { module: name.to_string(), ended };
+            match &unload.ended {
+                Ended::Error { name: errno, .. } if errno == "EAGAIN" => in_use.push((name, unload)),
+                Ended::Died { .. } => {
+                    unloads.push(unload);
+                    return Ok(unloads);
+                }
+                _ => unloads.push(unload),
+            }
         }
+        if in_use.is_empty() || in_use.len() == before {
+            unloads.extend(in_use.into_iter().map(|(_, unload)| unload));
+            return Ok(unloads);
+        }
+        names = in_use.into_iter().map(|(name, _)| name).collect();
     }
-    Ok(unloads)
 }
