@@ -24,6 +24,8 @@ pub enum Command {
     Run(Run),
     /// The console of a machine: insmod, modprobe, rmmod, lsmod, modinfo, dmesg, cat, ls, echo, exit.
     Console(Console),
+    /// Look at every module of a tree, each in a machine of its own.
+    Survey(Survey),
 }
 
 /// Load modules into a kernel of our own, let them run, unload them, and say what happened.
@@ -67,6 +69,45 @@ pub struct Console {
     pub machine: MachineArgs,
 }
 
+/// Look at every module of a tree, each in a machine of its own.
+///
+/// A module is loaded behind its dependencies, everything is unloaded again, and what came of it is told: a table by family, and a
+/// line for each module that went wrong, left something behind, or did not do what a recording says.
+#[derive(Debug, Args)]
+#[command(after_help = SURVEY_EXIT_CODES)]
+pub struct Survey {
+    /// Only modules with one of these in their path in the tree.
+    #[arg(value_name = "PART")]
+    pub only: Vec<String>,
+    /// The tree of modules: a folder with lib/modules in it, or a modules folder itself [default: the running kernel's].
+    #[arg(long, value_name = "DIR")]
+    pub tree: Option<PathBuf>,
+    /// The kernel: a release in the tree, or its image (vmlinuz or vmlinux).
+    #[arg(long, value_name = "RELEASE|IMAGE")]
+    pub kernel: Option<OsString>,
+    /// Compare with a recording: lines of path, init and exit (`ok`, the name of an errno, or `-`), between tabs.
+    #[arg(long, value_name = "FILE")]
+    pub compare: Option<PathBuf>,
+    /// How many machines run at a time [default: one a processor].
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<std::num::NonZeroUsize>,
+    /// Load no soft dependencies and answer no module's request for another, as in a guest without modprobe.
+    #[arg(long)]
+    pub no_modprobe: bool,
+    /// A line for each module.
+    #[arg(long)]
+    pub all: bool,
+    /// Print one JSON document instead of text (schema: docs/schema/survey.md).
+    #[arg(long)]
+    pub json: bool,
+    /// Also write a page about what is not as it should be.
+    #[arg(long, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
+    /// How long a load or an unload may take, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds)]
+    pub timeout: Duration,
+}
+
 /// How a machine is made.
 #[derive(Clone, Debug, Default, Args)]
 pub struct MachineArgs {
@@ -91,6 +132,15 @@ Exit codes:
   2  usage
   3  a module was refused or not found
   4  oops or watchdog
+  5  something was left behind";
+
+const SURVEY_EXIT_CODES: &str = "\
+Exit codes:
+  0  every module did what is recorded; without a recording: none went wrong or left something behind
+  1  a module did something else than is recorded
+  2  usage
+  3  there is no tree or no kernel
+  4  a module went wrong: oops or watchdog
   5  something was left behind";
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -22,6 +22,7 @@ mod output;
 mod report;
 mod run;
 mod session;
+mod survey;
 mod tree;
 
 use cli::{Cli, Command};
@@ -41,6 +42,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         None => demo::demo(),
         Some(Command::Run(run)) => run::run(&run),
         Some(Command::Console(console)) => console::console(&console),
+        Some(Command::Survey(args)) => survey::survey(&args),
     };
     match result {
         Ok(exit) => exit.into(),

@@ -225,6 +225,23 @@ impl Left {
         }
     }
 
+    /// A few words for each kind of thing that was left.
+    pub(crate) fn in_short(&self) -> Vec<String> {
+        let mut words: Vec<String> = self.registrations.iter().map(|one| format!("left registered: {one}")).collect();
+        if let Some(first) = self.allocations.first() {
+            words.push(format!(
+                "left {} bytes in {} allocations, the first {first}",
+                self.bytes,
+                self.allocations.len()
+            ));
+        }
+        words.extend(self.tasks.iter().map(|task| format!("left running: task {task}")));
+        if self.timers > 0 {
+            words.push(format!("left {} timers set", self.timers));
+        }
+        words
+    }
+
     pub(crate) fn is_nothing(&self) -> bool {
         self.registrations.is_empty() && self.bytes == 0 && self.tasks.is_empty() && self.timers == 0
     }

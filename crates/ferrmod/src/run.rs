@@ -1,6 +1,7 @@
 //! `ferrmod run`: load, look, unload, judge.
 
 use anstream::{eprintln, print, println};
+use ferrmod_machine::{Machine, MachineError};
 
 use crate::cli::Run;
 use crate::console;
@@ -60,7 +61,7 @@ fn finish(session: &mut Session, report: &mut RunReport, run: &Run) -> Result<()
             println!();
             console::interact(session)?;
         }
-        report.unloads = unload_all(session)?;
+        report.unloads = unload_all(&mut session.machine)?;
     }
     if session.machine.dead().is_none() {
         let left = session.machine.report()?;
@@ -81,15 +82,15 @@ fn finish(session: &mut Session, report: &mut RunReport, run: &Run) -> Result<()
 
 /// Unloads what is loaded, newest first. What is still in use then is tried again as long as others go: a module that another
 /// one asked for while it ran can be newer than its user.
-fn unload_all(session: &mut Session) -> Result<Vec<Unload>, Failure> {
+pub(crate) fn unload_all(machine: &mut Machine) -> Result<Vec<Unload>, MachineError> {
     let mut unloads = Vec::new();
-    let mut names: Vec<_> = session.machine.list()?.into_iter().map(|module| module.name).collect();
+    let mut names: Vec<_> = machine.list()?.into_iter().map(|module| module.name).collect();
     loop {
         let mut in_use = Vec::new();
         let before = names.len();
         for name in names {
             // A module an oops stopped in its init stays as it is, as on Linux.
-            let ended = match session.machine.unload(&name, false) {
+            let ended = match machine.unload(&name, false) {
                 Ok(outcome) => outcome.into(),
                 Err(error) => Ended::Died { reason: error.to_string() },
             };

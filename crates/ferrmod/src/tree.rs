@@ -115,7 +115,7 @@ impl Tree {
 }
 
 /// `uname -r`.
-fn running_release() -> Option<String> {
+pub(crate) fn running_release() -> Option<String> {
     std::fs::read_to_string("/proc/sys/kernel/osrelease").ok().map(|text| text.trim().to_owned())
 }
 
