@@ -33,6 +33,10 @@ flags! {
     SCREEN "screen_info" 64, TUNNELS "sysctl_fb_tunnels_only_for_init_net" 4, DEVCONF "sysctl_devconf_inherit_init_net" 4,
     UDP_NIC "udp_tunnel_nic_ops" 8, ETHTOOL "ethtool_phy_ops" 8, IPTUN "iptun_encaps" 64, IP6TUN "ip6tun_encaps" 64,
     DEFRAGMENT4 "nf_defrag_v4_hook" 8, DEFRAGMENT6 "nf_defrag_v6_hook" 8, PHY_STUBS "phylib_stubs" 8,
+    BRIDGE_TEST "br_fdb_test_addr_hook" 8, RESET_DEVICES "reset_devices" 4, MULTIHIT "itlb_multihit_kvm_mitigation" 1, RTC_LOCK "rtc_lock" 8,
+    PCI_SLOTS "pci_slots_kset" 8, POISON "hwpoison_filter_enable" 4, POISON_MAJOR "hwpoison_filter_dev_major" 4,
+    POISON_MINOR "hwpoison_filter_dev_minor" 4, POISON_MASK "hwpoison_filter_flags_mask" 8, POISON_VALUE "hwpoison_filter_flags_value" 8,
+    POISON_MEMCG "hwpoison_filter_memcg" 8, USERS "init_user_ns" 1024, ACPI_ROOT "acpi_root_dir" 8, ANY6 "in6addr_any" 16,
 }
 
 /// The two trees of addresses.
@@ -153,7 +157,7 @@ pub(crate) static EXPORTS: &[Export] = exports![
     k acpi_get_devices = acpi_visits_nothing, k acpi_walk_namespace = acpi_visits_nothing, k acpi_get_table = acpi_not_found,
     k acpi_get_handle = acpi_not_found, k acpi_evaluate_object = acpi_not_found, k acpi_evaluate_integer = acpi_not_found,
     k acpi_dev_present = no, k acpi_dev_found = no, k acpi_dev_get_first_match_dev = nothing, k acpi_has_method = no,
-    k acpi_osi_is_win8 = no, k acpi_quirk_skip_acpi_ac_and_battery = no, k acpi_resources_are_enforced = no,
+    k acpi_osi_is_win8 = no, k acpi_quirk_skip_acpi_ac_and_battery = no, k acpi_resources_are_enforced = always,
     k acpi_check_region = no, k acpi_check_resource_conflict = no, k acpi_fetch_acpi_dev = nothing, k acpi_put_table = takes_hook,
     k acpi_video_get_backlight_type = no, k __acpi_video_get_backlight_type = no, k acpi_match_device_ids = no_device,
     k acpi_match_device = nothing, k acpi_device_hid = nothing, k wmi_has_guid = no, k x86_match_min_microcode_rev = no,
@@ -167,4 +171,43 @@ pub(crate) static EXPORTS: &[Export] = exports![
     k mdiobus_setup_mdiodev_from_board_info = no, k cxl_bus_drain = takes_hook, k xfrm_flush_gc = takes_hook,
     k ledtrig_mtd_activity = takes_hook, k ledtrig_disk_activity = takes_hook, k tcf_idrinfo_destroy = takes_hook,
     k register_btf_kfunc_id_set = no,
+    k cpufreq_get_current_driver = nothing, k kvm_para_available = no, k acpi_dev_for_each_child = no, k ec_read = no_device,
+    k acpi_install_address_space_handler = acpi_visits_nothing, k acpi_remove_address_space_handler = acpi_visits_nothing,
+    k devm_gpiod_get_optional = nothing, k gpiod_get_optional = nothing, k trace_array_get_by_name = nothing, k efivars_kobject = nothing,
+    k l3mdev_table_lookup_register = no, k l3mdev_table_lookup_unregister = takes_hook, k nf_log_set = no, k nf_log_unset = takes_hook,
+    k nf_register_queue_handler = takes_hook, k nf_unregister_queue_handler = takes_hook, k xfrm_if_register_cb = takes_hook,
+    k xfrm_if_unregister_cb = takes_hook, k xfrm_state_flush = no, k device_set_wakeup_capable = takes_hook,
+    k device_set_wakeup_enable = no, k device_wakeup_enable = no, k device_wakeup_disable = no,
+    k device_init_wakeup = no, k drop_reasons_register_subsys = takes_hook, k drop_reasons_unregister_subsys = takes_hook,
+    c cachemode2protval, c check_signature, c rtc_cmos_read, k device_set_of_node_from_dev = takes_hook,
+    k acpi_processor_preregister_performance = no_device,
 ];
+
+/// `unsigned long cachemode2protval(enum page_cache_mode)`: the bits of a page-table entry (Intel SDM volume 3, "Programming the
+/// PAT"), as Linux has programmed the table.
+extern "C" fn cachemode2protval(mode: u32) -> u64 {
+    /// `_PAGE_PWT`, `_PAGE_PCD`, `_PAGE_PAT`
+    const THROUGH: u64 = 1 << 3;
+    const DISABLED: u64 = 1 << 4;
+    const TABLE: u64 = 1 << 7;
+    match mode {
+        // Write-combining, uncached unless an MTRR says else, uncached, write-through, write-protected; write-back is 0.
+        1 => THROUGH,
+        2 => DISABLED,
+        3 => THROUGH | DISABLED,
+        4 => TABLE | THROUGH | DISABLED,
+        5 => TABLE | THROUGH,
+        _ => 0,
+    }
+}
+
+/// `int check_signature(const volatile void __iomem *, const unsigned char *, int)`
+extern "C" fn check_signature(window: u64, wanted: u64, length: i32) -> i32 {
+    let length = length.max(0) as u64;
+    // SAFETY: the caller's window and bytes.
+    i32::from(unsafe { ram::bytes(window, length) == ram::bytes(wanted, length) })
+}
+/// `unsigned char rtc_cmos_read(unsigned char)`: there is no such chip, and nobody answers.
+extern "C" fn rtc_cmos_read() -> u8 {
+    0xff
+}

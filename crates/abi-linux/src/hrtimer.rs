@@ -7,6 +7,7 @@ use ferrmod_kernel::lock::Lock;
 use ferrmod_kernel::{Errno, Owner, Wake, kernel};
 use hashbrown::HashMap;
 
+use crate::data::{Begin, Datum};
 use crate::export::{Export, exports};
 use crate::field::layout;
 use crate::{ram, symbols, tasks};
@@ -225,6 +226,17 @@ extern "C" fn schedule_hrtimeout_range(time: u64, _slack: u64, mode: u32) -> i32
 extern "C" fn schedule_hrtimeout_range_clock(time: u64, _slack: u64, mode: u32, clock: u32) -> i32 {
     sleep(time, mode, clock, ram::caller())
 }
+
+/// Nanoseconds between two chances of a timer.
+static RESOLUTION: Datum = Datum::new(
+    "hrtimer_resolution",
+    4,
+    // SAFETY: `data::place` gives 4 writable bytes.
+    Begin::With(|at| unsafe { ram::put(at, 1u32) }),
+);
+
+/// The variables of this file.
+pub(crate) static VARIABLES: &[&Datum] = &[&RESOLUTION];
 
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![

@@ -12,7 +12,7 @@ use crate::{locks, net, printf, ram, slab, tasks};
 layout! {
     mod key = "key" { usage, serial, uid, gid, perm, flags, description, sem }
     mod rw_semaphore = "rw_semaphore" { wait_list }
-    mod cred = "cred" { usage, cap_effective, cap_permitted }
+    mod cred = "cred" { usage, cap_effective, cap_permitted, session_keyring, process_keyring, thread_keyring }
     mod task_struct = "task_struct" { cred, real_cred, nsproxy }
     mod nsproxy = "nsproxy" { count, net_ns }
 }
@@ -162,6 +162,10 @@ fn credentials(caller: u64) -> u64 {
 }
 /// `void __put_cred(struct cred *)`: the last reference was given back inline.
 extern "C" fn __put_cred(made: u64) {
+    for keyring in [&cred::session_keyring, &cred::process_keyring, &cred::thread_keyring] {
+        // SAFETY: the caller's credentials, whose keyrings they hold.
+        key_put(unsafe { keyring.get(made) });
+    }
     slab::release(made, 0);
 }
 /// `const struct cred *override_creds(const struct cred *)`

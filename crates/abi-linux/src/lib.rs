@@ -29,18 +29,22 @@ mod boot;
 mod caches;
 mod chains;
 mod checksums;
+mod console;
 mod counters;
 mod crypto;
 mod data;
 mod device;
+mod dma;
 mod export;
 mod field;
 mod firmware;
 mod hardware;
 mod hrtimer;
 mod identity;
+mod input;
 mod instructions;
 mod intervals;
+mod irq;
 mod iter;
 mod jump_labels;
 mod kfifo;
@@ -48,6 +52,7 @@ mod kobject;
 mod kthread;
 mod kworkers;
 mod leds;
+mod list_lru;
 mod lists;
 mod locks;
 mod misc;
@@ -135,12 +140,20 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
     uevent::EXPORTS,
     vfs::attr::EXPORTS,
     vfs::chrdev::EXPORTS,
+    vfs::dcache::EXPORTS,
     vfs::debugfs::EXPORTS,
     vfs::debugfs::NUMBERS,
+    vfs::inodes::EXPORTS,
     vfs::open::EXPORTS,
     vfs::proc::EXPORTS,
     vfs::seq::EXPORTS,
     vfs::simple::EXPORTS,
+    vfs::superblock::EXPORTS,
+    console::EXPORTS,
+    dma::EXPORTS,
+    input::EXPORTS,
+    irq::EXPORTS,
+    list_lru::EXPORTS,
     crypto::acomp::EXPORTS,
     crypto::aead::EXPORTS,
     crypto::aes::EXPORTS,
@@ -233,6 +246,9 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
 /// Every datum, file by file.
 pub(crate) static DATA: &[&[&Datum]] = &[
     hardware::VARIABLES,
+    hrtimer::VARIABLES,
+    console::VARIABLES,
+    vfs::inodes::VARIABLES,
     tty::VARIABLES,
     chains::VARIABLES,
     sysctl::VARIABLES,

@@ -147,6 +147,8 @@ table! {
     "quota_format" register_quota_format unregister_quota_format
         Name::Number(field!("quota_format_type"."qf_fmt_id")), Unique::Object, ENOENT;
     "xfrm_manager" xfrm_register_km xfrm_unregister_km Name::Symbol, Unique::Object, ENOENT;
+    "uart_driver" uart_register_driver uart_unregister_driver
+        Name::Pointer(field!("uart_driver"."driver_name")), Unique::Object, EINVAL;
     "zpool_driver" zpool_register_driver zpool_unregister_driver
         Name::Pointer(field!("zpool_driver"."type")), Unique::Object, ENOENT;
     "nfs_ssc" nfs_ssc_register nfs_ssc_unregister Name::Symbol, Unique::Object, ENOENT;
@@ -262,6 +264,26 @@ static LOGGERS: Registry =
 static ACTIONS: Registry =
     Registry::new("tc_action", Name::Array(field!("tc_action_ops"."kind")), Unique::Name(Errno::EEXIST), Errno::ENOENT);
 
+/// `struct shrinker *shrinker_alloc(unsigned flags, const char *fmt, ...)`, as it is since 6.7.
+extern "C" fn shrinker_alloc(flags: u32) -> u64 {
+    crate::field::layout! { mod shrinker = "shrinker" { flags } }
+    let made = crate::slab::allocate(shrinker::SIZE.get(), 8, crate::slab::ZERO, ram::caller());
+    if made != 0 {
+        // SAFETY: a zeroed block of the struct's size.
+        unsafe { shrinker::flags.set(made, flags) };
+    }
+    made
+}
+extern "C" fn shrinker_register(object: u64) {
+    // The shrinker is new.
+    let _ = SHRINKERS.add(object, ram::caller());
+}
+extern "C" fn shrinker_free(object: u64) {
+    if object != 0 {
+        SHRINKERS.remove(object);
+        crate::slab::release(object, ram::caller());
+    }
+}
 /// `int register_shrinker(struct shrinker *, const char *fmt, ...)`
 extern "C" fn register_shrinker(object: u64) -> i32 {
     SHRINKERS.add(object, ram::caller())
@@ -347,7 +369,7 @@ extern "C" fn cn_del_callback(id: u64) {
 
 /// The functions of this file that no table makes.
 pub(crate) static EXPORTS: &[Export] = exports![
-    v2 register_shrinker, c unregister_shrinker, c __register_binfmt, c unregister_binfmt, c nf_log_register,
+    v2 register_shrinker, c unregister_shrinker, v2 shrinker_alloc, c shrinker_register, c shrinker_free, c __register_binfmt, c unregister_binfmt, c nf_log_register,
     c nf_log_unregister, c tcf_register_action, c tcf_unregister_action, c __register_blkdev, c unregister_blkdev,
     c cn_add_callback, c cn_del_callback,
 ];

@@ -235,6 +235,10 @@ fn wait_asynchronous(caller: u64, pending: impl Fn(u64, u64) -> bool) {
         kernel().tasks.block(None, Some(asynchronous_channel()));
     }
 }
+/// Waits for all work that runs some time.
+pub(crate) fn wait_for_asynchronous() {
+    wait_asynchronous(0, |_, _| true);
+}
 extern "C" fn async_synchronize_full() {
     wait_asynchronous(ram::caller(), |_, _| true);
 }

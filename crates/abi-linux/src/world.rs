@@ -85,7 +85,10 @@ impl World for LinuxWorld {
         module::gone(module);
     }
 
-    fn init_freed(&self, _module: &Arc<Module>) {}
+    fn init_freed(&self, _module: &Arc<Module>) {
+        // What was put off may be code of the memory about to be freed.
+        crate::system::wait_for_asynchronous();
+    }
 
     fn parameters(&self, module: &Arc<Module>) -> Vec<Parameter> {
         parameters::of(module)

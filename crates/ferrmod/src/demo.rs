@@ -113,7 +113,7 @@ pub(crate) fn demo() -> Result<Exit, Failure> {
         }
     }
     demo.lsmod()?;
-    let left = Left::of(&demo.machine.report()?);
+    let left = Left::of(&demo.machine.report()?, &demo.machine.list()?);
     if !left.registrations.is_empty() {
         return Err(surprise(format!("left behind: {:?}", left.registrations)));
     }

@@ -205,9 +205,13 @@ fn owner(name: &Option<bstr::BString>) -> String {
 }
 
 impl Left {
-    /// From the machine's report after everything was unloaded.
-    pub(crate) fn of(report: &Report) -> Self {
-        let allocations = report.memory.iter().flat_map(|memory| {
+    /// From the machine's report after everything was unloaded. What belongs to a module that is still `loaded` is none of it.
+    pub(crate) fn of(report: &Report, loaded: &[ModuleStatus]) -> Self {
+        let gone = |owner: &Option<bstr::BString>| {
+            !owner.as_ref().is_some_and(|owner| loaded.iter().any(|module| module.name == *owner))
+        };
+        let memory: Vec<_> = report.memory.iter().filter(|memory| gone(&memory.owner)).collect();
+        let allocations = memory.iter().flat_map(|memory| {
             memory.allocations.iter().map(|one| {
                 format!("{} bytes at {:#x} of {}, taken by {}", one.size, one.address, owner(&memory.owner), one.caller)
             })
@@ -216,9 +220,10 @@ impl Left {
             registrations: report
                 .registrations
                 .iter()
+                .filter(|one| gone(&one.owner))
                 .map(|one| format!("{} {} of {}", one.kind, one.name, owner(&one.owner)))
                 .collect(),
-            bytes: report.memory.iter().map(|memory| memory.bytes).sum(),
+            bytes: memory.iter().map(|memory| memory.bytes).sum(),
             allocations: allocations.collect(),
             tasks: report.tasks.iter().filter(|task| !task.service).map(|task| task.name.clone()).collect(),
             timers: report.timers,

@@ -65,7 +65,7 @@ fn finish(session: &mut Session, report: &mut RunReport, run: &Run) -> Result<()
     }
     if session.machine.dead().is_none() {
         let left = session.machine.report()?;
-        report.left = Left::of(&left);
+        report.left = Left::of(&left, &session.machine.list()?);
         report.oopses = left.oopses;
     }
     if let Some(error) = session.machine.dead() {

@@ -9,8 +9,8 @@ use super::layout::{bus_type, device_driver};
 use super::{bus, driver};
 use crate::data::{Begin, Datum};
 use crate::export::{Export, exports};
-use crate::field::Field;
-use crate::{locks, ram, symbols};
+use crate::field::{Field, layout};
+use crate::{locks, printf, ram, slab, symbols};
 
 /// Room for a `struct bus_type` of any kernel.
 const ROOM: u64 = 512;
@@ -155,12 +155,9 @@ families! {
         [driver] acpi_bus_register_driver acpi_bus_unregister_driver;
     PNP "pnp_driver"."driver", Name::Pointer(Field::new("pnp_driver", "name")), None,
         [driver] pnp_register_driver pnp_unregister_driver;
-    AUXILIARY "auxiliary_driver"."driver", Name::Pointer(Field::new("auxiliary_driver", "name")), None,
-        [driver owner] __auxiliary_driver_register auxiliary_driver_unregister;
     COREBOOT "coreboot_driver"."drv", Name::Own, None, [driver] coreboot_driver_register coreboot_driver_unregister;
     CXL "cxl_driver"."drv", Name::Pointer(Field::new("cxl_driver", "name")), None,
         [driver owner] __cxl_driver_register cxl_driver_unregister;
-    DAX "dax_device_driver"."drv", Name::Own, None, [driver owner] __dax_driver_register dax_driver_unregister;
     PLATFORM "platform_driver"."driver", Name::Own, None,
         [driver owner] __platform_driver_register platform_driver_unregister;
     XEN "xenbus_driver"."driver", Name::Own, None, [driver owner] __xenbus_register_frontend xenbus_unregister_driver;
@@ -176,8 +173,58 @@ pub(crate) fn platform() -> &'static Family {
 
 /// The functions of this file that no table makes.
 pub(crate) static EXPORTS: &[Export] = exports![
-    k bus_without_devices, c __acpi_bus_register_driver = acpi_register, k i2c_for_each_dev,
+    k bus_without_devices, c __acpi_bus_register_driver = acpi_register, k i2c_for_each_dev, c __auxiliary_driver_register,
+    c auxiliary_driver_unregister, c __dax_driver_register, c dax_driver_unregister,
 ];
+
+static AUXILIARY_DRIVERS: Family =
+    Family { bus: &AUXILIARY, driver: Field::new("auxiliary_driver", "driver"), name: Name::Own, list: None };
+static DAX_DRIVERS: Family =
+    Family { bus: &DAX, driver: Field::new("dax_device_driver", "drv"), name: Name::Own, list: None };
+
+/// `int __auxiliary_driver_register(struct auxiliary_driver *, struct module *, const char *modname)`: the driver is called after
+/// its module, with its own name behind a dot if it has one.
+extern "C" fn __auxiliary_driver_register(driver: u64, owner: u64, module: u64) -> i32 {
+    layout! { mod auxiliary_driver = "auxiliary_driver" { name } }
+    let caller = ram::caller();
+    // SAFETY: the module's driver and C strings.
+    unsafe {
+        let mut name = ram::c_string_or_empty(module);
+        let own: u64 = auxiliary_driver::name.get(driver);
+        if own != 0 {
+            name.push(b'.');
+            name.extend_from_slice(ram::c_string(own));
+        }
+        let inner = AUXILIARY_DRIVERS.driver.at(driver);
+        let made = printf::duplicate(&name, 0, caller);
+        if made == 0 {
+            return Errno::ENOMEM.to_return();
+        }
+        device_driver::name.set(inner, made);
+        let result = AUXILIARY_DRIVERS.register(driver, owner, caller);
+        if result != 0 {
+            slab::release(made, caller);
+        }
+        result
+    }
+}
+extern "C" fn auxiliary_driver_unregister(driver: u64) {
+    AUXILIARY_DRIVERS.unregister(driver);
+    // SAFETY: the module's driver; the name was made when it was registered.
+    slab::release(unsafe { device_driver::name.get(AUXILIARY_DRIVERS.driver.at(driver)) }, 0);
+}
+
+/// `int __dax_driver_register(struct dax_device_driver *, struct module *, const char *mod_name)`: the driver is called as its
+/// module is.
+extern "C" fn __dax_driver_register(driver: u64, owner: u64, module: u64) -> i32 {
+    let caller = ram::caller();
+    // SAFETY: the module's driver.
+    unsafe { device_driver::name.set(DAX_DRIVERS.driver.at(driver), module) };
+    DAX_DRIVERS.register(driver, owner, caller)
+}
+extern "C" fn dax_driver_unregister(driver: u64) {
+    DAX_DRIVERS.unregister(driver);
+}
 
 /// `int __acpi_bus_register_driver(struct acpi_driver *, struct module *)`, as it is since 6.11.
 extern "C" fn acpi_register(driver: u64, owner: u64) -> i32 {

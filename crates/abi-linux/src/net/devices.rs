@@ -9,7 +9,7 @@ use super::sk_buff;
 use crate::data::{Begin, Datum};
 use crate::export::{Export, exports};
 use crate::field::layout;
-use crate::{notifiers, ram, slab, tasks, waiting};
+use crate::{locks, notifiers, ram, slab, tasks, waiting};
 
 layout! {
     mod net_device = "net_device" { netdev_ops, mc, flags, addr_len, uc }
@@ -17,14 +17,27 @@ layout! {
     mod netdev_hw_addr_list = "netdev_hw_addr_list" { list, count }
     mod netdev_hw_addr = "netdev_hw_addr" { list, addr, refcount }
     mod sk_buff_c = "sk_buff" { dev }
+    mod rtnl_msg_handler = "rtnl_msg_handler" { protocol, msgtype }
     mod rtnl_link_ops = "rtnl_link_ops" { kind }
 }
 
 /// The chain of those who want to hear of devices.
 static CHAIN: Datum = Datum::new("netdev_chain", 64, Begin::Zero);
 
+/// Taken by whoever says which parts of a connection programs may write, and that function.
+static ACCESS_LOCK: Datum = Datum::new(
+    "nf_conn_btf_access_lock",
+    128,
+    Begin::With(|at| {
+        layout! { mod mutex = "mutex" { wait_list } }
+        // SAFETY: `data::place` gives more zeros than the struct has.
+        unsafe { locks::init_list(mutex::wait_list.at(at)) };
+    }),
+);
+static ACCESS: Datum = Datum::new("nfct_btf_struct_access", 8, Begin::Zero);
+
 /// The variables of this file.
-pub(crate) static VARIABLES: &[&Datum] = &[&CHAIN];
+pub(crate) static VARIABLES: &[&Datum] = &[&CHAIN, &ACCESS_LOCK, &ACCESS];
 
 /// `int register_netdevice_notifier(struct notifier_block *)`: no device exists that it would be told of.
 extern "C" fn register_netdevice_notifier(block: u64) -> i32 {
@@ -113,6 +126,31 @@ extern "C" fn rtnl_register_module(_owner: u64, protocol: i32, kind: i32) -> i32
 }
 extern "C" fn rtnl_register(protocol: i32, kind: i32) {
     register_message(protocol, kind, ram::caller());
+}
+/// `int __rtnl_register_many(const struct rtnl_msg_handler *, int count)`: all of them, or none.
+extern "C" fn __rtnl_register_many(handlers: u64, count: i32) -> i32 {
+    let caller = ram::caller();
+    for index in 0..count.max(0) as u64 {
+        let (protocol, kind) = handler(handlers, index);
+        let result = register_message(protocol, kind, caller);
+        if result != 0 {
+            __rtnl_unregister_many(handlers, index as i32);
+            return result;
+        }
+    }
+    0
+}
+extern "C" fn __rtnl_unregister_many(handlers: u64, count: i32) {
+    for index in (0..count.max(0) as u64).rev() {
+        let (protocol, kind) = handler(handlers, index);
+        rtnl_unregister(protocol, kind);
+    }
+}
+/// Protocol and type of a handler in an array.
+fn handler(handlers: u64, index: u64) -> (i32, i32) {
+    let at = handlers + index * rtnl_msg_handler::SIZE.get();
+    // SAFETY: the caller's array.
+    unsafe { (rtnl_msg_handler::protocol.get(at), rtnl_msg_handler::msgtype.get(at)) }
 }
 extern "C" fn rtnl_unregister(protocol: i32, kind: i32) -> i32 {
     match kernel().registrations.remove("rtnl", message_key(protocol, kind)) {
@@ -219,7 +257,8 @@ pub(crate) static EXPORTS: &[Export] = exports![
     c register_netdevice_notifier, c unregister_netdevice_notifier, c register_netdevice_notifier_net,
     c unregister_netdevice_notifier_net, c rtnl_lock, c rtnl_lock_killable, c rtnl_trylock, c rtnl_unlock, c rtnl_is_locked,
     c rtnl_link_register, c __rtnl_link_register = rtnl_link_register, c rtnl_link_unregister,
-    c __rtnl_link_unregister = rtnl_link_unregister, c rtnl_register_module, c rtnl_register, c rtnl_unregister,
+    c __rtnl_link_unregister = rtnl_link_unregister, c rtnl_register_module, c rtnl_register, c rtnl_unregister, c __rtnl_register_many,
+    c __rtnl_unregister_many,
     c rtnl_unregister_all, c dev_mc_add, c dev_mc_del, c dev_mc_add_global = dev_mc_add, c dev_mc_del_global = dev_mc_del,
     c dev_uc_add, c dev_uc_del, c __dev_queue_xmit,
 ];

@@ -10,7 +10,7 @@ use super::sk_buff::{self, Packet};
 use super::sockets::{self, sock};
 use crate::export::{Export, exports};
 use crate::field::layout;
-use crate::{module, ram};
+use crate::{module, ram, tasks};
 
 layout! {
     mod netlink_kernel_cfg = "netlink_kernel_cfg" { input }
@@ -275,6 +275,24 @@ const FIRST_FAMILY: u32 = 0x13;
 /// The first group after those with fixed numbers.
 const FIRST_GROUP: u32 = 0x13;
 
+/// Who has generic netlink's lock.
+static LOCKED: Lock<bool> = Lock::new(false);
+
+fn lock_channel() -> u64 {
+    &raw const LOCKED as u64
+}
+extern "C" fn genl_lock() {
+    let caller = ram::caller();
+    while core::mem::replace(&mut *LOCKED.lock(), true) {
+        tasks::might_block(caller);
+        kernel().tasks.block(None, Some(lock_channel()));
+    }
+}
+extern "C" fn genl_unlock() {
+    *LOCKED.lock() = false;
+    kernel().tasks.wake_channel(lock_channel(), 1);
+}
+
 /// `int genl_register_family(struct genl_family *)`
 extern "C" fn genl_register_family(family: u64) -> i32 {
     let caller = ram::caller();
@@ -330,6 +348,6 @@ pub(crate) static EXPORTS: &[Export] = exports![
     c __netlink_kernel_create, c netlink_kernel_release, c netlink_unicast, c netlink_broadcast, c nlmsg_notify,
     k netlink_has_listeners, k netlink_set_err, k netlink_capable, k netlink_ns_capable = netlink_capable,
     k netlink_net_capable = netlink_capable, k __netlink_ns_capable = netlink_capable, c __nlmsg_put, c netlink_ack,
-    c netlink_rcv_skb, c __netlink_dump_start, c genl_register_family, c genl_unregister_family, c genlmsg_put,
+    c netlink_rcv_skb, c __netlink_dump_start, c genl_register_family, c genl_unregister_family, c genl_lock, c genl_unlock, c genlmsg_put,
     c genlmsg_multicast_allns, c genl_notify,
 ];

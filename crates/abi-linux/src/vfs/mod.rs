@@ -20,11 +20,14 @@ use crate::{iter, locks, module, ram, slab, symbols};
 
 pub(crate) mod attr;
 pub(crate) mod chrdev;
+pub(crate) mod dcache;
 pub(crate) mod debugfs;
+pub(crate) mod inodes;
 pub(crate) mod open;
 pub(crate) mod proc;
 pub(crate) mod seq;
 pub(crate) mod simple;
+pub(crate) mod superblock;
 
 layout! {
     pub(crate) mod inode = "inode" { i_mode, i_rdev, i_size, i_fop, i_private, i_cdev, i_ino, i_count, i_rwsem, i_mapping, i_data, i_nlink }

@@ -222,7 +222,7 @@ fn visit(
     }
     machine.run(AFTERMATH)?;
     let report = machine.report()?;
-    finding.left = Left::of(&report);
+    finding.left = Left::of(&report, &machine.list()?);
     finding.oopses = report.oopses;
     Ok(())
 }
