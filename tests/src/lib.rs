@@ -13,4 +13,5 @@
 #![forbid(unsafe_code)]
 
 pub mod corpus;
+pub mod module_file;
 pub mod oracle;

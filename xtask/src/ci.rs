@@ -141,7 +141,8 @@ const STEPS: &[Step] = &[
         name: "corpus-tests",
         about: "every test passes with real input, none is skipped",
         cargo: &["test", "--workspace", "--release"],
-        environment: &[("FERRMOD_CORPUS_STEP", "1")],
+        // The live tests have a step of their own.
+        environment: &[("FERRMOD_CORPUS_STEP", "1"), ("FERRMOD_LIVE", "0")],
         needs_corpus: true,
         subject: Subject::Workspace,
         minutes: 40,
@@ -163,6 +164,15 @@ const STEPS: &[Step] = &[
         needs_corpus: true,
         subject: Subject::Package("ferrmod-boot"),
         minutes: 15,
+    },
+    Step {
+        name: "live",
+        about: "on live kernels, 6.1 and 6.12 in QEMU, our tools do what Debian's kmod does",
+        cargo: &["test", "--release", "--package", "ferrmod-tests", "--test", "live"],
+        environment: &[("FERRMOD_REQUIRE_QEMU", "1")],
+        needs_corpus: true,
+        subject: Subject::Package("ferrmod-tests"),
+        minutes: 20,
     },
     Step {
         name: "benches",

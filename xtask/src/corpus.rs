@@ -1,10 +1,11 @@
-//! `cargo xtask corpus`: Debian's kernels, unpacked into the cache folder.
+//! `cargo xtask corpus`: Debian's kernels and its kmod, unpacked into the cache folder.
 //!
 //! What is there already is left alone. Whatever is fetched gets its final name only when it is
 //! whole, so an interrupted run leaves nothing that looks finished.
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use ferrmod_tests::corpus;
@@ -29,6 +30,51 @@ const KERNELS: [Kernel; 2] = [
     Kernel { version: "6.12", codename: "trixie", pattern: r"^linux-image-6\.12[.0-9]*\+deb13(\+[0-9]+)?-amd64$" },
 ];
 
+/// Packages that are unpacked together and that nothing but their names identifies.
+struct Extra {
+    /// Folder in the corpus.
+    folder: &'static str,
+    codename: &'static str,
+    packages: &'static [&'static str],
+    /// Their dependencies that a program needs in order to start without the machine's own libraries.
+    libraries: &'static [&'static str],
+    /// A file that shows that the folder is whole.
+    proof: &'static str,
+}
+
+/// What the tools are compared with: two more configurations of the recorded kernel, and kmod
+/// with its C library, so that it runs on any machine.
+const EXTRAS: [Extra; 4] = [
+    Extra {
+        folder: "6.1-cloud",
+        codename: "bookworm",
+        packages: &["linux-image-6.1.0-56-cloud-amd64"],
+        libraries: &[],
+        proof: "lib/modules",
+    },
+    Extra {
+        folder: "6.1-rt",
+        codename: "bookworm",
+        packages: &["linux-image-6.1.0-56-rt-amd64"],
+        libraries: &[],
+        proof: "lib/modules",
+    },
+    Extra {
+        folder: "kmod34",
+        codename: "trixie",
+        packages: &["kmod", "libkmod2"],
+        libraries: &["libc6", "liblzma5", "libssl3t64", "libzstd1", "zlib1g"],
+        proof: "usr/bin/kmod",
+    },
+    Extra {
+        folder: "kmod30",
+        codename: "bookworm",
+        packages: &["kmod", "libkmod2"],
+        libraries: &["libc6", "liblzma5", "libssl3", "libzstd1"],
+        proof: "bin/kmod",
+    },
+];
+
 pub(crate) fn fetch() -> Result<()> {
     let folder = corpus::folder();
     println!("corpus: {}", folder.display());
@@ -36,7 +82,57 @@ pub(crate) fn fetch() -> Result<()> {
     for kernel in &KERNELS {
         fetch_kernel(&folder, kernel)?;
     }
+    for extra in &EXTRAS {
+        fetch_extra(&folder, extra)?;
+    }
     Ok(())
+}
+
+fn fetch_extra(folder: &Path, extra: &Extra) -> Result<()> {
+    let name = extra.folder;
+    if name == "kmod30" && kmod_30_is_installed() {
+        println!("{name}: this machine's own");
+        return Ok(());
+    }
+    let whole = folder.join(name);
+    if !whole.is_dir() {
+        let apt = Apt::of_release(folder.join("apt").join(extra.codename), extra.codename)?;
+        let packages: Vec<String> = extra.packages.iter().chain(extra.libraries).map(|&name| name.to_owned()).collect();
+        install(&apt, folder, name, &packages)?;
+        // Before the merge of / and /usr, libraries stood in /lib.
+        join_usr(&whole)?;
+    }
+    if !whole.join(extra.proof).exists() && !whole.join("usr").join(extra.proof).exists() {
+        bail!("{} has no {}; delete that folder to fetch it anew", whole.display(), extra.proof);
+    }
+    println!("{name}: {}", extra.packages.join(", "));
+    Ok(())
+}
+
+/// Moves the libraries of `lib/` into `usr/lib/`, so that one folder has them all.
+fn join_usr(root: &Path) -> Result<()> {
+    const MULTIARCH: &str = "lib/x86_64-linux-gnu";
+    let (from, to) = (root.join(MULTIARCH), root.join("usr").join(MULTIARCH));
+    if !from.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(&to).with_context(|| format!("create {}", to.display()))?;
+    for entry in fs::read_dir(&from).with_context(|| format!("read {}", from.display()))? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if !target.exists() {
+            fs::rename(entry.path(), &target).with_context(|| format!("move to {}", target.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the machine's kmod is Debian 12's.
+pub(crate) fn kmod_30_is_installed() -> bool {
+    ["/usr/bin/kmod", "/bin/kmod"].iter().any(|path| {
+        let output = Command::new(path).arg("--version").output();
+        output.is_ok_and(|output| output.stdout.starts_with(b"kmod version 30\n"))
+    })
 }
 
 fn fetch_kernel(folder: &Path, kernel: &Kernel) -> Result<()> {

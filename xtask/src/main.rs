@@ -12,6 +12,7 @@
 
 mod apt;
 mod apt_sources;
+mod bench;
 mod ci;
 mod command;
 mod corpus;
@@ -33,7 +34,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Chore {
-    /// Fetch Debian's 6.1 and 6.12 kernel packages with apt and unpack them into the cache folder
+    /// Fetch Debian's 6.1 and 6.12 kernels and its kmod with apt and unpack them into the cache folder
     Corpus,
     /// Build the C modules of tests/modules with kbuild against the fetched 6.1 headers
     Modules,
@@ -41,6 +42,8 @@ enum Chore {
     BuildModule(rust_module::Arguments),
     /// Write docs/kernel-api.md: which symbols are implemented, constant or absent
     KernelApi,
+    /// Measure: the tools against Debian's kmod 30 and 34.2
+    Bench(bench::Options),
     /// Run every step of CI
     Ci(ci::Options),
 }
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Chore::Modules => modules::build(),
         Chore::BuildModule(arguments) => rust_module::build(&arguments),
         Chore::KernelApi => kernel_api::write(),
+        Chore::Bench(options) => bench::run(&options),
         Chore::Ci(options) => ci::run(&options),
     };
     match done {

@@ -36,6 +36,10 @@ impl World for LinuxWorld {
         facts().release()
     }
 
+    fn certificates(&self) -> &[u8] {
+        facts().certificates()
+    }
+
     fn symbol(&self, name: &BStr) -> Option<WorldSymbol> {
         symbols::find(name)
     }

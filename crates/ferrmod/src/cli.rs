@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 ///
 /// Without a command, a machine is booted and example modules show what there is to see.
 #[derive(Debug, Parser)]
-#[command(name = "ferrmod", version, disable_help_subcommand = true)]
+#[command(name = "ferrmod", version, disable_help_subcommand = true, after_help = ferrmod_tools::overview())]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -24,6 +24,14 @@ pub enum Command {
     Run(Run),
     /// The console of a machine: insmod, modprobe, rmmod, lsmod, modinfo, dmesg, cat, ls, echo, exit.
     Console(Console),
+    /// Say whether modules load on kernels, and if not, exactly why.
+    Check(crate::check::Check),
+    /// Say what is different between two kernels and their modules.
+    Diff(crate::diff::Diff),
+    /// Say who has signed modules, and whether that holds.
+    Verify(crate::verify::Verify),
+    /// Sign modules, as the kernel's own `sign-file` does.
+    Sign(crate::sign::Sign),
     /// Look at every module of a tree, each in a machine of its own.
     Survey(Survey),
 }

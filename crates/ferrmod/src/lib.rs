@@ -4,6 +4,9 @@
 //! `ferrmod console` is that machine's console; `ferrmod` alone shows what there is to see. Each command is a thin reading of
 //! its arguments over the library rooms: `index` finds modules, `plan` orders them, `machine` runs them.
 //!
+//! The tools that manage modules (`ferrmod modprobe`, or a link of that name) are those of `ferrmod_tools`; they are found before
+//! anything here is looked at.
+//!
 //! # What this crate does not do
 //! It decides nothing about modules. Everything it prints is a view of a value that another room made.
 #![forbid(unsafe_code)]
@@ -13,23 +16,34 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+pub mod check;
 pub mod cli;
 mod console;
 mod demo;
+pub mod diff;
 mod exit;
 mod kernel_image;
 mod output;
+mod replace;
 mod report;
 mod run;
 mod session;
+pub mod sign;
 mod survey;
 mod tree;
+pub mod verify;
 
 use cli::{Cli, Command};
 use exit::Exit;
 
 /// Runs the command line `arguments` (the program's name first).
+///
+/// Called as one of kmod's names, or with one of them as its command, it is that tool, and nothing else is set up.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if let Some(code) = ferrmod_tools::dispatch(&arguments) {
+        return code;
+    }
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -42,6 +56,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         None => demo::demo(),
         Some(Command::Run(run)) => run::run(&run),
         Some(Command::Console(console)) => console::console(&console),
+        Some(Command::Check(args)) => check::check(&args),
+        Some(Command::Diff(args)) => diff::run(&args),
+        Some(Command::Verify(args)) => verify::verify(&args),
+        Some(Command::Sign(args)) => sign::sign(&args),
         Some(Command::Survey(args)) => survey::survey(&args),
     };
     match result {

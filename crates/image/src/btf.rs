@@ -21,12 +21,14 @@
 mod declare;
 mod index;
 mod layout;
+mod node;
 
 use alloc::borrow::Cow;
 
 use bstr::BStr;
 
 pub use layout::{Member, Members, Struct};
+pub use node::{Enumerators, Node};
 
 use crate::flat::{cstr_at, u16_at, u32_at};
 

@@ -23,6 +23,7 @@ pub mod compress;
 mod description;
 pub mod facts;
 mod flat;
+mod fnmatch;
 pub mod kernel;
 pub mod linux;
 
@@ -30,6 +31,7 @@ pub use description::{
     Description, EntryNames, ExportDescription, ImportDescription, KeyValue, ParameterDescription, RelocationCount,
     SCHEMA, SectionDescription, SignatureDescription,
 };
+pub use fnmatch::fnmatch;
 pub use linux::{
     EntryPoints, Export, ExportClass, Image, Import, Modinfo, ModuleName, Parameter, Pointer, ReadError, Section,
     Signature, SignatureError, Softdep, VersionCursor, Versions,

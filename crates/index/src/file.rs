@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use ferrmod_image::ReadError;
-use ferrmod_image::compress::{DecompressError, decompress};
+use ferrmod_image::compress::DecompressError;
 use thiserror::Error;
 
 /// The largest module that is read, unpacked: the largest real one has 9 MB, with debugging information a few hundred.
@@ -75,7 +75,7 @@ pub fn read_module(path: &Path) -> Result<Vec<u8>, FileError> {
     if bytes.len() > MAX_MODULE {
         return Err(FileError { path: path.to_owned(), problem: FileProblem::TooLarge });
     }
-    let unpacked = match decompress(&bytes, MAX_MODULE) {
+    let unpacked = match crate::unpack(&bytes) {
         Ok(Cow::Owned(unpacked)) => Some(unpacked),
         Ok(Cow::Borrowed(_)) => None,
         Err(error) => {

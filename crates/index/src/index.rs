@@ -7,11 +7,11 @@ use bstr::{BStr, ByteSlice};
 use ferrmod_image::{Image, Softdep};
 
 use crate::cache::{self, Cache};
-use crate::depmod::{self, Dependencies};
 use crate::file::FileError;
 use crate::listing::{Listing, ModuleFile};
 use crate::name::{distance, normalise};
 use crate::scan::Facts;
+use crate::text::{self, Dependencies};
 use crate::tree::Tree;
 
 /// How many names are proposed for one that does not exist.
@@ -140,6 +140,11 @@ impl Index {
         if listing.from_cache && !listing.is_current(self.folder()) { self.new_listing() } else { Ok(listing) }
     }
 
+    /// The list of files, which is known to be true, and the cache.
+    pub(crate) fn files(&self) -> Result<(Arc<Listing>, Option<&Cache>), FileError> {
+        Ok((self.true_listing()?, self.cache.as_ref()))
+    }
+
     /// Every module of the tree, by name. Where there are several files of one name the one that counts comes first.
     ///
     /// # Errors
@@ -218,7 +223,7 @@ impl Index {
         if self.is_builtin(name) {
             return Ok(Found::Builtin(normalise(name).into_owned()));
         }
-        if let Some(module) = depmod::builtin_aliases(self.folder(), name).into_iter().next() {
+        if let Some(module) = text::builtin_aliases(self.folder(), name).into_iter().next() {
             return Ok(Found::Builtin(module));
         }
         Ok(Found::Absent { nearest: self.nearest(name)? })
@@ -229,8 +234,8 @@ impl Index {
     /// # Errors
     /// When the tree's folder cannot be read.
     pub fn aliases(&self, name: &str) -> Result<Vec<(String, ModuleFile)>, FileError> {
-        let found = match depmod::text(self.folder(), "modules.alias") {
-            Some(text) => depmod::aliases(&text, name),
+        let found = match text::text(self.folder(), "modules.alias") {
+            Some(text) => text::aliases(&text, name),
             None => self.aliases_of_modules(name)?,
         };
         let mut modules: Vec<(String, ModuleFile)> = Vec::new();
@@ -320,8 +325,8 @@ impl Index {
             let list = if softdep.before { &mut needs.before } else { &mut needs.after };
             list.push(softdep.name.to_str_lossy().into_owned());
         };
-        let written = depmod::text(self.folder(), "modules.softdep");
-        match written.as_deref().and_then(|text| depmod::softdep(text, &normalise(name))) {
+        let written = text::text(self.folder(), "modules.softdep");
+        match written.as_deref().and_then(|text| text::softdep(text, &normalise(name))) {
             Some(text) => {
                 Softdep::parse(BStr::new(text)).for_each(&mut add);
                 needs.source = Source::Depmod;
@@ -334,7 +339,7 @@ impl Index {
     /// Whether the kernel of this tree has the module of this name built in.
     #[must_use]
     pub fn is_builtin(&self, name: &str) -> bool {
-        depmod::is_builtin(self.folder(), &normalise(name))
+        text::is_builtin(self.folder(), &normalise(name))
     }
 
     /// The names of modules that are most like `name`, the most likely first.

@@ -12,25 +12,31 @@
 //!
 //! # What this crate does not do
 //!
-//! It reads no configuration (`modprobe.d`), decides no order, loads nothing, and writes nothing but its own cache: it is
-//! no depmod.
+//! It reads no configuration (`modprobe.d`, `depmod.d`), decides no order of loading and loads nothing. Looking things up writes
+//! nothing but the cache; what depmod writes, [`depmod`] makes.
 #![forbid(unsafe_code)]
 
 mod cache;
-mod depmod;
+pub mod depmod;
 mod file;
 mod fnmatch;
 mod index;
 mod listing;
 mod name;
+mod offers;
 mod scan;
 mod table;
+mod text;
 mod tree;
+pub mod trie;
+mod unpack;
 
 pub use file::{FileError, FileProblem, MAX_MODULE, read_module};
 pub use fnmatch::fnmatch;
 pub use index::{Found, Index, Needs, SoftNeeds, Source};
 pub use listing::ModuleFile;
 pub use name::{module_name, normalise, normalise_alias};
+pub use offers::{Offer, OfferingModule, Offers, Progress};
 pub use scan::Facts;
 pub use tree::{Tree, TreeError};
+pub use unpack::{Unpacker, unpack};

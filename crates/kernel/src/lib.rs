@@ -110,6 +110,7 @@ pub struct Kernel {
     softirq: Lock<Option<TaskId>>,
     worlds: Lock<Vec<&'static dyn World>>,
     linux: spin::Once<&'static dyn World>,
+    keyring: spin::Once<ferrmod_signature::Keyring>,
     oopses: Lock<Vec<oops::Oops>>,
 }
 
@@ -147,6 +148,7 @@ pub fn boot(platform: &'static dyn Platform, options: Options) -> &'static Kerne
         softirq: Lock::new(None),
         worlds: Lock::new(Vec::new()),
         linux: spin::Once::new(),
+        keyring: spin::Once::new(),
         oopses: Lock::new(Vec::new()),
     });
     files::mount_standard(kernel);

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use ferrmod_image::linux::{ReadError, SignatureError};
+use ferrmod_image::linux::ReadError;
 
 use crate::Kernel;
 use crate::lock::Lock;
@@ -81,10 +81,4 @@ pub(crate) fn level_of_read_error(error: &ReadError) -> u8 {
         ReadError::NoSymbols { .. } | ReadError::NoModule { .. } => 4,
         _ => 3,
     }
-}
-
-/// What Linux says of a bad signature envelope; some it refuses without a word.
-pub(crate) fn signature_text(error: &SignatureError) -> Option<&'static str> {
-    matches!(error, SignatureError::NonZeroParameters { .. })
-        .then_some("module: PKCS#7 signature info has unexpected non-zero params")
 }

@@ -37,6 +37,11 @@ pub trait World: Sync {
     /// The release of the kernel whose modules these are.
     fn release(&self) -> &str;
 
+    /// The certificates this world's kernel trusts from the start, DER, one after the other.
+    fn certificates(&self) -> &[u8] {
+        &[]
+    }
+
     /// Modules of this world may be linked through a global offset table (code written for position independence).
     fn allows_got(&self) -> bool {
         false

@@ -4,12 +4,18 @@
 //! that has to be loaded, in an order in which each one finds what it needs, with the reason why it is there. Or it
 //! answers with a [`Refusal`]: all reasons at once, each with its evidence as data.
 //!
+//! Whether a module fits a kernel, with all that Linux's loader looks at, is told by [`check`]; what is different between two
+//! kernels and their modules by [`diff`]. What `modprobe` does with a name, in kmod's order and with the administrator's
+//! configuration, is in [`kmod`].
+//!
 //! # What this crate does not do
 //!
-//! It loads nothing, prints nothing and knows no kernel: whether a symbol, a version or a signature fits is told by who loads. It
-//! reads no configuration yet.
+//! It loads nothing and prints nothing.
 #![forbid(unsafe_code)]
 
+pub mod check;
+pub mod diff;
+pub mod kmod;
 mod reason;
 mod request;
 mod walk;

@@ -18,7 +18,7 @@ const NOT_REPLAYED: [(&str, &str); 4] = [
 ];
 
 /// Titles whose loads are not made, and why.
-const NOT_HERE: [(&str, &str); 6] = [
+const NOT_HERE: [(&str, &str); 5] = [
     ("nonroot", "privilege belongs to the system call, which is not here"),
     ("invalid flags 8", "flags are checked by the system call, which is not here"),
     ("compressed flag 4", "flags are checked by the system call, which is not here"),
@@ -26,7 +26,6 @@ const NOT_HERE: [(&str, &str); 6] = [
         "10 byte init_module",
         "init_module(2) looks at the length by itself; here is one way in, which is finit_module's",
     ),
-    ("signed module, one text byte flipped", "the cryptography of signatures is not checked yet"),
     ("R_X86_64_32 (overflow)", "modules lie in the low 2 GiB here, so that this relocation fits"),
 ];
 

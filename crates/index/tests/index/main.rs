@@ -1,6 +1,8 @@
 //! Trees, made and real.
 
 mod corpus;
+mod depmod;
+mod elf;
 mod fnmatch;
 mod scratch;
 mod tree;

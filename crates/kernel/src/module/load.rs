@@ -6,13 +6,13 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use bstr::BStr;
-use ferrmod_image::linux::{Image, SignatureError};
+use ferrmod_image::linux::Image;
 use ferrmod_linker::check::{Flags, check};
 use ferrmod_linker::{Layout, LayoutOptions, Notice, PartBuffers, PartKind, Refused, Repeat, Report, Terms};
 
 use super::memory::Memory;
 use super::symbols::Offered;
-use super::{Exported, Module, Modules, State, parameters};
+use super::{Exported, Module, Modules, State, parameters, signature};
 use crate::lock::Lock;
 use crate::text::Errno;
 use crate::world::World;
@@ -54,7 +54,7 @@ impl Modules {
         if file.is_empty() {
             return Err(Errno::EINVAL);
         }
-        let signed = check_signature(kernel, file, flags)?;
+        let signed = signature::check(kernel, file, flags)?;
         let image = Image::read(file).map_err(|error| {
             printk::say(kernel, printk::level_of_read_error(&error), &error.to_string());
             Errno::ENOEXEC
@@ -363,34 +363,4 @@ fn new_module(
 
 fn write(kernel: &Kernel, address: u64, bytes: &[u8]) -> Result<(), Errno> {
     kernel.platform.write(address, bytes).map_err(|_| Errno::ENOMEM)
-}
-
-/// Looks at the appended signature's envelope. True when the file carries one that says it is PKCS#7.
-fn check_signature(kernel: &Kernel, file: &[u8], flags: LoadFlags) -> Result<bool, Errno> {
-    if !flags.is_empty() {
-        // Linux does not look at the signature of a module that is loaded by force.
-        return Ok(false);
-    }
-    match ferrmod_image::linux::signature_of(file) {
-        Ok(Some(_)) => Ok(true),
-        Ok(None) => unsigned(kernel),
-        Err(SignatureError::IdType { .. }) => {
-            printk::say(kernel, 3, "module: not signed with expected PKCS#7 message");
-            unsigned(kernel)
-        }
-        Err(error) => {
-            if let Some(text) = printk::signature_text(&error) {
-                printk::say(kernel, 3, text);
-            }
-            Err(Errno::EBADMSG)
-        }
-    }
-}
-
-fn unsigned(kernel: &Kernel) -> Result<bool, Errno> {
-    if kernel.options.signature_enforced {
-        printk::say(kernel, 5, "Loading of unsigned module is rejected");
-        return Err(Errno::EKEYREJECTED);
-    }
-    Ok(false)
 }

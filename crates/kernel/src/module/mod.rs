@@ -20,6 +20,7 @@ use crate::{Kernel, kernel};
 mod load;
 mod memory;
 mod parameters;
+mod signature;
 mod symbols;
 pub(crate) mod sysfs;
 mod unload;

@@ -1,0 +1,260 @@
+//! Everything in a trie, fast.
+//!
+//! depmod writes nodes in the order in which a walk comes to them, or nearly, so a few windows that slide over the file are enough: no more
+//! of it is in memory at once, and none of its pages is touched twice. A node is taken apart in place when it lies in one window as
+//! a whole. What does not, or is not right, is read again byte by byte by the [`Cursor`](super::Cursor) that all look-ups use,
+//! which says what is wrong.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use super::{Budget, Store, Trie, TrieError};
+use crate::trie::{CHILDS, HEADER, OFFSET, PREFIX, VALUES};
+
+/// How far windows are apart, in bytes.
+const STEP: u64 = 64 * 1024;
+/// How far a window goes on behind the beginning of the next one: nodes that are longer are rare.
+const OVERLAP: usize = 8 * 1024;
+/// Windows that are kept. Files of kmod 30 have each node behind its children and need more than one.
+const WINDOWS: usize = 4;
+
+/// A node that is still to be visited: the length of the key above it, its byte, the reference.
+type Open = (usize, Option<u8>, u32);
+
+/// The parts of the file that were read last.
+struct Windows<'t> {
+    source: Source<'t>,
+    kept: Vec<Window>,
+    current: usize,
+    /// The one that is given up next.
+    oldest: usize,
+}
+
+enum Source<'t> {
+    Memory(&'t [u8]),
+    File(&'t File, u64),
+}
+
+struct Window {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Windows<'_> {
+    fn new(trie: &Trie) -> Windows<'_> {
+        let source = match &trie.store {
+            Store::Memory(bytes) => Source::Memory(bytes),
+            Store::File(file, _) => Source::File(file, trie.size),
+        };
+        Windows { source, kept: Vec::new(), current: 0, oldest: 0 }
+    }
+
+    /// The bytes from `at` on, as far as they are at hand.
+    #[inline]
+    fn bytes_at(&mut self, at: u64) -> Result<&[u8], TrieError> {
+        // Mostly it is the window that the node before was in.
+        let near = self.kept.get(self.current).is_some_and(|window| at.wrapping_sub(window.start) < STEP);
+        if !near {
+            return self.bytes_elsewhere(at);
+        }
+        let Some(window) = self.kept.get(self.current) else { return Ok(&[]) };
+        Ok(window.bytes.get((at - window.start) as usize..).unwrap_or_default())
+    }
+
+    #[cold]
+    fn bytes_elsewhere(&mut self, at: u64) -> Result<&[u8], TrieError> {
+        let (file, size) = match self.source {
+            Source::Memory(bytes) => {
+                return Ok(usize::try_from(at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default());
+            }
+            Source::File(file, size) => (file, size),
+        };
+        if at >= size {
+            return Ok(&[]);
+        }
+        let start = at - at % STEP;
+        if self.kept.get(self.current).is_none_or(|window| window.start != start) {
+            self.current = match self.kept.iter().position(|window| window.start == start) {
+                Some(place) => place,
+                None => self.read(file, size, start)?,
+            };
+        }
+        let bytes = self.kept.get(self.current).map(|window| &*window.bytes).unwrap_or_default();
+        Ok(usize::try_from(at - start).ok().and_then(|skip| bytes.get(skip..)).unwrap_or_default())
+    }
+
+    /// Reads a window; which one it is.
+    fn read(&mut self, file: &File, size: u64, start: u64) -> Result<usize, TrieError> {
+        let slides = |window: &Window| window.start + STEP == start;
+        if self.kept.get(self.current).is_some_and(slides) {
+            self.oldest = self.current;
+        } else if self.kept.len() < WINDOWS {
+            self.kept.push(Window { start, bytes: Vec::new() });
+            self.oldest = self.kept.len() - 1;
+        } else {
+            self.oldest = (self.oldest + 1) % WINDOWS;
+        }
+        let place = self.oldest;
+        let Some(window) = self.kept.get_mut(place) else { return Ok(place) };
+        window.start = start;
+        let most = usize::try_from(size - start).unwrap_or(usize::MAX);
+        // Sized once: what was in there before is overwritten.
+        window.bytes.resize(most.min(STEP as usize + OVERLAP), 0);
+        let mut length = 0;
+        while let Some(rest) = window.bytes.get_mut(length..)
+            && !rest.is_empty()
+        {
+            match file.read_at(rest, start + length as u64) {
+                Ok(0) => break,
+                Ok(more) => length += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(TrieError::io(&error)),
+            }
+        }
+        window.bytes.truncate(length);
+        Ok(place)
+    }
+}
+
+/// Calls `visit` with every key, its priority and its value, in the order of the trie.
+pub(super) fn each(trie: &Trie, visit: &mut impl FnMut(&[u8], u32, &[u8])) -> Result<(), TrieError> {
+    let mut windows = Windows::new(trie);
+    let mut budget = Budget { left: trie.size };
+    let mut key = Vec::new();
+    let mut values = Vec::new();
+    let mut open: Vec<Open> = vec![(0, None, trie.root)];
+    while let Some((length, byte, reference)) = open.pop() {
+        key.truncate(length);
+        key.extend(byte);
+        let offset = reference & OFFSET;
+        if offset < HEADER {
+            return Err(TrieError::Reference(reference));
+        }
+        let bytes = windows.bytes_at(u64::from(offset))?;
+        values.clear();
+        let above = (key.len(), open.len());
+        match take_apart(bytes, reference, &mut key, &mut open, &mut values) {
+            Some(consumed) => {
+                for &(priority, from, to) in &values {
+                    visit(&key, priority, bytes.get(from..to).unwrap_or_default());
+                }
+                budget.spend(offset, consumed)?;
+            }
+            None => {
+                key.truncate(above.0);
+                open.truncate(above.1);
+                visit_slowly(trie.node(reference)?, reference, &mut key, &mut open, &mut budget, visit)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Takes the node apart that `bytes` begin with: appends its prefix to the key, its children to what is open (the first one last), and the
+/// priorities of its values and where they lie. How long it is; `None` when it does not end in `bytes` or is not right.
+fn take_apart(
+    bytes: &[u8],
+    reference: u32,
+    key: &mut Vec<u8>,
+    open: &mut Vec<Open>,
+    values: &mut Vec<(u32, usize, usize)>,
+) -> Option<usize> {
+    let mut at = 0;
+    if reference & PREFIX != 0 {
+        at = text_length(bytes)?;
+        key.extend_from_slice(bytes.get(..at)?);
+        at += 1;
+    }
+    if reference & CHILDS != 0 {
+        let [first, last, rest @ ..] = bytes.get(at..)? else { return None };
+        let count = usize::from(last.checked_sub(*first)?) + 1;
+        let table = rest.get(..count * 4)?;
+        // Most places have no child, so they are passed over four at a time.
+        let (fours, rest) = table.as_chunks::<4>().0.as_chunks::<4>();
+        push_children(rest, first.wrapping_add((fours.len() * 4) as u8), key.len(), open);
+        for (number, four) in fours.iter().enumerate().rev() {
+            if *four != [[0; 4]; 4] {
+                push_children(four, first.wrapping_add((number * 4) as u8), key.len(), open);
+            }
+        }
+        at += 2 + count * 4;
+    }
+    if reference & VALUES != 0 {
+        let word = |at: usize| Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk::<4>()?));
+        let count = word(at)?;
+        at += 4;
+        for _ in 0..count {
+            let priority = word(at)?;
+            let end = at + 4 + text_length(bytes.get(at + 4..)?)?;
+            values.push((priority, at + 4, end));
+            at = end + 1;
+        }
+    }
+    Some(at)
+}
+
+/// Where the NUL is that ends a text. Texts are of a few words' length: too short for a search that has to be set up.
+#[inline]
+fn text_length(bytes: &[u8]) -> Option<usize> {
+    const LOW: u64 = u64::MAX / 0xff;
+    const HIGH: u64 = LOW << 7;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (number, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        // The lowest bit that is set belongs to the first byte that is 0.
+        let nul = word.wrapping_sub(LOW) & !word & HIGH;
+        if nul != 0 {
+            return Some(number * 8 + (nul.trailing_zeros() / 8) as usize);
+        }
+    }
+    Some(words.len() * 8 + rest.iter().position(|&byte| byte == 0)?)
+}
+
+/// Adds the children of the bytes from `first` on, the last one first.
+#[inline]
+fn push_children(children: &[[u8; 4]], first: u8, length: usize, open: &mut Vec<Open>) {
+    for (number, child) in children.iter().enumerate().rev() {
+        let child = u32::from_be_bytes(*child);
+        if child != 0 {
+            // There are at most 256 of them.
+            open.push((length, Some(first.wrapping_add(number as u8)), child));
+        }
+    }
+}
+
+/// The same for a node that is long, or not right.
+fn visit_slowly(
+    mut node: super::Cursor<'_>,
+    reference: u32,
+    key: &mut Vec<u8>,
+    open: &mut Vec<Open>,
+    budget: &mut Budget,
+    visit: &mut impl FnMut(&[u8], u32, &[u8]),
+) -> Result<(), TrieError> {
+    let begin = node.at;
+    if reference & PREFIX != 0 {
+        node.text(key)?;
+    }
+    if reference & CHILDS != 0 {
+        let (first, last) = node.range()?;
+        let pushed = open.len();
+        for byte in first..=last {
+            let child = node.word()?;
+            if child != 0 {
+                open.push((key.len(), Some(byte), child));
+            }
+        }
+        open.get_mut(pushed..).unwrap_or_default().reverse();
+    }
+    if reference & VALUES != 0 {
+        let mut value = Vec::new();
+        for _ in 0..node.word()? {
+            let priority = node.word()?;
+            value.clear();
+            node.text(&mut value)?;
+            visit(key, priority, &value);
+        }
+    }
+    budget.spend(node.node, usize::try_from(node.at - begin).unwrap_or(usize::MAX))
+}

@@ -1,0 +1,58 @@
+//! `modprobe -c`: the configuration as it is understood, and the aliases and symbols of the tree.
+
+use ferrmod_config::Kind;
+use ferrmod_plan::kmod::Table;
+
+use super::{Context, json};
+use crate::session::{Session, Status};
+
+/// The directives in the order in which kmod prints them, ours behind them.
+pub(super) const KINDS: [Kind; 9] = [
+    Kind::Blacklist,
+    Kind::Install,
+    Kind::Remove,
+    Kind::Alias,
+    Kind::Options,
+    Kind::Softdep,
+    Kind::Weakdep,
+    Kind::Mask,
+    Kind::Allow,
+];
+
+/// Prints it.
+pub(super) fn show(session: &mut Session, context: &Context<'_>) -> Status {
+    if context.request.json {
+        json::config(&mut session.out, context);
+        return Status::Success;
+    }
+    let mut text = Vec::with_capacity(MOST_KEPT + LONGEST_LINE);
+    for kind in KINDS {
+        for entry in context.modules.config.entries(kind) {
+            entry.write_to(&mut text);
+            text.push(b'\n');
+        }
+    }
+    text.extend_from_slice(b"\n# End of configuration files. Dumping indexes now:\n\n");
+    // Tens of thousands of short lines: they are put together here and handed out in large pieces.
+    for table in [Table::Aliases, Table::Symbols] {
+        context.modules.indexes.each(table, |key, _, module| {
+            text.reserve(key.len() + module.len() + 8);
+            text.extend_from_slice(b"alias ");
+            text.extend_from_slice(key);
+            text.push(b' ');
+            text.extend_from_slice(module);
+            text.push(b'\n');
+            if text.len() >= MOST_KEPT {
+                session.out.add(&text);
+                text.clear();
+            }
+        });
+    }
+    session.out.add(&text);
+    Status::Success
+}
+
+/// Bytes that are kept before they are printed.
+const MOST_KEPT: usize = 64 * 1024;
+/// No alias of a real module is longer, so that the buffer need not grow.
+const LONGEST_LINE: usize = 4096;

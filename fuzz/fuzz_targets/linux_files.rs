@@ -1,0 +1,25 @@
+//! `/proc/modules` and `/dev/kmsg`: whatever they hold, nothing panics, and what is read agrees with the text.
+#![no_main]
+
+use ferrmod_linux::{Record, parse_modules};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &[u8]| {
+    for module in parse_modules(text) {
+        match module {
+            Ok(module) => {
+                assert!(!module.name.is_empty() && !module.name.contains(&b' '));
+                assert!(module.users().all(|user| !user.is_empty() && user != "[permanent]"));
+                let _ = module.is_permanent();
+            }
+            Err(fault) => assert!(fault.line >= 1 && fault.offset <= text.len() && !fault.to_string().is_empty()),
+        }
+    }
+    match Record::parse(text) {
+        Ok(record) => {
+            assert!(record.level < 8 && record.text.len() <= text.len());
+            let _ = record.mentions(&record.text);
+        }
+        Err(fault) => assert!(!fault.to_string().is_empty()),
+    }
+});

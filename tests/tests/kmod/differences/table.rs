@@ -1,0 +1,719 @@
+//! The list.
+
+use std::path::Path;
+
+use super::Difference;
+use crate::case::{Case, Edit, Ended, Left, Outcome};
+use crate::made::{self, RELEASE};
+use crate::world::World;
+
+/// Every deliberate difference.
+pub(crate) const TABLE: &[Difference] = &[
+    Difference {
+        id: "own-words",
+        title: "The text of `--help` and `--version`",
+        kmod: "prints its own usage texts and `kmod version 34.2` with the libraries it was built with.",
+        ours: "prints the help that is made from its own table of options, on the same stream, with the same exit status.",
+        reason: "our options are a superset of kmod's, and the texts are made from the same table as the man pages.",
+        level: own_words,
+        witnesses: |_| {
+            ["modprobe", "modinfo", "depmod", "lsmod", "insmod", "rmmod", "kmod"]
+                .iter()
+                .flat_map(|applet| [Case::new(applet, &["--help"]), Case::new(applet, &["-V"])])
+                .collect()
+        },
+    },
+    Difference {
+        id: "internals-in-the-log",
+        title: "Messages about libkmod's own life",
+        kmod: "with `-vv` or `KMOD_LOG` it logs at INFO and DEBUG which contexts, with which addresses, it makes and frees.",
+        ours: "has no such contexts; what it logs at these levels are its own decisions.",
+        reason: "addresses differ from run to run, and nobody can depend on them.",
+        level: internals_in_the_log,
+        witnesses: |world| {
+            let root = world.made_root();
+            vec![Case::new("modprobe", &["-vv", "-n", "-d", &root, "-S", RELEASE, "alpha"])]
+        },
+    },
+    Difference {
+        id: "temporary-files-left",
+        title: "Temporary files after a fatal error of depmod",
+        kmod: "leaves `modules.alias.bin.PID.USEC.SEC` beside the index when it ends in the middle of writing.",
+        ours: "removes what it could not finish.",
+        reason: "nobody else would.",
+        level: temporary_files_left,
+        witnesses: |world| {
+            let root = world.made_root();
+            let mut case = Case::new("depmod", &["-b", &root, RELEASE]);
+            case.writes = true;
+            case.edits.push(Edit::Write(world.made().join("modules.builtin"), b"kernel/caf\xe9.ko\n".to_vec()));
+            vec![case]
+        },
+    },
+    Difference {
+        id: "no-crash",
+        title: "Inputs that kmod crashes on or never finishes with",
+        kmod: "aborts, runs into a segmentation fault or into an endless loop: names of sections or CRCs that lie outside of the file, \
+            nodes of an index that point at themselves, rings of modules in which each needs each.",
+        ours: "says what is wrong with which file, goes on with the rest where there is one, and ends with status 1.",
+        reason: "one broken file must not stop the tools that a machine boots with.",
+        level: no_crash,
+        witnesses: |world| {
+            let root = world.made_root();
+            let mut cases = Vec::new();
+            for (path, content) in made::broken_files() {
+                if ["kernel/e/nonames.ko", "kernel/e/farnames.ko", "kernel/e/nosections.ko"].contains(&path) {
+                    let path = world.made().join(path);
+                    let mut case = Case::new("modinfo", &["-b", &root, "-k", RELEASE, &path.display().to_string()]);
+                    case.edits.push(Edit::Write(path, content));
+                    cases.push(case);
+                }
+            }
+            cases
+        },
+    },
+    Difference {
+        id: "decompressors-words",
+        title: "What the decompressor said",
+        kmod: "prints the words of the library that unpacks a module (`libkmod: ERROR: kmod_file_load_zstd: zstd: Src size is \
+            incorrect`) before its own message.",
+        ours: "prints one message.",
+        reason: "our decompressors are others, and have words of their own.",
+        level: decompressors_words,
+        witnesses: |world| {
+            let root = world.made_root();
+            let mut cases = Vec::new();
+            for (path, content) in made::broken_files() {
+                if path.starts_with("kernel/e/bad") && path.contains(".ko.") {
+                    let path = world.made().join(path);
+                    let mut case = Case::new("modinfo", &["-b", &root, "-k", RELEASE, &path.display().to_string()]);
+                    case.edits.push(Edit::Write(path, content));
+                    cases.push(case);
+                }
+            }
+            cases
+        },
+    },
+    Difference {
+        id: "remembered-facts",
+        title: "A file more in the folder of the index",
+        kmod: "reads every module in every run.",
+        ours: "leaves `modules.ferrmod` beside the index: what it learned from every file, by which the next run knows what has changed.",
+        reason: "a tree in which one module changed costs one module. The file is never trusted over the modules and can be deleted.",
+        level: |_, _, ours| ours.files.retain(|path, _| !path.ends_with("modules.ferrmod")),
+        witnesses: |world| vec![depmod(world, &[])],
+    },
+    Difference {
+        id: "broken-modules",
+        title: "The exit status of depmod when a module is broken",
+        kmod: "reports the module, leaves it out of some files and not of others, and ends with status 0.",
+        ours: "reports it, indexes the rest, and ends with status 1.",
+        reason: "a package manager or a build must be able to notice that its index is not of the whole tree.",
+        level: broken_modules,
+        witnesses: |world| {
+            ["kernel/e/empty.ko", "kernel/e/notelf.ko", "kernel/e/half.ko"]
+                .iter()
+                .filter_map(|wanted| {
+                    let (path, content) = made::broken_files().into_iter().find(|(path, _)| path == wanted)?;
+                    Some(depmod(world, &[Edit::Write(world.made().join(path), content)]))
+                })
+                .collect()
+        },
+    },
+    Difference {
+        id: "ring-of-links",
+        title: "A link to a folder above it",
+        kmod: "follows it again and again until no file descriptor is left, and then fails.",
+        ours: "notices that it has been in that folder, and goes on.",
+        reason: "such a link says nothing about modules.",
+        level: |case, kmod, ours| {
+            let above = |edit: &Edit| matches!(edit, Edit::Link(_, target) if target == Path::new(".."));
+            if case.edits.iter().any(above) && ours.ended == Ended::Exit(0) {
+                *kmod = ours.clone();
+            }
+        },
+        witnesses: |world| vec![depmod(world, &[Edit::Link(world.made().join("kernel/links/up"), "..".into())])],
+    },
+    Difference {
+        id: "paths-in-messages",
+        title: "Messages about what cannot be looked at",
+        kmod: "`fstatat(5, loop.ko): Too many levels of symbolic links`: the number of a file descriptor.",
+        ours: "the path.",
+        reason: "nobody knows what descriptor 5 was.",
+        level: paths_in_messages,
+        witnesses: |world| {
+            vec![depmod(world, &[Edit::Link(world.made().join("kernel/s/broken.ko"), "nowhere".into())])]
+        },
+    },
+    Difference {
+        id: "doubled-slashes",
+        title: "Doubled slashes, and dots between slashes",
+        kmod: "writes `//lib/modules/...` when the root is `/`, and keeps what `-b` and `-m` have of `/./`, `//` and a slash at the \
+            end; with such a slash it does not notice that a FILE is in the tree, and indexes it with its whole path.",
+        ours: "writes one slash, and indexes a FILE that is in the tree as what it is.",
+        reason: "it is the same path.",
+        level: doubled_slashes,
+        witnesses: |world| {
+            let root = world.made_root();
+            let file = world.made().join("kernel/a/alpha.ko").display().to_string();
+            let mut slash = Case::new("depmod", &["-b", &root, "-m", "/lib/modules/", RELEASE, &file]);
+            slash.writes = true;
+            vec![
+                Case::new("depmod", &["-n", "-b", "/", "9.9.9"]),
+                Case::new("depmod", &["-n", "-b", "/srv/./nowhere", "9.9.9"]),
+                slash,
+            ]
+        },
+    },
+    Difference {
+        id: "files-without-a-tree",
+        title: "depmod of FILEs where VERSION has no tree",
+        kmod: "indexes the FILEs all the same, and makes the folder.",
+        ours: "says that there is no such tree, as it does without FILEs, and ends with status 1.",
+        reason: "such an index says nothing that is of use to modprobe; VERSION is wrong.",
+        level: |case, kmod, ours| {
+            let said = b"depmod: FATAL: could not search modules: No such file or directory";
+            let says = |outcome: &Outcome| outcome.stderr.windows(said.len()).any(|window| window == said);
+            let files = case.arguments.iter().any(|argument| argument.starts_with(b"/") && argument.ends_with(b".ko"));
+            if case.applet() == "depmod" && files && says(ours) && !says(kmod) {
+                *kmod = ours.clone();
+            }
+        },
+        witnesses: |world| {
+            let file = world.made().join("kernel/a/alpha.ko").display().to_string();
+            let mut case = Case::new("depmod", &["-b", &world.made_root(), "9.9.9", &file]);
+            case.writes = true;
+            vec![case]
+        },
+    },
+    Difference {
+        id: "out-of-the-root",
+        title: "Links that lead out of the tree's root",
+        kmod: "follows them into the machine that depmod runs on.",
+        ours: "resolves them inside of the root that `-b` names, and reports them when nothing is there.",
+        reason: "the index of an image must not depend on the machine that makes it.",
+        level: |case, kmod, ours| {
+            let outside = |edit: &Edit| matches!(edit, Edit::Link(_, target) if target.is_absolute());
+            if case.applet() == "depmod" && case.edits.iter().any(outside) {
+                for outcome in [kmod, ours] {
+                    outcome.stderr = without_lines(
+                        &outcome.stderr,
+                        &[b"unsupported file type", b"outside):", b"fstatat(outside", b"null.ko):"],
+                    );
+                }
+            }
+        },
+        witnesses: |world| vec![depmod(world, &[Edit::Link(world.made().join("kernel/s/outside"), "/etc".into())])],
+    },
+    Difference {
+        id: "not-ascii",
+        title: "Names that are not ASCII in an index",
+        kmod: "ends in the middle: the files before are new, the one it was writing is a temporary file, those after are old.",
+        ours: "reports the name, leaves it out, writes everything else, and ends with status 1.",
+        reason: "the format holds only 7 bits, but one name must not cost the index of a whole tree.",
+        level: |_, kmod, ours| {
+            let said = b"only 7-bit ASCII is supported";
+            if kmod.stderr.windows(said.len()).any(|window| window == said) && ours.ended == Ended::Exit(1) {
+                *kmod = ours.clone();
+            }
+        },
+        witnesses: |world| {
+            let file = world.made().join("modules.builtin");
+            vec![depmod(world, &[Edit::Write(file, b"kernel/caf\xe9.ko\nkernel/good.ko\n".to_vec())])]
+        },
+    },
+    Difference {
+        id: "quiet-is-quiet",
+        title: "Errors of the configuration with `-q` and `-s`",
+        kmod: "prints them on standard error, whatever `-q` and `-s` say.",
+        ours: "obeys `-q` and `-s` for them as for every other message.",
+        reason: "initramfs scripts and services ask for silence and get it.",
+        level: quiet_is_quiet,
+        witnesses: |world| {
+            let root = world.made_root();
+            let mut case = Case::new("modprobe", &["-d", &root, "-S", RELEASE, "-q", "-n", "alpha"]);
+            case.edits.push(Edit::Write("/etc/modprobe.d/a.conf".into(), b"nonsense\n".to_vec()));
+            vec![case]
+        },
+    },
+    Difference {
+        id: "damaged-indexes",
+        title: "Damaged indexes",
+        kmod: "believes them: prints what the bytes happen to say, loops, or runs into a segmentation fault.",
+        ours: "names the file and the place, says `run depmod`, and uses the indexes that are whole.",
+        reason: "a truncated file must not load another module than the one that was asked for.",
+        level: damaged_indexes,
+        witnesses: |world| {
+            let root = world.made_root();
+            let mut case = Case::new("modprobe", &["-d", &root, "-S", RELEASE, "-D", "alpha"]);
+            case.edits.push(Edit::Truncate(world.made().join("modules.dep.bin"), 19));
+            vec![case]
+        },
+    },
+    Difference {
+        id: "empty-names",
+        title: "Modules without a name",
+        kmod: "takes two spaces, or the end of a quote, in MODPROBE_OPTIONS for a module with an empty name.",
+        ours: "passes over them.",
+        reason: "there is no such module; kmod takes what it was asked for as its parameters.",
+        level: empty_names,
+        witnesses: |world| {
+            let root = world.made_root();
+            let mut spaces = Case::new("modprobe", &["-d", &root, "-S", RELEASE, "-D", "alpha"]);
+            spaces.environment.push(("MODPROBE_OPTIONS", b" ".to_vec()));
+            vec![spaces]
+        },
+    },
+    Difference {
+        id: "blacklist-with-dashes",
+        title: "`modprobe.blacklist=foo-bar` on the kernel's command line",
+        kmod: "stores the name with its dash, where it never matches: the module is loaded.",
+        ours: "treats `-` and `_` alike there as everywhere.",
+        reason: "someone who blacklists a module at boot must be able to rely on it.",
+        level: |_, kmod, ours| {
+            let dashes = |outcome: &mut Outcome| {
+                let mut lines: Vec<Vec<u8>> =
+                    outcome.stdout.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+                for line in lines.iter_mut().filter(|line| line.starts_with(b"blacklist ")) {
+                    line.iter_mut().filter(|byte| **byte == b'-').for_each(|byte| *byte = b'_');
+                }
+                outcome.stdout = lines.concat();
+            };
+            dashes(kmod);
+            dashes(ours);
+        },
+        witnesses: |world| {
+            let root = world.made_root();
+            let mut case = Case::new("modprobe", &["-d", &root, "-S", RELEASE, "-c"]);
+            case.edits.push(Edit::Write("/proc/cmdline".into(), b"modprobe.blacklist=foo-bar\n".to_vec()));
+            vec![case]
+        },
+    },
+    Difference {
+        id: "command-line-quotes",
+        title: "An unclosed quote on the kernel's command line, and a long line",
+        kmod: "drops everything from the quote on, and everything after 4095 bytes.",
+        ours: "takes what follows the quote for the value, as the kernel itself does, and reads the whole line.",
+        reason: "what the kernel gives to a module that is built in, modprobe gives to one that is not.",
+        level: |case, kmod, ours| {
+            let odd = |edit: &Edit| match edit {
+                Edit::Write(path, text) if path == Path::new("/proc/cmdline") => {
+                    text.len() > 4095 || text.iter().filter(|byte| **byte == b'"').count() % 2 == 1
+                }
+                _ => false,
+            };
+            if case.edits.iter().any(odd) && kmod.ended == ours.ended {
+                kmod.stdout.clone_from(&ours.stdout);
+            }
+        },
+        witnesses: |world| {
+            let root = world.made_root();
+            [b"delta.z=\"open quiet\n".to_vec(), [b"x".repeat(5000).as_slice(), b" delta.late=1\n"].concat()]
+                .into_iter()
+                .map(|line| {
+                    let mut case = Case::new("modprobe", &["-d", &root, "-S", RELEASE, "-D", "delta"]);
+                    case.edits.push(Edit::Write("/proc/cmdline".into(), line));
+                    case
+                })
+                .collect()
+        },
+    },
+    Difference {
+        id: "order-of-output",
+        title: "The order of our own lines and of what commands print",
+        kmod: "prints `install echo hello` after what the command printed, when standard output is a file or a pipe.",
+        ours: "prints it before it runs the command.",
+        reason: "a log should be in the order of events.",
+        level: |_, kmod, ours| {
+            let sorted = |outcome: &Outcome| {
+                let mut lines: Vec<Vec<u8>> =
+                    outcome.stdout.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+                lines.sort();
+                lines
+            };
+            let commands = ours
+                .stdout
+                .split(|byte| *byte == b'\n')
+                .any(|line| line.starts_with(b"install ") || line.starts_with(b"remove "));
+            if commands && sorted(kmod) == sorted(ours) {
+                kmod.stdout.clone_from(&ours.stdout);
+            }
+        },
+        witnesses: |world| {
+            let root = world.made_root();
+            let mut case = Case::new("modprobe", &["-d", &root, "-S", RELEASE, "-v", "virtual"]);
+            case.edits.push(Edit::Write("/etc/modprobe.d/a.conf".into(), b"install virtual echo hello\n".to_vec()));
+            vec![case]
+        },
+    },
+    Difference {
+        id: "why-no-folder",
+        title: "Why `kmod static-nodes -o` could not make a folder",
+        kmod: "says `Success` when a file stands where a folder is to be made.",
+        ours: "says `File exists`.",
+        reason: "it was no success.",
+        level: |_, kmod, ours| {
+            let replaced = |outcome: &Outcome| {
+                let text = String::from_utf8_lossy(&outcome.stderr).into_owned();
+                text.replace(" - Success.", " - File exists.").into_bytes()
+            };
+            if ours.stderr.starts_with(b"Error: could not create parent directory") {
+                kmod.stderr = replaced(kmod);
+            }
+        },
+        witnesses: |world| {
+            let file = world.stage.join("work/alpha/nodes").display().to_string();
+            let mut case = Case::new("kmod", &["static-nodes", "-o", &file]);
+            case.writes = true;
+            vec![case]
+        },
+    },
+    Difference {
+        id: "external-folders",
+        title: "Folders outside of the tree (`external` in depmod.d)",
+        kmod: "takes them from the machine that depmod runs on, whatever `-b` says, and complains about every one that is missing, \
+            even where no `search` names `external`.",
+        ours: "looks them up in the root that `-b` names.",
+        reason: "the index of an image must not depend on the machine that makes it.",
+        level: external_folders,
+        witnesses: |world| {
+            let outside = world.stage.join("work/outside");
+            let text = format!("external * {}\nsearch external built-in\n", outside.display()).into_bytes();
+            vec![depmod(
+                world,
+                &[
+                    Edit::Write(outside.join("out.ko"), made::plain(&[], &["dup_fn"])),
+                    Edit::Write("/etc/depmod.d/a.conf".into(), text),
+                ],
+            )]
+        },
+    },
+    Difference {
+        id: "names-longer-than-paths",
+        title: "Arguments longer than a path can be",
+        kmod: "cuts them off at 4096 bytes, or takes a file of that name for a missing one.",
+        ours: "says in its own words what is wrong with them; the exit status is the same.",
+        reason: "no such file can exist, and a message should name what was given.",
+        level: |case, kmod, ours| {
+            let long = case.arguments.iter().any(|argument| argument.len() > 255);
+            if long && kmod.ended == ours.ended {
+                kmod.stderr.clone_from(&ours.stderr);
+            }
+        },
+        witnesses: |world| {
+            let root = world.made_root();
+            vec![Case::new("modinfo", &["-b", &root, "-k", &"a".repeat(5000), "alpha"])]
+        },
+    },
+    Difference {
+        id: "broken-links-in-folders",
+        title: "Broken links among configuration files",
+        kmod: "says `Cannot stat directory entry: /run/depmod.dzz.conf`.",
+        ours: "puts the slash in.",
+        reason: "it is the file's path.",
+        level: |_, kmod, _| {
+            let text = String::from_utf8_lossy(&kmod.stderr).into_owned();
+            if text.contains("Cannot stat directory entry: ") {
+                kmod.stderr = ["depmod.d", "modprobe.d"]
+                    .iter()
+                    .fold(text, |text, folder| {
+                        text.replace(&format!("{folder}/"), folder).replace(folder, &format!("{folder}/"))
+                    })
+                    .into_bytes();
+            }
+        },
+        witnesses: |world| vec![depmod(world, &[Edit::Link("/run/depmod.d/zz.conf".into(), "/nowhere/at/all".into())])],
+    },
+    Difference {
+        id: "holders-first",
+        title: "`modprobe -r --remove-holders`",
+        kmod: "removes the holders in the order in which /sys lists them, and fails at the first that has a holder itself.",
+        ours: "removes those first that nobody uses.",
+        reason: "it is what the option promises.",
+        level: |case, kmod, ours| {
+            let asked = |words: &[Vec<u8>]| {
+                words.iter().any(|word| {
+                    word.len() > 8
+                        && (b"--remove-holders".starts_with(word) || b"--remove-dependencies".starts_with(word))
+                })
+            };
+            if case.applet() == "modprobe" && asked(&case.arguments) && kmod.ended == Ended::Exit(1) {
+                *kmod = ours.clone();
+            }
+        },
+        witnesses: |world| {
+            let root = world.made_root();
+            vec![Case::new("modprobe", &["-d", &root, "-S", RELEASE, "-r", "--remove-holders", "alpha"])]
+        },
+    },
+    Difference {
+        id: "dropped-options",
+        title: "Options that 34 dropped",
+        kmod: "30 names them in its warning as they were written, writes its own layout of the index, without weak dependencies, and refuses \
+            what came after it (`depmod -o`, `--moduledir`; its `-m` is `--map`); 34 refuses them (`insmod: invalid option -- 'p'`).",
+        ours: "accepts them together with what came later, and writes 34's layout unless `--format=30` asks for the other.",
+        reason: "scripts written for Debian 12 go on working.",
+        level: |case, kmod, ours| {
+            dropped_options(case, kmod, ours);
+            if kmod.stderr.starts_with(b"insmod: invalid option -- 'p'") {
+                *kmod = ours.clone();
+            }
+        },
+        witnesses: |world| {
+            let file = world.made().join("kernel/a/alpha.ko").display().to_string();
+            let mut old = depmod(world, &[]);
+            old.arguments.push(b"-u".to_vec());
+            old.peer = crate::case::Peer::Kmod30;
+            let mut mixed = old.clone();
+            let root = world.made_root().into_bytes();
+            mixed.arguments.extend([b"-m".to_vec(), b"/lib/modules".to_vec(), b"-o".to_vec(), root]);
+            vec![Case::new("insmod", &["-p", &file]), old, mixed]
+        },
+    },
+    Difference {
+        id: "later-options",
+        title: "Options that came after 34",
+        kmod: "34.2's insmod knows no `--force-vermagic` and `--force-modversion`.",
+        ours: "accepts them.",
+        reason: "kmod's next release has them.",
+        level: |_, kmod, ours| {
+            let said = b"insmod: unrecognized option '--force-";
+            if kmod.stderr.starts_with(said) {
+                *kmod = ours.clone();
+            }
+        },
+        witnesses: |world| {
+            let file = world.made().join("kernel/a/alpha.ko").display().to_string();
+            vec![Case::new("insmod", &["--force-vermagic", &file]), Case::new("insmod", &["--force-modversion", &file])]
+        },
+    },
+    Difference {
+        id: "lsmod-one-file",
+        title: "lsmod and modules that /sys does not know",
+        kmod: "asks /sys/module for size, uses and holders of every module, and complains where a module has gone meanwhile.",
+        ours: "takes them from /proc/modules where /sys has nothing.",
+        reason: "a module that is unloaded while lsmod runs is no error.",
+        level: |case, kmod, ours| {
+            if ["lsmod", "kmod"].contains(&case.applet()) && case.edits_file("/proc/modules") {
+                let without = |outcome: &Outcome| without_lines(&outcome.stdout, &[b"nosysfs"]);
+                (kmod.stdout, ours.stdout) = (without(kmod), without(ours));
+                kmod.stderr = without_lines(&kmod.stderr, &[b"/sys/module/nosysfs/holders"]);
+            }
+        },
+        witnesses: |_| {
+            let mut case = Case::new("lsmod", &[]);
+            let text = b"alpha 24576 0 - Live 0x0\nnosysfs 8192 0 - Live 0x0\n".to_vec();
+            case.edits.push(Edit::Write("/proc/modules".into(), text));
+            vec![case]
+        },
+    },
+    Difference {
+        id: "rmmod-paths",
+        title: "rmmod with a path or nothing for a name",
+        kmod: "makes an empty module name of `./x.ko` and of `''`, looks at /sys/module itself and says `could not open \
+            '/sys/module//holders'`; a name of more than 4096 bytes is cut off in the message.",
+        ours: "says that this module is not currently loaded.",
+        reason: "it is what the message is for.",
+        level: |case, kmod, ours| {
+            let said = b"is not currently loaded";
+            if case.applet() == "rmmod" && ours.stderr.windows(said.len()).any(|window| window == said) {
+                let empty = b"/sys/module//holders";
+                let empty = kmod.stderr.windows(empty.len()).any(|window| window == empty);
+                let long = case.arguments.iter().any(|argument| argument.len() >= 4000);
+                if empty || long {
+                    kmod.stderr.clone_from(&ours.stderr);
+                }
+            }
+        },
+        witnesses: |_| vec![Case::new("rmmod", &[""])],
+    },
+];
+
+/// depmod of the made tree after these edits.
+fn depmod(world: &World, edits: &[Edit]) -> Case {
+    let mut case = Case::new("depmod", &["-b", &world.made_root(), RELEASE]);
+    case.writes = true;
+    case.edits = edits.to_vec();
+    case
+}
+
+/// Whether it printed help or a version.
+fn asks_for_text(kmod: &Outcome) -> bool {
+    let text = &kmod.stdout;
+    [&b"Usage:"[..], b"kmod - ", b"kmod version "]
+        .iter()
+        .any(|start| text.windows(start.len()).take(200).any(|window| window == *start))
+}
+
+fn own_words(_: &Case, kmod: &mut Outcome, ours: &mut Outcome) {
+    if asks_for_text(kmod) && !ours.stdout.is_empty() {
+        kmod.stdout.clear();
+        ours.stdout.clear();
+    }
+}
+
+fn without_lines(text: &[u8], parts: &[&[u8]]) -> Vec<u8> {
+    let has = |line: &[u8]| parts.iter().any(|part| line.windows(part.len()).any(|window| window == *part));
+    text.split_inclusive(|byte| *byte == b'\n').filter(|line| !has(line)).flatten().copied().collect()
+}
+
+fn internals_in_the_log(_: &Case, kmod: &mut Outcome, ours: &mut Outcome) {
+    for outcome in [kmod, ours] {
+        outcome.stderr = without_lines(&outcome.stderr, &[b": INFO: ", b": DEBUG: "]);
+    }
+}
+
+fn temporary_files_left(_: &Case, kmod: &mut Outcome, _: &mut Outcome) {
+    let is_temporary = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let numbers = name.rsplit('.').take(3).filter(|part| part.bytes().all(|byte| byte.is_ascii_digit())).count();
+        name.starts_with("modules.") && numbers == 3
+    };
+    kmod.files.retain(|path, left| !(matches!(left, Left::File { .. }) && is_temporary(path)));
+}
+
+fn no_crash(_: &Case, kmod: &mut Outcome, ours: &mut Outcome) {
+    if !matches!(kmod.ended, Ended::Exit(_)) && matches!(ours.ended, Ended::Exit(_)) && !ours.stderr.is_empty() {
+        *kmod = ours.clone();
+    }
+}
+
+fn decompressors_words(_: &Case, kmod: &mut Outcome, ours: &mut Outcome) {
+    const WORDS: &[&[u8]] = &[
+        b"libkmod: ERROR: kmod_file_load_",
+        b"libkmod: ERROR: xz_uncompress_belch",
+        b": ERROR: xz: ",
+        b": ERROR: zstd: ",
+    ];
+    for outcome in [kmod, ours] {
+        outcome.stderr = without_lines(&outcome.stderr, WORDS);
+    }
+}
+
+fn broken_modules(case: &Case, kmod: &mut Outcome, ours: &mut Outcome) {
+    let says = |part: &[u8]| kmod.stderr.windows(part.len()).any(|window| window == part);
+    let reported = says(b"failed to load symbols from") || says(b"could not get modinfo from") || says(b"fstatat(");
+    if case.applet() == "depmod" && reported && kmod.ended == Ended::Exit(0) && ours.ended == Ended::Exit(1) {
+        kmod.ended = Ended::Exit(1);
+    }
+}
+
+fn paths_in_messages(_: &Case, kmod: &mut Outcome, ours: &mut Outcome) {
+    for outcome in [kmod, ours] {
+        let mut text = Vec::new();
+        for line in outcome.stderr.split_inclusive(|byte| *byte == b'\n') {
+            let Some(rest) = line.strip_prefix(b"depmod: ERROR: fstatat(") else {
+                text.extend(line);
+                continue;
+            };
+            let end = rest.windows(2).position(|window| window == b"):").unwrap_or(rest.len());
+            let name = rest[..end].rsplit(|byte| b"/ ".contains(byte)).next().unwrap_or_default();
+            text.extend([b"depmod: ERROR: fstatat(", name, &rest[end..]].concat());
+        }
+        outcome.stderr = text;
+    }
+}
+
+fn quiet_is_quiet(case: &Case, kmod: &mut Outcome, ours: &mut Outcome) {
+    let asked = case.arguments.iter().any(|argument| {
+        let short = argument.starts_with(b"-") && !argument.starts_with(b"--");
+        short && argument.iter().any(|letter| b"qs".contains(letter))
+            || argument.len() > 2 && (b"--quiet".starts_with(argument) || b"--syslog".starts_with(argument))
+    });
+    let asked =
+        asked || case.environment.iter().any(|(name, value)| *name == "MODPROBE_OPTIONS" && value.starts_with(b"-q"));
+    if asked {
+        kmod.stderr = without_lines(&kmod.stderr, &[b"libkmod: ERROR: "]);
+        ours.stderr = without_lines(&ours.stderr, &[b"libkmod: ERROR: "]);
+    }
+}
+
+fn doubled_slashes(case: &Case, kmod: &mut Outcome, ours: &mut Outcome) {
+    if case.applet() != "depmod" {
+        return;
+    }
+    for outcome in [&mut *kmod, &mut *ours] {
+        for text in [&mut outcome.stdout, &mut outcome.stderr] {
+            text.dedup_by(|byte, before| *byte == b'/' && *before == b'/');
+            while let Some(at) = text.windows(3).position(|window| window == b"/./") {
+                text.drain(at..at + 2);
+            }
+        }
+    }
+    if !case.arguments.iter().any(|argument| argument.ends_with(b"lib/modules/")) {
+        return;
+    }
+    for (path, left) in &mut kmod.files {
+        let whole = match left {
+            Left::File { content, .. } if path.ends_with("modules.dep") => content.starts_with(b"/"),
+            Left::File { content, .. } if path.ends_with("modules.dep.bin") => {
+                content.windows(2).any(|two| two == b"\0/")
+            }
+            _ => false,
+        };
+        if whole && let Some(own) = ours.files.get(path) {
+            left.clone_from(own);
+        }
+    }
+}
+
+fn dropped_options(case: &Case, kmod: &mut Outcome, ours: &mut Outcome) {
+    if case.peer != crate::case::Peer::Kmod30 {
+        return;
+    }
+    for outcome in [&mut *kmod, &mut *ours] {
+        outcome.stderr = without_lines(&outcome.stderr, &[b"Ignored deprecated option"]);
+        if case.applet() == "depmod" {
+            outcome.stdout = without_lines(&outcome.stdout, &[b"# Weak dependencies", b"weakdep "]);
+        }
+        outcome.files.retain(|path, _| !path.extension().is_some_and(|ending| ending == "bin" || ending == "weakdep"));
+    }
+    const LATER: &[&[u8]] =
+        &[b"depmod: invalid option -- 'o'", b"depmod: unrecognized option '--o", b"depmod: unrecognized option '--mod"];
+    let map = case.applet() == "depmod" && case.arguments.iter().any(|argument| argument.starts_with(b"-m"));
+    if map || LATER.iter().any(|said| kmod.stderr.starts_with(said)) {
+        *kmod = ours.clone();
+    }
+}
+
+fn damaged_indexes(case: &Case, kmod: &mut Outcome, ours: &mut Outcome) {
+    if !case.edits_file(".bin") {
+        return;
+    }
+    const CHECKS: &[&[u8]] = &[b"version check fail", b"magic check fail"];
+    kmod.stderr = without_lines(&kmod.stderr, CHECKS);
+    let said = ours.stderr.windows(3).any(|window| window == b"bin") && matches!(ours.ended, Ended::Exit(_));
+    let before = ours.stderr.clone();
+    ours.stderr = without_lines(&ours.stderr, &[b".bin: "]);
+    if said
+        && before != ours.stderr
+        && (kmod.stdout != ours.stdout || kmod.stderr != ours.stderr || kmod.ended != ours.ended)
+    {
+        // What kmod found in the damaged file is no measure of what we find in the others.
+        *kmod = ours.clone();
+    }
+}
+
+fn empty_names(case: &Case, kmod: &mut Outcome, ours: &mut Outcome) {
+    let spaces =
+        |value: &[u8]| value == b" " || value.contains(&b'"') || value.windows(2).any(|window| window == b"  ");
+    if case.environment.iter().any(|(name, value)| *name == "MODPROBE_OPTIONS" && spaces(value)) {
+        *kmod = ours.clone();
+    }
+}
+
+fn external_folders(case: &Case, kmod: &mut Outcome, ours: &mut Outcome) {
+    let external =
+        |edit: &Edit| matches!(edit, Edit::Write(_, text) if text.windows(9).any(|window| window == b"external "));
+    if case.applet() != "depmod" || !case.edits.iter().any(external) {
+        return;
+    }
+    for outcome in [&mut *kmod, &mut *ours] {
+        outcome.stderr = without_lines(&outcome.stderr, &[b"could not open directory"]);
+    }
+    // Where such a folder exists, its modules are in kmod's index.
+    if case.edits.iter().any(|edit| edit.path().components().any(|part| part.as_os_str() == "outside")) {
+        kmod.files.clone_from(&ours.files);
+        kmod.stdout.clone_from(&ours.stdout);
+    }
+}
