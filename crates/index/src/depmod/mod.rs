@@ -1,6 +1,6 @@
 //! Making the index of a tree: what depmod does.
 //!
-//! [`Tree::build`] looks for the modules of a tree, reads what each of them says, works out who needs whom, and hands out
+//! [`build`] looks for the modules of a tree, reads what each of them says, works out who needs whom, and hands out
 //! the contents of every file of the index ([`Built`]). Nothing is written before [`Built::write`], and then every file is
 //! written whole under another name, brought to the disk, and renamed: whoever looks, at any moment, finds the old file or the new one.
 //!
