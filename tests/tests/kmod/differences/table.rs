@@ -447,6 +447,57 @@ pub(crate) const TABLE: &[Difference] = &[
         },
     },
     Difference {
+        id: "several-softdeps",
+        title: "Several `softdep` lines for one module",
+        kmod: "takes the first line that matches and forgets the others, so that a line of the administrator's hides the module's own, \
+            or is hidden by it.",
+        ours: "takes the names of all lines that match.",
+        reason: "no line is without effect; with one line that has all the names both do the same.",
+        level: |case, kmod, ours| {
+            let written: usize = case
+                .edits
+                .iter()
+                .map(|edit| match edit {
+                    Edit::Write(_, content) => content.windows(8).filter(|part| part == b"softdep ").count(),
+                    _ => 0,
+                })
+                .sum();
+            // Those of Debian's modules that have several lines themselves.
+            let own = case.arguments.iter().any(|word| word == b"btrfs" || word == b"ksmbd");
+            if case.applet() == "modprobe" && (written > 1 || own) && kmod.ended == ours.ended {
+                *kmod = ours.clone();
+            }
+        },
+        witnesses: |world| {
+            let root = world.made_root();
+            let mut case = Case::new("modprobe", &["-d", &root, "-S", RELEASE, "-D", "omega"]);
+            let lines = b"softdep omega pre: eps\nsoftdep omega pre: zeta\n".to_vec();
+            case.edits.push(Edit::Write("/etc/modprobe.d/several.conf".into(), lines));
+            vec![case]
+        },
+    },
+    Difference {
+        id: "bracket-without-end",
+        title: "`modprobe -r` of a name with a bracket that has no end",
+        kmod: "says nothing, and ends with status 1.",
+        ours: "says that there is no such module.",
+        reason: "a failure is never silent.",
+        level: |case, kmod, ours| {
+            let open = |word: &Vec<u8>| word.contains(&b'[') && !word.contains(&b']');
+            if case.applet() == "modprobe"
+                && case.arguments.iter().any(open)
+                && kmod.stderr.is_empty()
+                && kmod.ended == ours.ended
+            {
+                kmod.stderr = ours.stderr.clone();
+            }
+        },
+        witnesses: |world| {
+            let root = world.made_root();
+            vec![Case::new("modprobe", &["-d", &root, "-S", RELEASE, "-r", "--", "a[b"])]
+        },
+    },
+    Difference {
         id: "dropped-options",
         title: "Options that 34 dropped",
         kmod: "30 names them in its warning as they were written, writes its own layout of the index, without weak dependencies, and refuses \
