@@ -498,6 +498,26 @@ pub(crate) const TABLE: &[Difference] = &[
         },
     },
     Difference {
+        id: "alias-of-no-builtin",
+        title: "modinfo of an alias whose module `modules.builtin` does not list",
+        kmod: "takes the word of modules.builtin.alias.bin, finds nothing to print for most fields, and ends with status 0.",
+        ours: "says that there is no such module.",
+        reason: "the two files belong together; a module that is in one of them only is not there.",
+        level: |case, kmod, ours| {
+            if case.applet() == "modinfo"
+                && case.arguments.iter().any(|word| word == b"bi:three")
+                && kmod.stderr.is_empty()
+            {
+                *kmod = ours.clone();
+            }
+        },
+        witnesses: |world| {
+            let root = world.made_root();
+            let root = root.as_str();
+            vec![Case::new("modinfo", &["-m", "-k", RELEASE, "-F", "parm", "--basedir", root, "bi:three"])]
+        },
+    },
+    Difference {
         id: "dropped-options",
         title: "Options that 34 dropped",
         kmod: "30 names them in its warning as they were written, writes its own layout of the index, without weak dependencies, and refuses \
