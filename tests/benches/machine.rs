@@ -11,6 +11,7 @@ use ferrmod_image::compress::decompress;
 use ferrmod_image::linux::Image;
 use ferrmod_machine::{FactsBytes, LoadFlags, LoadOutcome, Machine, Options, facts_cache};
 use ferrmod_tests::corpus::{Tree, module_name, tree_or_skip};
+use ferrmod_tests::random::Random;
 
 /// Modules of the large load.
 const MANY: usize = 500;
@@ -78,12 +79,9 @@ impl Files {
 
     /// So many modules, always the same, each behind its dependencies.
     fn random(&self, count: usize) -> Vec<String> {
-        let (mut seen, mut chain, mut state) = (HashSet::new(), Vec::new(), 0x9e37_79b9_7f4a_7c15_u64);
+        let (mut seen, mut chain, mut random) = (HashSet::new(), Vec::new(), Random::new(0));
         while chain.len() < count {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            self.add(&self.names[(state % self.names.len() as u64) as usize], &mut seen, &mut chain);
+            self.add(random.pick(&self.names), &mut seen, &mut chain);
         }
         chain.truncate(count);
         chain

@@ -15,3 +15,4 @@
 pub mod corpus;
 pub mod module_file;
 pub mod oracle;
+pub mod random;

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::name::{asked, normalise};
+use ferrmod_image::normalise_alias;
+
+use crate::name::normalise;
 use crate::parse::Parsed;
 use crate::{Kind, Problem, Warning};
 
@@ -90,7 +92,7 @@ impl<'a> Parameter<'a> {
             let value = value.strip_prefix(b"=").unwrap_or(value);
             let names: Vec<u8> = value.iter().copied().filter(|&byte| byte != b'"').collect();
             for name in names.split(|&byte| byte == b',') {
-                take(&Parsed { kind, name: asked(name), value: Cow::Borrowed(&[]) });
+                take(&Parsed { kind, name: normalise_alias(name), value: Cow::Borrowed(&[]) });
             }
             return;
         }

@@ -9,9 +9,9 @@ use ferrmod_image::fnmatch;
 use crate::command_line::CommandLine;
 use crate::files::Text;
 use crate::lines::Lines;
-use crate::name::asked;
 use crate::parse::{Parsed, parse};
 use crate::{Entry, Kind, Origin, Place, SoftDependencies, Sources, Warning};
+use ferrmod_image::normalise_alias;
 
 /// Everything that was configured for `modprobe`, in the order in which it counts.
 ///
@@ -148,7 +148,7 @@ impl Config {
 
     /// The directives of a kind whose pattern matches `name`.
     fn matching<'a>(&'a self, kind: Kind, name: &[u8]) -> impl Iterator<Item = Entry<'a>> + use<'a> {
-        let name = asked(name).into_owned();
+        let name = normalise_alias(name).into_owned();
         self.entries(kind).filter(move |entry| fnmatch(entry.name, &name))
     }
 
@@ -160,7 +160,7 @@ impl Config {
     /// The first `blacklist` line of exactly this module.
     #[must_use]
     pub fn blacklist(&self, module: &[u8]) -> Option<Entry<'_>> {
-        let module = asked(module);
+        let module = normalise_alias(module);
         self.entries(Kind::Blacklist).find(|entry| **entry.name == *module)
     }
 
@@ -178,8 +178,8 @@ impl Config {
 
     /// The `options` lines of a module, and of the alias it was asked for by, in order.
     pub fn options<'a>(&'a self, module: &[u8], alias: Option<&[u8]>) -> impl Iterator<Item = Entry<'a>> + use<'a> {
-        let module = asked(module).into_owned();
-        let alias = alias.map(|alias| asked(alias).into_owned());
+        let module = normalise_alias(module).into_owned();
+        let alias = alias.map(|alias| normalise_alias(alias).into_owned());
         self.entries(Kind::Options).filter(move |entry| {
             **entry.name == *module || alias.as_deref().is_some_and(|alias| **entry.name == *alias)
         })

@@ -3,7 +3,7 @@
 use bstr::{BStr, ByteSlice};
 
 use crate::Entry;
-use crate::name::asked;
+use ferrmod_image::normalise_alias;
 
 /// What is loaded before and after a module, where it is there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl<'a> SoftDependencies<'a> {
         let (pre, post) = split(entry.value);
         for (names, list) in [(pre, &mut self.pre), (post, &mut self.post)] {
             for name in names {
-                if !list.iter().any(|there| asked(there.name) == asked(name)) {
+                if !list.iter().any(|there| normalise_alias(there.name) == normalise_alias(name)) {
                     list.push(Dependency { name, entry });
                 }
             }

@@ -7,12 +7,10 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
-use std::thread;
+use std::sync::OnceLock;
 
 use clap::Args;
-use ferrmod_index::{Found, module_name, normalise};
+use ferrmod_index::{Found, in_parallel, module_name, normalise};
 use ferrmod_plan::check::{
     Candidate, Checker, ImportProblem, Kernel, Origin, Policy, Reason, Settings, Together, Verdict,
 };
@@ -340,29 +338,13 @@ fn judge(args: &Check, targets: &[Target], files: &[Files], wanted: usize, anew:
     let bar = ProgressBar::new(targets.len() as u64);
     let look = ProgressStyle::with_template("checking {bar:30} {pos}/{len} {eta}");
     bar.set_style(look.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let next = AtomicUsize::new(0);
-    let rows = Mutex::new(Vec::with_capacity(targets.len()));
-    let work = || {
-        while let Some((number, target)) = {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            targets.get(number).map(|target| (number, target))
-        } {
-            let row = Row { asked: target.shown(), verdicts: row(target, &places, &arguments) };
-            rows.lock().unwrap_or_else(PoisonError::into_inner).push((number, row));
-            bar.inc(1);
-        }
-    };
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(targets.len()).max(1);
-    thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(work);
-        }
-        work();
+    let rows = in_parallel(targets, |target| {
+        let row = Row { asked: target.shown(), verdicts: row(target, &places, &arguments) };
+        bar.inc(1);
+        row
     });
     bar.finish_and_clear();
-    let mut rows = rows.into_inner().unwrap_or_else(PoisonError::into_inner);
-    rows.sort_unstable_by_key(|(number, _)| *number);
-    Ok(rows.into_iter().map(|(_, row)| row).collect())
+    Ok(rows)
 }
 
 /// The files that stand in no kernel's tree: they are what others may need.

@@ -229,7 +229,7 @@ fn each(sign: &Sign, modules: &[PathBuf], make: &Maker<'_>) -> Result<Vec<Done>,
         } else {
             (sign.output.clone().unwrap_or_else(|| path.clone()), ferrmod_signature::append(bare, &message))
         };
-        replace(&output, &bytes, path)?;
+        replace(&output, &bytes, Some(path))?;
         done.push(Done {
             file: path.display().to_string(),
             output: Some(output.display().to_string()),
@@ -245,7 +245,7 @@ fn print_digest(sign: &Sign, path: &Path) -> Result<Done, Failure> {
     let file = module(path)?;
     let hash = sign.hash.of(&[bare(&file)]).ok_or_else(|| refused(path, SignError::Digest(sign.hash)))?;
     if let Some(output) = &sign.output {
-        replace(output, hash.as_bytes(), path)?;
+        replace(output, hash.as_bytes(), Some(path))?;
     }
     Ok(Done {
         file: path.display().to_string(),
@@ -261,7 +261,7 @@ fn strip(sign: &Sign, path: &Path) -> Result<Done, Failure> {
     let stripped = ferrmod_signature::strip(&file);
     let output = sign.output.as_deref().unwrap_or(path);
     if stripped.is_some() || sign.output.is_some() {
-        replace(output, stripped.unwrap_or(&file), path)?;
+        replace(output, stripped.unwrap_or(&file), Some(path))?;
     }
     Ok(Done {
         file: path.display().to_string(),

@@ -8,17 +8,15 @@ mod picture;
 mod reference;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 
-use ferrmod_index::{Index, ModuleFile, Tree as Folder};
+use ferrmod_index::{Index, ModuleFile, Tree as Folder, in_parallel, with_threads};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::cli::Survey;
 use crate::exit::{Exit, Failure};
 use crate::kernel_image;
+use crate::replace::replace;
 use crate::tree::running_release;
 use one::{Finding, Stage};
 use reference::Reference;
@@ -60,8 +58,7 @@ pub(crate) fn survey(args: &Survey) -> Result<Exit, Failure> {
     }
     let root = index.tree().folder.clone();
     let stage = Stage { index: std::sync::Arc::new(index), facts, timeout: args.timeout, modprobe: !args.no_modprobe };
-    let jobs = args.jobs.or_else(|| thread::available_parallelism().ok()).map_or(1, usize::from);
-    let mut findings = run(&stage, &modules, &root, jobs);
+    let mut findings = run(&stage, &modules, &root, args.jobs.map(usize::from));
     if let Some(reference) = &reference {
         findings.iter_mut().for_each(|finding| finding.compare(reference));
     }
@@ -85,39 +82,28 @@ fn chosen(index: &Index, only: &[String]) -> Result<Vec<ModuleFile>, Failure> {
     Ok(modules)
 }
 
-/// Looks at all of `modules`, `jobs` of them at a time.
-fn run(stage: &Stage, modules: &[ModuleFile], root: &Path, jobs: usize) -> Vec<Finding> {
+/// Looks at all of `modules`, in their order, `jobs` of them at a time.
+fn run(stage: &Stage, modules: &[ModuleFile], root: &Path, jobs: Option<usize>) -> Vec<Finding> {
     let bar = ProgressBar::new(modules.len() as u64);
     if let Ok(style) = ProgressStyle::with_template("{pos}/{len} {bar:30} {elapsed} (about {eta} to go) {msg}") {
         bar.set_style(style);
     }
-    let next = AtomicUsize::new(0);
-    let stopped = AtomicBool::new(false);
-    let findings = Mutex::new(Vec::with_capacity(modules.len()));
-    thread::scope(|scope| {
-        for _ in 0..jobs.clamp(1, modules.len()) {
-            scope.spawn(|| {
-                while let Some(module) = modules.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if stopped.load(Ordering::Relaxed) {
-                        break;
-                    }
-                    let finding = stage.look(module, root);
-                    bar.inc(1);
-                    findings.lock().unwrap_or_else(PoisonError::into_inner).push(finding);
-                }
-            });
-        }
-    });
+    let look = |module: &ModuleFile| {
+        let finding = stage.look(module, root);
+        bar.inc(1);
+        finding
+    };
+    let findings = match jobs {
+        Some(jobs) => with_threads(jobs, modules, look),
+        None => in_parallel(modules, look),
+    };
     bar.finish_and_clear();
-    let mut findings = findings.into_inner().unwrap_or_else(PoisonError::into_inner);
-    findings.sort_by(|one: &Finding, other| one.path.cmp(&other.path));
     findings
 }
 
 fn show(args: &Survey, report: &Report) -> Result<(), Failure> {
     if let Some(path) = &args.markdown {
-        let failed = |error| Failure::File { path: path.display().to_string(), error };
-        crate::output::write_whole(path, picture::page(report).as_bytes()).map_err(failed)?;
+        replace(path, picture::page(report).as_bytes(), None)?;
     }
     if args.json {
         let mut text = serde_json::to_string_pretty(report).map_err(std::io::Error::from)?;

@@ -5,7 +5,6 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anstream::println;
@@ -13,6 +12,7 @@ use bstr::ByteSlice;
 use clap::Args;
 use ferrmod_image::facts::Facts;
 use ferrmod_image::{Image, compress};
+use ferrmod_index::in_parallel;
 use ferrmod_signature::{Certificate, Colons, Keyring, Matched, Refusal, Signed};
 use serde::Serialize;
 
@@ -427,22 +427,7 @@ fn verify_file(path: &Path, keyrings: &Keyrings<'_>) -> Verdict {
 pub(crate) fn verify(verify: &Verify) -> Result<Exit, Failure> {
     let files = files(verify)?;
     let keyrings = keyrings(verify)?;
-    let next = AtomicUsize::new(0);
-    let verdicts: Mutex<BTreeMap<usize, Verdict>> = Mutex::default();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(files.len());
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(path) = files.get(index) else { break };
-                    let verdict = verify_file(path, &keyrings);
-                    verdicts.lock().unwrap_or_else(PoisonError::into_inner).insert(index, verdict);
-                }
-            });
-        }
-    });
-    let modules: Vec<Verdict> = verdicts.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect();
+    let modules = in_parallel(&files, |path| verify_file(path, &keyrings));
     let exit = modules.iter().map(Verdict::exit).max().unwrap_or(Exit::Clean);
     if verify.json {
         let report = Report { schema: "ferrmod.verify/1", modules, exit_code: exit as u8 };

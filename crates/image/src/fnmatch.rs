@@ -1,5 +1,7 @@
 //! fnmatch(3) with no flags, byte by byte, as module aliases use it.
 
+use alloc::borrow::Cow;
+
 /// Whether `text` matches the shell pattern `pattern` (POSIX "Pattern Matching Notation", in the C locale).
 ///
 /// `*` and `?` also match slashes and leading dots. `[...]` takes ranges, classes (`[:digit:]`) and `!` or `^` as negation; a
@@ -120,9 +122,35 @@ fn class(name: &[u8], byte: u8) -> Option<bool> {
     })
 }
 
+/// An alias with `-` as `_`, except between brackets, where it makes a range.
+#[must_use]
+pub fn normalise_alias(alias: &[u8]) -> Cow<'_, [u8]> {
+    if !alias.contains(&b'-') {
+        return Cow::Borrowed(alias);
+    }
+    let mut inside = false;
+    let normalised = alias.iter().map(|&byte| {
+        match byte {
+            b'[' => inside = true,
+            b']' => inside = false,
+            b'-' if !inside => return b'_',
+            _ => {}
+        }
+        byte
+    });
+    Cow::Owned(normalised.collect())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::fnmatch;
+    use super::{fnmatch, normalise_alias};
+
+    #[test]
+    fn a_dash_is_an_underscore_but_not_in_brackets() {
+        assert_eq!(normalise_alias(b"a-b[0-9]c-d")[..], *b"a_b[0-9]c_d");
+        assert_eq!(normalise_alias(b"a[0-9")[..], *b"a[0-9");
+        assert_eq!(normalise_alias(b"a-[b-").as_ref(), b"a_[b-");
+    }
 
     #[test]
     fn aliases_of_real_modules() {

@@ -31,7 +31,7 @@ pub use description::{
     Description, EntryNames, ExportDescription, ImportDescription, KeyValue, ParameterDescription, RelocationCount,
     SCHEMA, SectionDescription, SignatureDescription,
 };
-pub use fnmatch::fnmatch;
+pub use fnmatch::{fnmatch, normalise_alias};
 pub use linux::{
     EntryPoints, Export, ExportClass, Image, Import, Modinfo, ModuleName, Parameter, Pointer, ReadError, Section,
     Signature, SignatureError, Softdep, VersionCursor, Versions,

@@ -19,11 +19,11 @@
 mod cache;
 pub mod depmod;
 mod file;
-mod fnmatch;
 mod index;
 mod listing;
 mod name;
 mod offers;
+mod parallel;
 mod scan;
 mod table;
 mod text;
@@ -31,12 +31,13 @@ mod tree;
 pub mod trie;
 mod unpack;
 
+pub use ferrmod_image::{fnmatch, normalise_alias};
 pub use file::{FileError, FileProblem, MAX_MODULE, read_module};
-pub use fnmatch::fnmatch;
 pub use index::{Found, Index, Needs, SoftNeeds, Source};
 pub use listing::ModuleFile;
-pub use name::{module_name, normalise, normalise_alias};
+pub use name::{module_name, normalise};
 pub use offers::{Offer, OfferingModule, Offers, Progress};
+pub use parallel::{in_parallel, with_threads};
 pub use scan::Facts;
 pub use tree::{Tree, TreeError};
 pub use unpack::{Unpacker, unpack};

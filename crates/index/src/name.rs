@@ -22,25 +22,6 @@ pub fn normalise(name: &str) -> Cow<'_, str> {
     if name.contains('-') { Cow::Owned(name.replace('-', "_")) } else { Cow::Borrowed(name) }
 }
 
-/// An alias with `-` as `_`, except between brackets, where it makes a range.
-#[must_use]
-pub fn normalise_alias(alias: &[u8]) -> Cow<'_, [u8]> {
-    if !alias.contains(&b'-') {
-        return Cow::Borrowed(alias);
-    }
-    let mut inside = false;
-    let normalised = alias.iter().map(|&byte| {
-        match byte {
-            b'[' => inside = true,
-            b']' => inside = false,
-            b'-' if !inside => return b'_',
-            _ => {}
-        }
-        byte
-    });
-    Cow::Owned(normalised.collect())
-}
-
 /// The distance of two names: how many letters to change, insert, leave out or swap with their neighbour (optimal string
 /// alignment), or more than `most`.
 pub(crate) fn distance(a: &[u8], b: &[u8], most: usize) -> usize {
@@ -70,10 +51,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dash_is_an_underscore_but_not_in_brackets() {
+    fn a_dash_is_an_underscore() {
         assert_eq!(normalise("snd-hda-intel"), "snd_hda_intel");
-        assert_eq!(normalise_alias(b"a-b[0-9]c-d")[..], *b"a_b[0-9]c_d");
-        assert_eq!(normalise_alias(b"a[0-9")[..], *b"a[0-9");
         assert_eq!(module_name(Path::new("x/crc-itu-t.ko.zst")).as_deref(), Some("crc_itu_t"));
         assert_eq!(module_name(Path::new("x/.ko")), None);
         assert_eq!(module_name(Path::new("x/a.ko.bz2")), None);

@@ -8,8 +8,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use bstr::{BStr, ByteSlice};
 use ferrmod_image::linux::signature_of;
@@ -20,6 +18,7 @@ use crate::file::{FileError, read_module};
 use crate::index::Index;
 use crate::listing::Listing;
 use crate::name::normalise;
+use crate::parallel::in_parallel;
 use crate::table::{self, Table};
 
 /// What the offers are kept as; the number is the version of their form.
@@ -287,30 +286,12 @@ fn offer(value: &[u8]) -> Option<Offer<'_>> {
 
 /// Reads every file, with all processors.
 fn read_all(tree: &Path, files: &[(&str, &Path)], progress: Progress<'_>) -> Vec<Said> {
-    let next = AtomicUsize::new(0);
-    let results = Mutex::new(Vec::with_capacity(files.len()));
-    let work = || {
-        let mut own = Vec::new();
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some((_, path)) = files.get(index) else {
-                break;
-            };
-            own.push((index, read_one(tree, path)));
-            progress(index + 1, files.len());
-        }
-        results.lock().unwrap_or_else(PoisonError::into_inner).append(&mut own);
-    };
-    let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get).min(files.len()).max(1);
-    thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(work);
-        }
-        work();
-    });
-    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    results.sort_unstable_by_key(|&(index, _)| index);
-    results.into_iter().map(|(_, said)| said).collect()
+    let done = AtomicUsize::new(0);
+    in_parallel(files, |(_, path)| {
+        let said = read_one(tree, path);
+        progress(done.fetch_add(1, Ordering::Relaxed) + 1, files.len());
+        said
+    })
 }
 
 /// What one file says. A file that cannot be read is kept as such: its stamp tells when it has changed.

@@ -4,19 +4,16 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::{iter, thread};
 
 use bstr::{BStr, ByteSlice};
-use ferrmod_image::Image;
+use ferrmod_image::{Image, fnmatch, normalise_alias};
 use hashbrown::HashMap;
 
 use crate::cache::Cache;
 use crate::file::{FileError, read_module};
-use crate::fnmatch::fnmatch;
 use crate::listing::Listing;
-use crate::name::{normalise, normalise_alias};
+use crate::name::normalise;
+use crate::parallel::in_parallel;
 use crate::table::{self, Table};
 
 /// What the facts are kept as.
@@ -202,36 +199,11 @@ impl Facts {
 
 /// Reads every file, with all processors.
 fn read_all(files: &[(&str, PathBuf)]) -> (Vec<Option<Said>>, Vec<FileError>) {
-    let next = AtomicUsize::new(0);
-    let results = Mutex::new(Vec::with_capacity(files.len()));
-    let work = || {
-        let mut own = Vec::new();
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some((_, path)) = files.get(index) else {
-                break;
-            };
-            own.push((index, read_one(path)));
-        }
-        results.lock().unwrap_or_else(std::sync::PoisonError::into_inner).append(&mut own);
-    };
-    let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get).min(files.len()).max(1);
-    thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(work);
-        }
-        work();
-    });
-    let results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let mut said: Vec<Option<Said>> = iter::repeat_with(|| None).take(files.len()).collect();
     let mut unreadable = Vec::new();
-    for (index, result) in results {
-        match (said.get_mut(index), result) {
-            (Some(place), Ok(result)) => *place = Some(result),
-            (_, Err(error)) => unreadable.push(error),
-            (None, Ok(_)) => {}
-        }
-    }
+    let said = in_parallel(files, |(_, path)| read_one(path))
+        .into_iter()
+        .map(|result| result.map_err(|error| unreadable.push(error)).ok())
+        .collect();
     unreadable.sort_by(|a, b| a.path.cmp(&b.path));
     (said, unreadable)
 }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use bstr::ByteSlice;
 use ferrmod_image::Modinfo;
 
-use crate::fnmatch::fnmatch;
-use crate::name::{module_name, normalise, normalise_alias};
+use crate::name::{module_name, normalise};
+use ferrmod_image::{fnmatch, normalise_alias};
 
 /// `modules.dep`: where each module is, and everything it needs.
 pub(crate) struct Dependencies(Vec<u8>);

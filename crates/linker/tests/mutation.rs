@@ -13,35 +13,20 @@ use bstr::BStr;
 use ferrmod_image::Image;
 use ferrmod_linker::{BindError, Found, Layout, LayoutOptions, OwnerId, PartBuffers, SymbolTable, Taints, Terms, link};
 use ferrmod_tests::corpus;
+use ferrmod_tests::random::Random;
 use made::Made;
 use world::Where;
 
-/// Marsaglia's xorshift64*: the same numbers every time.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit.max(1) as u64) as usize
-    }
-
-    /// A value that is likely to be on an edge.
-    fn value(&mut self) -> u64 {
-        match self.below(8) {
-            0 => 0,
-            1 => u64::MAX - self.below(4096) as u64,
-            2 => 1 << self.below(64),
-            3 => (1u64 << self.below(64)).wrapping_sub(1),
-            4 => self.below(64) as u64,
-            5 => self.below(1 << 16) as u64,
-            _ => self.next(),
-        }
+/// A value that is likely to be on an edge.
+fn value(random: &mut Random) -> u64 {
+    match random.below(8) {
+        0 => 0,
+        1 => u64::MAX - random.below(4096) as u64,
+        2 => 1 << random.below(64),
+        3 => (1u64 << random.below(64)).wrapping_sub(1),
+        4 => random.below(64) as u64,
+        5 => random.below(1 << 16) as u64,
+        _ => random.next(),
     }
 }
 
@@ -99,7 +84,7 @@ fn damage(bytes: &mut [u8], targets: &[std::ops::Range<usize>], random: &mut Ran
         let width = [1, 2, 4, 8][random.below(4)];
         // Most fields lie at multiples of their width.
         let at = range.start + random.below(range.len()) / width * width;
-        let value = random.value().to_le_bytes();
+        let value = value(random).to_le_bytes();
         if let Some(field) = bytes.get_mut(at..at + width) {
             field.copy_from_slice(&value[..width]);
         }
@@ -134,7 +119,7 @@ fn try_to_link(bytes: &[u8], own: &[Vec<u8>], buffers: &mut PartBuffers, random:
         let address = base.wrapping_add(random.next() & 0xffff);
         let _ = (linked.symbol_at(address), linked.bug_at(address), linked.exception_at(address));
         if let Some(orc) = linked.orc {
-            let mut garbage = Random(random.next() | 1);
+            let mut garbage = Random::new(random.next() | 1);
             let mut read = |_: u64, into: &mut [u8]| {
                 into.fill_with(|| garbage.next() as u8);
                 true
@@ -155,7 +140,7 @@ fn try_to_link(bytes: &[u8], own: &[Vec<u8>], buffers: &mut PartBuffers, random:
 #[test]
 fn no_damage_makes_it_panic() {
     let budget = corpus::budget("FERRMOD_MUTATIONS", if cfg!(debug_assertions) { 3_000 } else { 100_000 });
-    let mut random = Random(0x5eed_1e55_c0de_0001);
+    let mut random = Random::new(0x5eed_1e55_c0de_0001);
     let mut originals = vec![Made::new().bytes()];
     if let Some(tree) = corpus::tree_or_skip("6.1") {
         let files = tree.files();

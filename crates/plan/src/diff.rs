@@ -7,13 +7,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use bstr::{BStr, BString, ByteSlice};
 use ferrmod_image::btf::{Btf, Kind, Node};
 use ferrmod_image::{ExportClass, Image};
-use ferrmod_index::{FileError, Progress};
+use ferrmod_index::{FileError, Progress, in_parallel};
 
 use crate::check::Kernel;
 use crate::check::prototype::{self, Comparison, Difference};
@@ -147,37 +145,24 @@ impl<'k> Side<'k> {
     /// # Errors
     /// When the tree cannot be read, or there is none.
     pub fn read(kernel: &'k Kernel<'k>, progress: Progress<'_>) -> Result<Side<'k>, FileError> {
-        let files = match &kernel.modules {
+        let mut files = match &kernel.modules {
             Some((index, _)) => index.modules()?,
             None => Vec::new(),
         };
-        let next = AtomicUsize::new(0);
-        let read = Mutex::new((BTreeMap::new(), Vec::new()));
-        let work = || {
-            loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                let Some(file) = files.get(number) else { break };
-                progress(number, files.len());
-                // Of several files of one name the first counts.
-                let again = number.checked_sub(1).and_then(|before| files.get(before));
-                if again.is_some_and(|before| before.name == file.name) {
-                    continue;
-                }
-                let said = said(&file.path);
-                let mut read = read.lock().unwrap_or_else(PoisonError::into_inner);
-                match said {
-                    Ok(said) => drop(read.0.insert(file.name.clone(), said)),
-                    Err(error) => read.1.push(error),
-                }
-            }
-        };
-        thread::scope(|scope| {
-            for _ in 1..thread::available_parallelism().map_or(1, usize::from) {
-                scope.spawn(work);
-            }
-            work();
+        let done = AtomicUsize::new(0);
+        // Of several files of one name the first counts.
+        files.dedup_by(|later, earlier| later.name == earlier.name);
+        let read = in_parallel(&files, |file| {
+            progress(done.fetch_add(1, Ordering::Relaxed), files.len());
+            (file.name.clone(), said(&file.path))
         });
-        let (modules, mut unreadable) = read.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let (mut modules, mut unreadable) = (BTreeMap::new(), Vec::new());
+        for (name, said) in read {
+            match said {
+                Ok(said) => drop(modules.insert(name, said)),
+                Err(error) => unreadable.push(error),
+            }
+        }
         unreadable.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(Side { kernel, modules, unreadable })
     }

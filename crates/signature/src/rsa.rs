@@ -295,29 +295,14 @@ impl RsaKey {
 
 #[cfg(all(test, feature = "sign"))]
 mod tests {
+    use ferrmod_tests::random::Random;
     use rsa::BigUint;
 
     use super::*;
 
-    /// Made-up numbers, the same in every run (xorshift).
-    struct Numbers(u64);
-
-    impl Numbers {
-        fn next(&mut self) -> u64 {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            self.0
-        }
-
-        fn bytes(&mut self, count: usize) -> Vec<u8> {
-            (0..count).map(|_| self.next() as u8).collect()
-        }
-    }
-
     #[test]
     fn powers_are_those_of_another_implementation() {
-        let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+        let mut numbers = Random::new(0x9e37_79b9_7f4a_7c15);
         for round in 0..300 {
             let length = 64 + numbers.next() as usize % if round % 10 == 0 { 960 } else { 200 };
             let mut modulus = numbers.bytes(length);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use ferrmod_machine::{LoadOutcome, MachineError, Outcome};
 use ferrmod_tests::corpus::budget;
+use ferrmod_tests::random::Random;
 
 use crate::stage::Stage;
 
@@ -27,22 +28,6 @@ const MODULES: [&str; 12] = [
 /// A part of the budget that other tests share is spent here, where each mutation costs a load: one in this many.
 const SHARE: u64 = 20;
 const DEFAULT: u64 = 400 * SHARE;
-
-/// xorshift64*: the same mutations every time.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound.max(1) as u64) as usize
-    }
-}
 
 /// Where a module says what it is: the file header, the section headers, and each section that the loader interprets.
 fn interesting(file: &[u8]) -> Vec<std::ops::Range<usize>> {
@@ -153,7 +138,7 @@ fn mutated_modules_never_reach_the_supervisor() {
             (file, ranges)
         })
         .collect();
-    let mut random = Random(0x0f3d_11e5_c0de_cafe);
+    let mut random = Random::new(0x0f3d_11e5_c0de_cafe);
     let mut count = Count::default();
     let start = Instant::now();
     for number in 0..mutations {

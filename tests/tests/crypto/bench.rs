@@ -10,6 +10,7 @@ use ferrmod_image::linux::Image;
 use ferrmod_machine::Argument::{In, Value};
 use ferrmod_machine::{Argument, FactsBytes, LoadFlags, LoadOutcome, Machine, Options, Outcome, facts_cache};
 use ferrmod_tests::corpus::{Tree, module_name, tree_or_skip};
+use ferrmod_tests::random::Random;
 
 /// The kernels whose modules are run.
 pub(crate) const VERSIONS: [&str; 2] = ["6.1", "6.12"];
@@ -319,15 +320,7 @@ impl Bench {
 
 /// Bytes that are no pattern, the same every time.
 pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
-    let mut state = 0x2545_f491_4f6c_dd1d ^ (seed << 32 | 1);
-    (0..length)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 11) as u8
-        })
-        .collect()
+    Random::new(seed).bytes(length)
 }
 
 /// Hexadecimal digits as bytes; spaces are for the reader.

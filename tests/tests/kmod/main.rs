@@ -13,7 +13,6 @@ mod case;
 mod differences;
 mod generate;
 mod made;
-mod random;
 mod run;
 mod shard;
 mod space;

@@ -9,10 +9,10 @@ use crate::case::{Case, difference, shown};
 use crate::differences;
 use crate::generate::{GROUPS, Group};
 use crate::made;
-use crate::random::Random;
 use crate::run::{Peers, Side, Watchdog, run};
 use crate::world::World;
 use ferrmod_tests::corpus;
+use ferrmod_tests::random::Random;
 
 /// Everything a shard needs.
 pub(crate) struct Shard {

@@ -6,6 +6,7 @@ use ferrmod_image::compress::decompress;
 use ferrmod_image::linux::Image;
 use ferrmod_machine::{Argument, Called, LoadFlags, LoadOutcome, Machine, Options, Outcome, facts_cache};
 use ferrmod_tests::corpus::{Tree, module_name, tree_or_skip};
+use ferrmod_tests::random::Random;
 
 /// More than any module has.
 const LARGEST: usize = 64 << 20;
@@ -127,14 +128,10 @@ fn read(path: &Path) -> Vec<u8> {
 
 /// Bytes that look like text and like noise, the same every time.
 pub(crate) fn sample(length: usize) -> Vec<u8> {
-    let mut state = 0x2545_f491_4f6c_dd1du64;
-    (0..length)
-        .map(|at| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            // Half of it repeats, so that a compressor has something to find.
-            if at / 64 % 2 == 0 { b"the quick brown fox "[at % 20] } else { state as u8 }
-        })
-        .collect()
+    let mut noise = Random::new(0).bytes(length);
+    // Half of it repeats, so that a compressor has something to find.
+    for (at, byte) in noise.iter_mut().enumerate().filter(|(at, _)| at / 64 % 2 == 0) {
+        *byte = b"the quick brown fox "[at % 20];
+    }
+    noise
 }

@@ -5,6 +5,7 @@ use ferrmod_image::facts::Facts;
 use ferrmod_image::kernel::{KernelImage, release_of};
 
 use ferrmod_tests::corpus::budget;
+use ferrmod_tests::random::Random;
 
 use crate::corpus::kernel_6_1;
 use crate::synthetic::{Table, btf, vmlinux};
@@ -15,37 +16,21 @@ fn rounds(ordinary: u64) -> u64 {
     budget("FERRMOD_MUTATIONS", 20_000).saturating_mul(ordinary) / 20_000
 }
 
-/// A fixed sequence of numbers (xorshift64*), so that a failure can be repeated.
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit.max(1) as u64) as usize
-    }
-
-    /// Changes up to four places of `bytes` between `from` and `to`; answers what was there.
-    fn change(&mut self, bytes: &mut [u8], from: usize, to: usize) -> Vec<(usize, u8)> {
-        (0..=self.below(4))
-            .map(|_| {
-                let at = from + self.below(to - from);
-                let old = bytes[at];
-                bytes[at] = match self.below(4) {
-                    0 => 0,
-                    1 => 0xff,
-                    2 => old ^ 1 << self.below(8),
-                    _ => self.next() as u8,
-                };
-                (at, old)
-            })
-            .collect()
-    }
+/// Changes up to four places of `bytes` between `from` and `to`; answers what was there.
+fn change(random: &mut Random, bytes: &mut [u8], from: usize, to: usize) -> Vec<(usize, u8)> {
+    (0..=random.below(4))
+        .map(|_| {
+            let at = from + random.below(to - from);
+            let old = bytes[at];
+            bytes[at] = match random.below(4) {
+                0 => 0,
+                1 => 0xff,
+                2 => old ^ 1 << random.below(8),
+                _ => random.next() as u8,
+            };
+            (at, old)
+        })
+        .collect()
 }
 
 /// Asks everything there is to ask of some types.
@@ -77,13 +62,13 @@ fn broken_btf() {
             ask(&types, 0..types.types_len().min(100));
         }
     }
-    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+    let mut numbers = Random::new(0x9e37_79b9_7f4a_7c15);
     let base_bytes = btf().finish();
     let base = Btf::read(&base_bytes).expect("sound BTF");
     for _ in 0..rounds(2_000) {
         let mut bytes = sound.clone();
         let len = bytes.len();
-        numbers.change(&mut bytes, 0, len);
+        change(&mut numbers, &mut bytes, 0, len);
         if let Ok(types) = Btf::read(&bytes) {
             ask(&types, 0..types.types_len().min(100));
         }
@@ -97,11 +82,11 @@ fn broken_btf() {
 fn broken_index() {
     let bytes = btf().finish();
     let sound = Btf::read(&bytes).expect("sound BTF").index().to_vec();
-    let mut numbers = Numbers(7);
+    let mut numbers = Random::new(7);
     for _ in 0..rounds(2_000) {
         let mut index = sound.clone();
         let len = index.len();
-        numbers.change(&mut index, 0, len);
+        change(&mut numbers, &mut index, 0, len);
         if let Ok(types) = Btf::with_index(&bytes, &index) {
             ask(&types, 0..types.types_len().min(100));
         }
@@ -133,7 +118,7 @@ fn types_that_nest_themselves() {
 #[test]
 fn broken_images() {
     let forms = [Table::Relative { namespaces: true, crcs: true }, Table::Absolute { namespaces: true }];
-    let mut numbers = Numbers(11);
+    let mut numbers = Random::new(11);
     for form in forms {
         let sound = vmlinux(form);
         for len in 0..sound.len() {
@@ -143,7 +128,7 @@ fn broken_images() {
         for _ in 0..rounds(2_000) {
             let mut bytes = sound.clone();
             let len = bytes.len();
-            numbers.change(&mut bytes, 0, len);
+            change(&mut numbers, &mut bytes, 0, len);
             if let Ok(image) = KernelImage::read(&bytes) {
                 let facts = Facts::build(&image);
                 assert_eq!(Facts::open(&facts).expect("facts just made open").release(), image.release());
@@ -158,9 +143,9 @@ fn broken_boot_headers() {
     // Header and the start of the payload only: unpacking a whole kernel each time would take
     // minutes.
     let mut bytes = kernel.file[..256 << 10].to_vec();
-    let mut numbers = Numbers(13);
+    let mut numbers = Random::new(13);
     for _ in 0..rounds(2_000) {
-        let old = numbers.change(&mut bytes, 0x1f0, 0x270);
+        let old = change(&mut numbers, &mut bytes, 0x1f0, 0x270);
         release_of(&bytes);
         assert!(KernelImage::read(&bytes).is_err());
         for (at, byte) in old.into_iter().rev() {
@@ -177,12 +162,12 @@ fn broken_boot_headers() {
 fn broken_facts() {
     let bytes = vmlinux(Table::Relative { namespaces: true, crcs: true });
     let sound = Facts::build(&KernelImage::read(&bytes).expect("a sound image"));
-    let mut numbers = Numbers(17);
+    let mut numbers = Random::new(17);
     for _ in 0..rounds(2_000) {
         let mut facts = sound.clone();
         // Behind the directory: the hash guards what is before.
         let len = facts.len();
-        numbers.change(&mut facts, 256, len);
+        change(&mut numbers, &mut facts, 256, len);
         let cut = &facts[..numbers.below(len + 1)];
         assert!(cut.len() == len || Facts::open(cut).is_err());
         if let Ok(facts) = Facts::open(&facts) {
@@ -197,12 +182,12 @@ fn broken_facts_of_a_real_kernel() {
     let Some(kernel) = kernel_6_1() else { return };
     let mut facts = kernel.facts.clone();
     let len = facts.len();
-    let mut numbers = Numbers(19);
+    let mut numbers = Random::new(19);
     for round in 0..rounds(100) {
         let mut old = Vec::new();
         // Many places at once: the byte string is large, and most of it is never looked at.
         for _ in 0..5_000 {
-            old.extend(numbers.change(&mut facts, 256, len));
+            old.extend(change(&mut numbers, &mut facts, 256, len));
         }
         if let Ok(facts) = Facts::open(&facts) {
             question(&facts);

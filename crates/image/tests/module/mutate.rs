@@ -4,32 +4,17 @@ use std::fs;
 
 use ferrmod_image::compress::decompress;
 use ferrmod_tests::corpus;
+use ferrmod_tests::random::Random;
 use proptest::prelude::*;
 
 use crate::{exercise, made};
-
-/// A small generator of numbers (xorshift64*), so that a failure can be run again from its seed.
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound.max(1) as u64) as usize
-    }
-}
 
 /// Values that upset readers.
 const ODD: [u64; 12] =
     [0, 1, 2, 3, 0x7f, 0xff, 0x7fff, 0xffff, 0x7fff_ffff, 0xffff_ffff, 0x7fff_ffff_ffff_ffff, u64::MAX];
 
 /// Breaks `file` in one to four places, mostly where its structure is.
-fn mutate(file: &mut Vec<u8>, numbers: &mut Numbers) {
+fn mutate(file: &mut Vec<u8>, numbers: &mut Random) {
     for _ in 0..=numbers.below(4) {
         let length = file.len();
         if length < 64 {
@@ -92,7 +77,7 @@ fn mutated_modules_get_an_answer() {
     let rounds = corpus::budget("FERRMOD_MUTATIONS", 20_000);
     let (mut read, mut refused) = (0u64, 0u64);
     for round in 0..rounds {
-        let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15 ^ (round + 1).wrapping_mul(0xbf58_476d_1ce4_e5b9));
+        let mut numbers = Random::new(0x9e37_79b9_7f4a_7c15 ^ (round + 1).wrapping_mul(0xbf58_476d_1ce4_e5b9));
         let mut file = victims[numbers.below(victims.len())].clone();
         mutate(&mut file, &mut numbers);
         match exercise::everything(&file) {
@@ -115,7 +100,7 @@ fn damaged_compressed_files_get_an_answer() {
     let files = tree.files();
     let rounds = corpus::budget("FERRMOD_MUTATIONS", 20_000) / 20;
     for round in 0..rounds {
-        let mut numbers = Numbers(0x1234_5678_9abc_def1 ^ (round + 1).wrapping_mul(0xbf58_476d_1ce4_e5b9));
+        let mut numbers = Random::new(0x1234_5678_9abc_def1 ^ (round + 1).wrapping_mul(0xbf58_476d_1ce4_e5b9));
         let mut file = fs::read(&files[numbers.below(files.len())]).unwrap();
         if file.len() > 20_000 {
             continue;

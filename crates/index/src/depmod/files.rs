@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use bstr::ByteSlice;
+use ferrmod_image::normalise_alias;
 use hashbrown::HashSet;
 
 use super::elf::Facts;
@@ -10,7 +11,6 @@ use super::events::{DuplicateIn, Event};
 use super::graph::{Graph, ModuleNumber};
 use super::hash;
 use super::walk::{base, stem};
-use crate::name::normalise_alias;
 use crate::trie::{KeyError, NodeOrder, TrieWriteError, TrieWriter};
 
 /// A module of the index.

@@ -17,7 +17,7 @@ use bstr::BString;
 use thiserror::Error;
 
 use super::{CHILDS, HEADER, MAGIC, OFFSET, PREFIX, VALUES, VERSION};
-use crate::fnmatch::fnmatch;
+use ferrmod_image::fnmatch;
 
 /// How much is read at once, in bytes. Most nodes and values are shorter, and a look-up goes from one end of the file to the other: a
 /// larger piece would be copied for nothing.

@@ -1,4 +1,7 @@
 //! The argument string of a load, cut as the kernel cuts it.
+//!
+//! `ferrmod_kernel::text::params` does the same to a string in a module's memory, in place and with the ends C code expects; what is
+//! judged here is nobody's memory.
 
 use bstr::{BStr, ByteSlice};
 

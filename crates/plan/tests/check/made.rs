@@ -4,6 +4,7 @@ use ferrmod_image::compress::Compression;
 use ferrmod_plan::check::{Answer, Note, Reason, Settings, Signed, Together, Verdict};
 use ferrmod_tests::corpus::own_module_or_skip;
 use ferrmod_tests::oracle;
+use ferrmod_tests::random::Random;
 
 use crate::ground::{Setting, candidate, check, linux_6_1, module};
 
@@ -280,22 +281,15 @@ fn no_mutation_of_a_module_ends_in_a_panic() {
     let whole = module("crc7");
     let together = Together::new();
     let _ = &together;
-    // A small generator of its own: the same places every time.
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
-    let mut random = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+    let mut random = Random::new(7);
     for _ in 0..400 {
         let mut bytes = whole.clone();
-        for _ in 0..=random() % 4 {
-            let at = (random() % bytes.len() as u64) as usize;
-            bytes[at] = (random() >> 32) as u8;
+        for _ in 0..=random.below(4) {
+            let at = random.below(bytes.len());
+            bytes[at] = random.next() as u8;
         }
-        if random() % 8 == 0 {
-            bytes.truncate((random() % bytes.len() as u64) as usize);
+        if random.below(8) == 0 {
+            bytes.truncate(random.below(bytes.len()));
         }
         let verdict = check(kernel, &candidate("crc7.ko", &bytes, "a=1 b"), &Setting::default());
         assert_eq!(verdict.reasons.is_empty(), verdict.loads());

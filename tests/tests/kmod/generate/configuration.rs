@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use crate::case::{Case, Edit};
 use crate::made::RELEASE;
-use crate::random::Random;
 use crate::world::{CONFIGURATION, World};
+use ferrmod_tests::random::Random;
 
 use super::name;
 

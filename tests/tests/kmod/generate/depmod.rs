@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use super::{Flag, Takes, arrange, damage, flag, odd_word, spell, surroundings, value, valued};
 use crate::case::{Case, Edit, Peer};
 use crate::made::{self, RELEASE};
-use crate::random::Random;
 use crate::world::World;
+use ferrmod_tests::random::Random;
 
 /// Every option of kmod 34.
 pub(crate) const FLAGS: &[Flag] = &[

@@ -7,8 +7,8 @@ mod modprobe;
 mod small;
 
 use crate::case::{Case, Edit};
-use crate::random::Random;
 use crate::world::World;
+use ferrmod_tests::random::Random;
 
 /// A group of invocations; each is one test.
 pub(crate) struct Group {

@@ -3,8 +3,8 @@
 use super::{Flag, Takes, arrange, flag, name, spell, surroundings, value, valued};
 use crate::case::{Case, Edit};
 use crate::made::{self, RELEASE};
-use crate::random::Random;
 use crate::world::World;
+use ferrmod_tests::random::Random;
 
 /// Every option of kmod 30 and 34.
 pub(crate) const FLAGS: &[Flag] = &[

@@ -7,8 +7,8 @@ use super::{
     valued,
 };
 use crate::case::{Case, Edit, Peer};
-use crate::random::Random;
 use crate::world::World;
+use ferrmod_tests::random::Random;
 
 const LSMOD: &[Flag] = &[flag('s', "syslog"), flag('v', "verbose"), flag('V', "version"), flag('h', "help")];
 const INSMOD: &[Flag] =

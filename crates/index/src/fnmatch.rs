@@ -1,3 +1,0 @@
-//! Patterns of aliases, which are the same wherever they stand.
-
-pub use ferrmod_image::fnmatch;
