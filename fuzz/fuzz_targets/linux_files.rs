@@ -1,7 +1,7 @@
-//! `/proc/modules` and `/dev/kmsg`: whatever they hold, nothing panics, and what is read agrees with the text.
+//! `/proc/modules`, `/proc/keys` and `/dev/kmsg`: whatever they hold, nothing panics, and what is read agrees with the text.
 #![no_main]
 
-use ferrmod_linux::{Record, parse_modules};
+use ferrmod_linux::{Record, parse_keys, parse_modules, variable};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {
@@ -15,6 +15,10 @@ fuzz_target!(|text: &[u8]| {
             Err(fault) => assert!(fault.line >= 1 && fault.offset <= text.len() && !fault.to_string().is_empty()),
         }
     }
+    let keys = parse_keys(text);
+    assert!(keys.asymmetric.iter().all(|key| !key.id.is_empty() && keys.holds(&key.id)));
+    assert!(keys.blacklist.iter().all(|digest| !digest.is_empty()));
+    let _ = std::str::from_utf8(text).map(variable);
     match Record::parse(text) {
         Ok(record) => {
             assert!(record.level < 8 && record.text.len() <= text.len());

@@ -81,7 +81,8 @@ impl Files {
     fn random(&self, count: usize) -> Vec<String> {
         let (mut seen, mut chain, mut random) = (HashSet::new(), Vec::new(), Random::new(0));
         while chain.len() < count {
-            self.add(random.pick(&self.names), &mut seen, &mut chain);
+            let name: &String = random.pick(&self.names);
+            self.add(name, &mut seen, &mut chain);
         }
         chain.truncate(count);
         chain

@@ -14,5 +14,6 @@
 
 pub mod corpus;
 pub mod module_file;
+pub mod newc;
 pub mod oracle;
 pub mod random;

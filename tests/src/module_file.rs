@@ -127,6 +127,7 @@ const SYMTAB: u32 = 2;
 const STRTAB: u32 = 3;
 const NOTE: u32 = 7;
 const ALLOC: usize = 2;
+const WRITE: usize = 1;
 // gABI, "Symbol Table".
 const ABS: u16 = 0xfff1;
 const GLOBAL: u8 = 0x10;
@@ -170,7 +171,9 @@ impl Module {
         }
         let crc_section = if kcrctab.bytes.is_empty() { 0 } else { add("__kcrctab", PROGBITS, ALLOC, kcrctab.bytes) };
         for (name, content) in &self.sections {
-            add(name, PROGBITS, ALLOC, content.clone());
+            // The kernel writes into the module's own object.
+            let write = if *name == ".gnu.linkonce.this_module" { WRITE } else { 0 };
+            add(name, PROGBITS, ALLOC | write, content.clone());
         }
         if !self.without_symbols {
             let (symbols, strings) = self.symbols(crc_section);

@@ -86,7 +86,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if tools.json {
         println!("{}", json(&rows));
     } else {
-        println!("{}", table(&rows));
+        println!("{}{}", table(&rows), growth(&rows));
     }
     Ok(())
 }
@@ -105,14 +105,15 @@ fn target_folder() -> PathBuf {
 fn build() -> Result<PathBuf> {
     command::run(Command::new("cargo").args([
         "build",
-        "--release",
+        "--profile",
+        "dist",
         "--quiet",
         "--package",
         "ferrmod-tools",
         "--bin",
         "kmod",
     ]))?;
-    let file = target_folder().join("release/kmod");
+    let file = target_folder().join("dist/kmod");
     std::path::absolute(&file).with_context(|| format!("find {}", file.display()))
 }
 
@@ -122,6 +123,20 @@ const HEAD: &str = "| what | ours: wall, cpu, memory | kmod 34.2 | kmod 30 | wal
 fn table(rows: &[Row]) -> String {
     let lines: Vec<String> = rows.iter().map(line).collect();
     format!("{HEAD}\n{}", lines.join("\n"))
+}
+
+/// What the largest made tree takes, as a multiple of what the smallest takes.
+fn growth(rows: &[Row]) -> String {
+    let made: Vec<&Row> = rows.iter().filter(|row| row.name.ends_with(cases::MADE)).collect();
+    let [small, .., large] = made.as_slice() else { return String::new() };
+    let mut text = format!("\n\n{} against {}:", large.name, small.name);
+    for (at, name) in ["ours", "kmod 34.2", "kmod 30"].into_iter().enumerate() {
+        if let (Some(small), Some(large)) = (&small.medians[at], &large.medians[at]) {
+            let (wall, cpu, memory) = (large.wall / small.wall, large.cpu / small.cpu, large.memory / small.memory);
+            text += &format!("\n* {name}: {wall:.1}× the time, {cpu:.1}× the processor time, {memory:.1}× the memory");
+        }
+    }
+    text
 }
 
 fn line(row: &Row) -> String {

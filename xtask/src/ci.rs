@@ -167,7 +167,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "live",
-        about: "on live kernels, 6.1 and 6.12 in QEMU, our tools do what Debian's kmod does",
+        about: "on live kernels, 6.1 and 6.12 in QEMU, our tools do what Debian's kmod does, and modules fare as `check` says",
         cargo: &["test", "--release", "--package", "ferrmod-tests", "--test", "live"],
         environment: &[("FERRMOD_REQUIRE_QEMU", "1")],
         needs_corpus: true,

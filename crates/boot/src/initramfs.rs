@@ -2,9 +2,9 @@
 
 use alloc::vec::Vec;
 
-use ferrmod_boot::cpio::Archive;
 use ferrmod_image::Image;
 use ferrmod_image::compress;
+use ferrmod_image::cpio::Archive;
 use ferrmod_kernel::Errno;
 use ferrmod_kernel::platform::Fetched;
 

@@ -19,7 +19,6 @@ extern crate alloc;
 extern crate std;
 
 pub mod clock;
-pub mod cpio;
 pub mod memory;
 pub mod script;
 pub mod start_info;

@@ -2,16 +2,17 @@
 
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use bstr::{BStr, BString};
-use ferrmod_image::fnmatch;
+use ferrmod_image::{fnmatch, normalise_alias};
 
+use crate::by_name::ByName;
 use crate::command_line::CommandLine;
 use crate::files::Text;
 use crate::lines::Lines;
 use crate::parse::{Parsed, parse};
 use crate::{Entry, Kind, Origin, Place, SoftDependencies, Sources, Warning};
-use ferrmod_image::normalise_alias;
 
 /// Everything that was configured for `modprobe`, in the order in which it counts.
 ///
@@ -24,8 +25,13 @@ pub struct Config {
     files: Vec<FileFacts>,
     /// The directives of each [`Kind`], in order.
     kept: [Vec<Kept>; KINDS],
+    /// The directives of each kind by name, made when they are first asked for by name and are many.
+    by_name: [OnceLock<ByName>; KINDS],
     warnings: Vec<Warning>,
 }
+
+/// So many directives are looked through one by one as fast as they are put in order once.
+const FEW: usize = 64;
 
 /// How many kinds of directives there are.
 const KINDS: usize = Kind::Allow as usize + 1;
@@ -135,21 +141,69 @@ impl Config {
 
     /// Every directive of a kind, in order.
     pub fn entries(&self, kind: Kind) -> impl Iterator<Item = Entry<'_>> {
-        self.kept.get(kind as usize).into_iter().flatten().map(move |kept| {
-            let bytes = |range: &Range<usize>| BStr::new(self.text.get(range.clone()).unwrap_or_default());
-            let (place, trusted) = match kept.file.and_then(|file| self.files.get(file)) {
-                Some(file) => (Place::File(&file.path), file.trusted),
-                None => (Place::CommandLine, true),
-            };
-            let origin = Origin { place, line: kept.line, trusted };
-            Entry { kind, name: bytes(&kept.name), value: bytes(&kept.value), origin }
-        })
+        self.of_kind(kind).iter().map(move |kept| self.entry(kind, kept))
+    }
+
+    fn of_kind(&self, kind: Kind) -> &[Kept] {
+        self.kept.get(kind as usize).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    fn bytes(&self, range: &Range<usize>) -> &BStr {
+        BStr::new(self.text.get(range.clone()).unwrap_or_default())
+    }
+
+    fn entry(&self, kind: Kind, kept: &Kept) -> Entry<'_> {
+        let (place, trusted) = match kept.file.and_then(|file| self.files.get(file)) {
+            Some(file) => (Place::File(&file.path), file.trusted),
+            None => (Place::CommandLine, true),
+        };
+        let origin = Origin { place, line: kept.line, trusted };
+        Entry { kind, name: self.bytes(&kept.name), value: self.bytes(&kept.value), origin }
+    }
+
+    /// The name of a directive, by its number among those of its kind.
+    fn name(&self, kind: Kind, number: u32) -> &[u8] {
+        self.of_kind(kind).get(number as usize).map(|kept| self.bytes(&kept.name)).unwrap_or_default()
+    }
+
+    /// The directives of a kind by name, when it is worth having them so.
+    fn by_name(&self, kind: Kind) -> Option<&ByName> {
+        let count = self.of_kind(kind).len();
+        let place = self.by_name.get(kind as usize).filter(|_| count > FEW)?;
+        Some(place.get_or_init(|| ByName::new(count, |number| self.name(kind, number))))
+    }
+
+    /// The directives of a kind with these numbers; without numbers, those that are `wanted`.
+    fn these<'a, W: Fn(&Entry<'a>) -> bool>(
+        &'a self,
+        kind: Kind,
+        numbers: Option<Vec<u32>>,
+        wanted: W,
+    ) -> impl Iterator<Item = Entry<'a>> + use<'a, W> {
+        let walked = numbers.is_none().then(|| self.entries(kind).filter(wanted));
+        let numbers = numbers.into_iter().flatten();
+        let found = numbers.filter_map(move |number| Some(self.entry(kind, self.of_kind(kind).get(number as usize)?)));
+        walked.into_iter().flatten().chain(found)
     }
 
     /// The directives of a kind whose pattern matches `name`.
     fn matching<'a>(&'a self, kind: Kind, name: &[u8]) -> impl Iterator<Item = Entry<'a>> + use<'a> {
         let name = normalise_alias(name).into_owned();
-        self.entries(kind).filter(move |entry| fnmatch(entry.name, &name))
+        let index = self.by_name(kind);
+        let numbers = index.map(|index| index.matching(&name, |number| self.name(kind, number)));
+        self.these(kind, numbers, move |entry| fnmatch(entry.name, &name))
+    }
+
+    /// The directives of a kind of exactly one of these names, in order. Their names are no patterns here.
+    fn named<'a>(&'a self, kind: Kind, names: Vec<Vec<u8>>) -> impl Iterator<Item = Entry<'a>> + use<'a> {
+        let name = |number| self.name(kind, number);
+        let numbers = self.by_name(kind).map(|index| {
+            let mut numbers: Vec<u32> = names.iter().flat_map(|one| index.exactly(one, name)).collect();
+            numbers.sort_unstable();
+            numbers.dedup();
+            numbers
+        });
+        self.these(kind, numbers, move |entry| names.iter().any(|name| **entry.name == **name))
     }
 
     /// The `alias` lines whose pattern matches `name`, all of them, in order.
@@ -160,8 +214,7 @@ impl Config {
     /// The first `blacklist` line of exactly this module.
     #[must_use]
     pub fn blacklist(&self, module: &[u8]) -> Option<Entry<'_>> {
-        let module = normalise_alias(module);
-        self.entries(Kind::Blacklist).find(|entry| **entry.name == *module)
+        self.named(Kind::Blacklist, vec![normalise_alias(module).into_owned()]).next()
     }
 
     /// The first `install` line whose pattern matches the module. Run its value only when `origin.trusted`.
@@ -178,11 +231,8 @@ impl Config {
 
     /// The `options` lines of a module, and of the alias it was asked for by, in order.
     pub fn options<'a>(&'a self, module: &[u8], alias: Option<&[u8]>) -> impl Iterator<Item = Entry<'a>> + use<'a> {
-        let module = normalise_alias(module).into_owned();
-        let alias = alias.map(|alias| normalise_alias(alias).into_owned());
-        self.entries(Kind::Options).filter(move |entry| {
-            **entry.name == *module || alias.as_deref().is_some_and(|alias| **entry.name == *alias)
-        })
+        let names = [Some(module), alias].into_iter().flatten();
+        self.named(Kind::Options, names.map(|name| normalise_alias(name).into_owned()).collect())
     }
 
     /// The texts of [`options`](Config::options) with a space between them: what the module gets. `None` when there is none.
@@ -197,15 +247,19 @@ impl Config {
         self.matching(Kind::Softdep, module)
     }
 
+    /// The first directive of a kind that is spelled exactly so. Patterns do not count as such.
+    #[must_use]
+    pub fn spelled(&self, kind: Kind, name: &[u8]) -> Option<Entry<'_>> {
+        self.named(kind, vec![name.to_vec()]).next()
+    }
+
     /// What all [`softdeps`](Config::softdeps) lines of the module ask for together: in order, each name once. `None` when
     /// there is no such line.
     #[must_use]
     pub fn soft_dependencies(&self, module: &[u8]) -> Option<SoftDependencies<'_>> {
         let mut lines = self.softdeps(module).peekable();
         lines.peek()?;
-        let mut all = SoftDependencies::default();
-        lines.for_each(|entry| all.add(entry));
-        Some(all)
+        Some(lines.collect())
     }
 
     /// The `weakdep` lines whose pattern matches the module, in order. kmod uses the first of them only.

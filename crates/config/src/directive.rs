@@ -68,7 +68,8 @@ pub struct Origin<'a> {
     /// The line in that file, counted from 1: the last one when several were joined by backslashes, as in kmod's messages.
     /// On the kernel command line: the number of the word.
     pub line: u32,
-    /// Whether commands from there may be run: the file belongs to root or to the caller, and not everybody may write to it.
+    /// Whether commands from there may be run: the file belongs to root or to the caller, not everybody may write to it, and it
+    /// is of the system that runs and not of another root.
     pub trusted: bool,
 }
 

@@ -105,6 +105,24 @@ pub(crate) fn depmod_files<'a>(
     found.files.into_values().collect()
 }
 
+/// The files of modules-load.d in the order in which they count.
+pub(crate) fn modules_load_files<'a>(
+    root: &'a Root,
+    folders: Folders,
+    warnings: &mut Vec<Warning>,
+) -> Vec<Candidate<'a>> {
+    let mut found = Found { files: BTreeMap::new(), endings: &[".conf"], warnings };
+    found.search(root, folders, "modules-load.d", None);
+    found.files.into_values().collect()
+}
+
+impl<'a> Candidate<'a> {
+    /// A file that is named and not found in a folder.
+    pub(crate) fn named(root: &'a Root, path: &Path) -> Candidate<'a> {
+        Candidate { path: path.to_owned(), root: Some(root), listed: false }
+    }
+}
+
 /// The files found so far. Of one name the first counts; all are read in the order of their names.
 struct Found<'a, 'w> {
     files: BTreeMap<OsString, Candidate<'a>>,
@@ -222,10 +240,10 @@ fn read_text(root: &Root, candidate: &Candidate<'_>) -> Result<Option<(Vec<u8>, 
     if bytes.len() as u64 > MOST_BYTES {
         return Err(Problem::Unreadable(Errno::FBIG));
     }
-    Ok(Some((bytes, trusted(metadata.uid(), metadata.mode()))))
+    Ok(Some((bytes, root.is_host() && trusted(metadata.uid(), metadata.mode()))))
 }
 
-/// Whether commands of a file of this owner and mode may be run by the caller.
+/// Whether commands of a file of the system that runs with this owner and mode may be run by the caller.
 fn trusted(owner: u32, mode: u32) -> bool {
     (owner == 0 || owner == rustix::process::geteuid().as_raw()) && mode & 0o002 == 0
 }

@@ -3,7 +3,7 @@
 //! [`Config::read`] reads every file that has a say in what `modprobe` does, in the order in which they count, into one value that
 //! never changes afterwards. Each directive in it knows its [`Origin`]: the file and line that it stands on, and whether that file
 //! may be trusted to run commands. So whoever answers a question with a `Config` can also say which line decided.
-//! [`depmod::Config`] is the same for `depmod`.
+//! [`depmod::Config`] is the same for `depmod`, and [`modules_load`] reads what is to be loaded at boot.
 //!
 //! Reading never fails. A line that cannot be understood, or a file that cannot be read, becomes a [`Warning`] and everything else
 //! counts; a warning knows the columns at fault and can draw a caret under them.
@@ -17,6 +17,7 @@
 //! command and prints nothing.
 #![forbid(unsafe_code)]
 
+mod by_name;
 mod command_line;
 mod config;
 pub mod depmod;
@@ -24,6 +25,7 @@ mod directive;
 mod ere;
 mod files;
 mod lines;
+mod modules_load;
 mod name;
 mod parse;
 mod root;
@@ -33,6 +35,7 @@ mod warning;
 pub use config::{Allowed, Config};
 pub use directive::{Entry, Kind, Origin, Place};
 pub use files::{Folders, Sources};
+pub use modules_load::{Listed, modules_listed, modules_load, parse_listed};
 pub use root::{FolderEntry, Root};
 pub use softdep::{Dependency, SoftDependencies};
 pub use warning::{Level, Problem, Warning};

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use bstr::ByteSlice;
+
 /// The lines of a configuration file.
 ///
 /// A backslash takes the meaning from the byte behind it: from the end of a line, so that the next line belongs to it, and from
@@ -29,7 +31,7 @@ impl<'a> Lines<'a> {
     /// Takes all up to the next end of line, or all that is left; and whether there was an end of line.
     fn physical(&mut self) -> (&'a [u8], bool) {
         self.number = self.number.saturating_add(1);
-        let end = self.rest.iter().position(|&byte| byte == b'\n');
+        let end = self.rest.find_byte(b'\n');
         let (line, rest) = match end.and_then(|end| self.rest.split_at_checked(end)) {
             Some((line, rest)) => (line, rest.get(1..).unwrap_or_default()),
             None => (self.rest, &[][..]),
@@ -70,8 +72,8 @@ impl<'a> Iterator for Lines<'a> {
         }
         let (line, ended) = self.physical();
         let mut text =
-            if line.contains(&b'\\') { Cow::Owned(self.unescaped(line, ended)) } else { Cow::Borrowed(line) };
-        if let Some(end) = text.iter().position(|&byte| byte == 0) {
+            if line.find_byte(b'\\').is_some() { Cow::Owned(self.unescaped(line, ended)) } else { Cow::Borrowed(line) };
+        if let Some(end) = text.find_byte(0) {
             text = match text {
                 Cow::Borrowed(bytes) => Cow::Borrowed(bytes.get(..end).unwrap_or_default()),
                 Cow::Owned(mut bytes) => {

@@ -1,9 +1,10 @@
 //! The text of `softdep` and `weakdep` lines.
 
 use bstr::{BStr, ByteSlice};
+use ferrmod_image::normalise_alias;
+use hashbrown::HashSet;
 
 use crate::Entry;
-use ferrmod_image::normalise_alias;
 
 /// What is loaded before and after a module, where it is there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,17 +24,19 @@ pub struct Dependency<'a> {
     pub entry: Entry<'a>,
 }
 
-impl<'a> SoftDependencies<'a> {
-    /// Adds what a line asks for; a name that is there already stays where it is.
-    pub(crate) fn add(&mut self, entry: Entry<'a>) {
-        let (pre, post) = split(entry.value);
-        for (names, list) in [(pre, &mut self.pre), (post, &mut self.post)] {
-            for name in names {
-                if !list.iter().any(|there| normalise_alias(there.name) == normalise_alias(name)) {
-                    list.push(Dependency { name, entry });
-                }
+impl<'a> FromIterator<Entry<'a>> for SoftDependencies<'a> {
+    /// What all of these lines ask for; a name that comes again stays where it was.
+    fn from_iter<I: IntoIterator<Item = Entry<'a>>>(lines: I) -> SoftDependencies<'a> {
+        let mut all = SoftDependencies::default();
+        let mut known = [HashSet::new(), HashSet::new()];
+        for entry in lines {
+            let (pre, post) = split(entry.value);
+            for ((names, list), known) in [(pre, &mut all.pre), (post, &mut all.post)].into_iter().zip(&mut known) {
+                let new = names.into_iter().filter(|name| known.insert(normalise_alias(name)));
+                list.extend(new.map(|name| Dependency { name, entry }));
             }
         }
+        all
     }
 }
 

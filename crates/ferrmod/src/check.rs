@@ -19,6 +19,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::exit::{Exit, Failure};
+use crate::firmware::Firmware;
 use crate::tree::running_release;
 use kernels::Files;
 
@@ -68,7 +69,9 @@ pub struct Check {
     /// The kernel's command line, or a file with it.
     #[arg(long, value_name = "TEXT|FILE")]
     pub cmdline: Option<OsString>,
-    /// Secure boot is on: will it load after the reboot?
+    /// Secure boot is on: will it load after the reboot? The kernel is locked down if it was built to be; it trusts the certificates
+    /// built into it, and those of --cert, and the firmware's and the machine owner's (--efivars, --db; without them those
+    /// of this machine), except what dbx names. --efivars of a machine with secure boot on says the same.
     #[arg(long)]
     pub secure_boot: bool,
     /// The kernel's configuration [default: what stands beside the kernel].
@@ -80,6 +83,9 @@ pub struct Check {
     /// Trust the certificates in this file (PEM or DER), too: the machine owner's keys.
     #[arg(long, value_name = "FILE")]
     pub cert: Vec<PathBuf>,
+    /// Who the firmware and the machine's owner trust, and whom they forbid.
+    #[command(flatten)]
+    pub firmware: Firmware,
     /// Do not verify signatures, but believe those that are in form.
     #[arg(long)]
     pub no_verify: bool,
@@ -108,7 +114,8 @@ Exit codes:
 
 /// The document that `--json` prints.
 #[derive(Serialize)]
-struct Report {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Report {
     schema: &'static str,
     kernels: Vec<String>,
     modules: Vec<Row>,
@@ -117,6 +124,7 @@ struct Report {
 
 /// One module on all kernels.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Row {
     /// What was asked for.
     asked: String,
@@ -126,6 +134,7 @@ struct Row {
 
 /// One module on one kernel.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 enum Cell {
     /// It was found and judged.
@@ -274,6 +283,10 @@ fn policy(args: &Check, release: &str) -> Result<Policy, Failure> {
             let _ = policy.sysctl("kernel.modules_disabled", value.trim(), origin);
         }
     }
+    if let Some(path) = args.firmware.secure_boot()? {
+        let origin = Origin { source: path.display().to_string(), line: None, text: "SecureBoot = 1".to_owned() };
+        policy.secure_boot = Some(origin);
+    }
     if args.secure_boot {
         let origin = Origin { source: "command line".to_owned(), line: None, text: "--secure-boot".to_owned() };
         policy.secure_boot = Some(origin);
@@ -302,6 +315,17 @@ fn keyring(args: &Check, kernel: &Kernel<'_>) -> Result<Option<Keyring>, Failure
             keyring.add_der(&certificate, &path.display().to_string()).map_err(|error| failed(error.to_string()))?;
         }
     }
+    // The kernel takes over what this machine's firmware has, if it is to be booted here.
+    let here = Path::new("/sys/firmware/efi/efivars");
+    if args.secure_boot && !args.firmware.is_asked() && args.root.is_none() && here.is_dir() {
+        let firmware = Firmware { efivars: vec![here.to_owned()], ..args.firmware.clone() };
+        // A machine whose firmware has none of the variables trusts nobody more.
+        if let Err(failure) = firmware.add_to(&mut keyring) {
+            anstream::eprintln!("ferrmod: {failure}");
+        }
+        return Ok(Some(keyring));
+    }
+    args.firmware.add_to(&mut keyring)?;
     Ok(Some(keyring))
 }
 

@@ -22,16 +22,26 @@ pub struct Cli {
 pub enum Command {
     /// Load modules into a kernel of our own, let them run, unload them, and say what happened.
     Run(Run),
-    /// The console of a machine: insmod, modprobe, rmmod, lsmod, modinfo, dmesg, cat, ls, echo, exit.
+    /// The console of a machine: insmod, modprobe, rmmod, lsmod, top, modinfo, dmesg, cat, ls, echo, exit.
     Console(Console),
     /// Say whether modules load on kernels, and if not, exactly why.
     Check(crate::check::Check),
     /// Say what is different between two kernels and their modules.
     Diff(crate::diff::Diff),
+    /// Say what is loaded or installed, whether it should be, and what hides.
+    Audit(crate::audit::AuditArgs),
+    /// Say whether a module can ever be loaded here, by which paths, and which line of which file decides.
+    Why(crate::why::Why),
+    /// Draw what needs what: modules, their dependencies, cycles, and why a module cannot be removed.
+    Graph(crate::graph::GraphArgs),
+    /// Show the loaded modules as they come and go, and load and unload from there.
+    Top(crate::top::Top),
     /// Say who has signed modules, and whether that holds.
     Verify(crate::verify::Verify),
     /// Sign modules, as the kernel's own `sign-file` does.
     Sign(crate::sign::Sign),
+    /// The fewest modules that a system needs: watch, allow that and no more, see what would break.
+    Policy(crate::policy::PolicyArgs),
     /// Look at every module of a tree, each in a machine of its own.
     Survey(Survey),
 }
@@ -151,7 +161,7 @@ Exit codes:
   4  a module went wrong: oops or watchdog
   5  something was left behind";
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| format!("`{text}` is not a number of seconds"))?;
     if !(0.001..=86_400.0).contains(&seconds) {
         return Err("a time between 0.001 and 86400 seconds".into());

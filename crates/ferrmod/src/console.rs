@@ -1,6 +1,7 @@
 //! The console of a machine.
 
 use std::io::{BufRead, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstream::{eprintln, print, println};
 use ferrmod_kernel::Errno;
@@ -12,11 +13,15 @@ use crate::output;
 use crate::report::{Ended, Loaded, RunReport};
 use crate::session::Session;
 
+/// Whether the kernel log is not printed as it happens.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
 const HELP: &str = "\
 insmod FILE [NAME=VALUE]...     load a module file
 modprobe NAME [NAME=VALUE]...   load a module and what it depends on, by name or alias
 rmmod [-f] NAME...              unload modules
 lsmod                           what is loaded
+top                             the same with the memory that each has taken, live on a terminal
 modinfo NAME|FILE               what a module file says
 dmesg                           the kernel log
 cat PATH...                     a file of the machine (/proc, /sys, /dev)
@@ -38,11 +43,15 @@ pub(crate) fn console(console: &Console) -> Result<Exit, Failure> {
         }
         None => None,
     };
-    let (mut session, _) = Session::boot(&console.machine, &[], |line| println!("{}", output::log_line(line)))?;
+    let (mut session, _) = Session::boot(&console.machine, &[], |line| {
+        if !QUIET.load(Ordering::Relaxed) {
+            println!("{}", output::log_line(line));
+        }
+    })?;
     match script {
         Some(text) => {
             for line in text.lines() {
-                match execute(&mut session, line)? {
+                match execute(&mut session, line, false)? {
                     Step::Next(Exit::Clean) => (),
                     Step::Next(exit) => return Ok(exit),
                     Step::Leave => break,
@@ -72,7 +81,7 @@ pub(crate) fn interact(session: &mut Session) -> Result<Exit, Failure> {
         if input.lock().read_line(&mut line)? == 0 {
             return Ok(last);
         }
-        match execute(session, &line)? {
+        match execute(session, &line, true)? {
             Step::Next(exit) => last = exit,
             Step::Leave => return Ok(last),
         }
@@ -106,7 +115,8 @@ fn words(line: &str) -> Vec<&str> {
     words
 }
 
-fn execute(session: &mut Session, line: &str) -> Result<Step, Failure> {
+/// Runs one line. `live` tells that somebody sits there, and no script is read.
+fn execute(session: &mut Session, line: &str, live: bool) -> Result<Step, Failure> {
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {
         return Ok(Step::Next(Exit::Clean));
@@ -125,6 +135,7 @@ fn execute(session: &mut Session, line: &str) -> Result<Step, Failure> {
             unload(session, if force { &arguments[1..] } else { arguments }, force)
         }
         ("lsmod", []) => lsmod(session),
+        ("top", []) => top(session, live),
         ("modinfo", [module]) => modinfo(session, module),
         ("dmesg", []) => dmesg(session),
         ("cat", paths @ [_, ..]) => cat(session, paths),
@@ -179,6 +190,14 @@ fn lsmod(session: &mut Session) -> Result<Exit, Failure> {
     let modules: Vec<Loaded> = session.machine.list()?.iter().map(Loaded::from).collect();
     print!("{}", RunReport::table(&modules));
     Ok(Exit::Clean)
+}
+
+/// The kernel log is not printed meanwhile: it would be written over the table. `dmesg` has it.
+fn top(session: &mut Session, live: bool) -> Result<Exit, Failure> {
+    let before = QUIET.swap(true, Ordering::Relaxed);
+    let ended = crate::top::of_machine(session, live);
+    QUIET.store(before, Ordering::Relaxed);
+    ended
 }
 
 fn modinfo(session: &mut Session, module: &str) -> Result<Exit, Failure> {

@@ -51,7 +51,8 @@ Exit codes:
 
 /// The document that `--json` prints.
 #[derive(Serialize)]
-struct Report {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Report {
     schema: &'static str,
     #[serde(flatten)]
     differences: Differences,

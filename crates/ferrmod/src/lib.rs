@@ -16,22 +16,30 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+pub mod audit;
 pub mod check;
 pub mod cli;
 mod console;
 mod demo;
 pub mod diff;
 mod exit;
+pub mod firmware;
+pub mod graph;
 mod kernel_image;
 mod output;
+pub mod policy;
 mod replace;
 mod report;
 mod run;
+#[cfg(feature = "schema")]
+pub mod schemas;
 mod session;
 pub mod sign;
 mod survey;
+pub mod top;
 mod tree;
 pub mod verify;
+pub mod why;
 
 use cli::{Cli, Command};
 use exit::Exit;
@@ -56,10 +64,15 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         None => demo::demo(),
         Some(Command::Run(run)) => run::run(&run),
         Some(Command::Console(console)) => console::console(&console),
+        Some(Command::Audit(args)) => audit::audit(&args),
         Some(Command::Check(args)) => check::check(&args),
         Some(Command::Diff(args)) => diff::run(&args),
+        Some(Command::Why(args)) => why::why(&args),
+        Some(Command::Graph(args)) => graph::run(&args),
+        Some(Command::Top(args)) => top::top(&args),
         Some(Command::Verify(args)) => verify::verify(&args),
         Some(Command::Sign(args)) => sign::sign(&args),
+        Some(Command::Policy(args)) => policy::policy(&args),
         Some(Command::Survey(args)) => survey::survey(&args),
     };
     match result {

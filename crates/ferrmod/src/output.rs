@@ -1,7 +1,12 @@
 //! How things look on a terminal. Without one, or with `NO_COLOR`, it is plain text.
 
+use std::io::Write as _;
+
 use anstyle::{AnsiColor, Style};
 use ferrmod_machine::LogLine;
+use serde::Serialize;
+
+use crate::exit::Failure;
 
 /// Something wrong.
 pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -13,6 +18,14 @@ pub(crate) const GOOD: Style = AnsiColor::Green.on_default().bold();
 pub(crate) const HEAD: Style = Style::new().bold();
 /// What is less important.
 pub(crate) const DIM: Style = Style::new().dimmed();
+
+/// Prints a report as one JSON document.
+pub(crate) fn json(report: &impl Serialize) -> Result<(), Failure> {
+    let mut text = serde_json::to_string_pretty(report).map_err(std::io::Error::from)?;
+    text.push('\n');
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(())
+}
 
 /// A record of the kernel log, as `dmesg` shows it.
 pub(crate) fn log_line(line: &LogLine) -> String {

@@ -14,6 +14,7 @@ const SCHEMA: &str = "ferrmod.run/1";
 
 /// How a load or an unload ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "result", rename_all = "lowercase")]
 pub(crate) enum Ended {
     /// As wished.
@@ -98,6 +99,7 @@ impl std::fmt::Display for Ended {
 
 /// One load.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct Load {
     /// The module's name, or what was asked for when it could not be read.
     pub(crate) module: String,
@@ -118,6 +120,7 @@ pub(crate) struct Load {
 
 /// One unload.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct Unload {
     /// The module's name.
     pub(crate) module: String,
@@ -128,6 +131,7 @@ pub(crate) struct Unload {
 
 /// A record of the log.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct Line {
     /// Nanoseconds since boot.
     time: u64,
@@ -145,6 +149,7 @@ impl From<&LogLine> for Line {
 
 /// A loaded module.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct Loaded {
     pub(crate) name: String,
     pub(crate) size: u64,
@@ -170,6 +175,7 @@ impl From<&ModuleStatus> for Loaded {
 
 /// Everything a run found.
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct RunReport {
     pub(crate) schema: &'static str,
     /// The kernel the modules were built for; empty when none of them needs one.
@@ -188,6 +194,7 @@ pub(crate) struct RunReport {
 
 /// What unloaded modules left behind.
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct Left {
     /// `kind name (owner)`.
     pub(crate) registrations: Vec<String>,

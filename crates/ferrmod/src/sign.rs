@@ -71,13 +71,15 @@ fn digest(name: &str) -> Result<Digest, String> {
 }
 
 #[derive(Debug, Serialize)]
-struct Report {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Report {
     schema: &'static str,
     modules: Vec<Done>,
 }
 
 /// What was done to one module.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Done {
     file: String,
     /// The file that was written, if any.

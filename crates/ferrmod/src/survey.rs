@@ -26,7 +26,8 @@ const SCHEMA: &str = "ferrmod.survey/1";
 
 /// Everything a survey found, in the order of the modules' paths.
 #[derive(Serialize)]
-struct Report {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Report {
     schema: &'static str,
     /// The release of the kernel whose modules they are.
     kernel: String,

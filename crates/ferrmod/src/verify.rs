@@ -6,6 +6,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use anstream::println;
 use bstr::ByteSlice;
@@ -13,11 +14,13 @@ use clap::Args;
 use ferrmod_image::facts::Facts;
 use ferrmod_image::{Image, compress};
 use ferrmod_index::in_parallel;
+use ferrmod_linux::{Keys, parse_keys};
 use ferrmod_signature::{Certificate, Colons, Keyring, Matched, Refusal, Signed};
 use serde::Serialize;
 
 use crate::cli::Request;
 use crate::exit::{Exit, Failure};
+use crate::firmware::Firmware;
 use crate::kernel_image;
 use crate::output::{BAD, GOOD, NOTE};
 use crate::tree::Tree;
@@ -25,7 +28,7 @@ use crate::tree::Tree;
 /// Say who has signed modules, and whether that holds.
 ///
 /// MODULE is a file (it may be compressed), a folder with modules anywhere below it, or a name or alias that is looked up in the
-/// tree. Without --cert, --keyring, --kernel and --db, the certificates are those built into the kernel that each module was built
+/// tree. Without --cert, --keyring, --kernel, --efivars and --db, the certificates are those built into the kernel that each module was built
 /// for; the image of that kernel is looked for as by `ferrmod run`.
 ///
 /// A signature that Linux accepts although its message is not what signing tools write, so that somebody has changed a byte
@@ -48,12 +51,14 @@ pub struct Verify {
     /// The tree of modules, for names and for the images of kernels [default: the running kernel's].
     #[arg(long, value_name = "DIR")]
     pub tree: Option<PathBuf>,
-    /// Trust the certificates in these EFI signature lists: a file of efivarfs (db, MokListRT) or a dump of one.
+    /// Who the firmware and the machine's owner trust.
+    #[command(flatten)]
+    pub firmware: Firmware,
+    /// Of the certificates that are trusted, only those count whose key is in this list of the kernel's keys, and what its blacklist
+    /// names is refused: /proc/keys, or a copy of it. The kernel describes its keys and hands none out, so the certificates
+    /// have to come from elsewhere.
     #[arg(long, value_name = "FILE")]
-    pub db: Vec<PathBuf>,
-    /// Refuse the certificates and files named in these EFI signature lists (dbx).
-    #[arg(long, value_name = "FILE")]
-    pub dbx: Vec<PathBuf>,
+    pub proc_keys: Option<PathBuf>,
     /// Refuse what the certificates in this file have signed, and the certificates in this revocation list (PEM or DER).
     #[arg(long, value_name = "FILE")]
     pub revoked: Vec<PathBuf>,
@@ -78,7 +83,8 @@ Exit codes:
 
 /// The document that `--json` prints.
 #[derive(Debug, Serialize)]
-struct Report {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Report {
     schema: &'static str,
     modules: Vec<Verdict>,
     exit_code: u8,
@@ -86,6 +92,7 @@ struct Report {
 
 /// What is said of one module.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Verdict {
     file: String,
     /// `signed`, `unsigned`, `bad` or `unreadable`.
@@ -104,12 +111,17 @@ struct Verdict {
     /// What Linux's check gives when it is not 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     errno: Option<&'static str>,
+    /// What in the message is not as signing tools write it, although the signature holds.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     oddities: Vec<String>,
+    /// What the signer's certificate says against the signature, at which Linux does not look.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    concerns: Vec<String>,
 }
 
 /// The certificate that made a signature.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Signer {
     subject: String,
     serial: String,
@@ -150,10 +162,11 @@ impl Verdict {
             reason: None,
             errno: None,
             oddities: Vec::new(),
+            concerns: Vec::new(),
         }
     }
 
-    fn of(file: &Path, verified: Result<Signed<'_>, Refusal>) -> Self {
+    fn of(file: &Path, verified: Result<Signed<'_>, Refusal>, now: u64) -> Self {
         match verified {
             Ok(signed) => Self {
                 result: if signed.oddities.is_empty() { "signed" } else { "bad" },
@@ -165,6 +178,7 @@ impl Verdict {
                 }),
                 trusted_by: Some(signed.by.origin.clone()),
                 digest: Some(signed.digest.name()),
+                concerns: concerns(signed.signer(), now),
                 oddities: signed.oddities.iter().map(ToString::to_string).collect(),
                 ..Self::new(file)
             },
@@ -190,11 +204,12 @@ impl Verdict {
         let unsaid = String::new();
         match (self.result, &self.signer) {
             ("signed", Some(signer)) => format!(
-                "{file}: {GOOD}signed{GOOD:#} by {} ({}, {}), {}",
+                "{file}: {GOOD}signed{GOOD:#} by {} ({}, {}), {}{}",
                 signer.subject,
                 signer.key,
                 self.digest.unwrap_or_default(),
                 self.trusted_by.as_ref().unwrap_or(&unsaid),
+                self.concerns.iter().map(|concern| format!("; {NOTE}but{NOTE:#} {concern}")).collect::<String>(),
             ),
             ("bad", Some(signer)) => format!(
                 "{file}: {BAD}bad{BAD:#}: signed by {}, but the message was changed: {}; Linux loads it",
@@ -211,10 +226,35 @@ impl Verdict {
     }
 }
 
+/// What a certificate says against what it has signed: its validity at `now` (seconds since 1970), and what its key is for.
+fn concerns(certificate: &Certificate, now: u64) -> Vec<String> {
+    let [from, until] = certificate.validity_text();
+    let mut concerns = Vec::new();
+    if now < certificate.not_before {
+        concerns.push(format!("its certificate is not valid before {from}"));
+    } else if now > certificate.not_after {
+        concerns.push(format!("its certificate was valid until {until}"));
+    }
+    if !certificate.uses.may_sign_data() {
+        concerns.push("its certificate says that the key is not for signing data (keyUsage)".to_owned());
+    }
+    if certificate.uses.code_signing == Some(false) {
+        concerns.push("its certificate says that the key is not for signing code (extKeyUsage)".to_owned());
+    }
+    concerns
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
 /// The certificates that were asked for, or those of the kernels modules were built for.
 struct Keyrings<'a> {
     asked: Option<Keyring>,
     revoked: Keyring,
+    /// The keys that the kernel says it holds.
+    held: Option<Keys>,
     tree: Option<&'a Path>,
     /// By release.
     kernels: Mutex<BTreeMap<String, Result<&'static Keyring, String>>>,
@@ -238,6 +278,7 @@ impl Keyrings<'_> {
             let mut keyring = self.revoked.clone();
             facts.map_err(|error| error.to_string()).and_then(|facts| {
                 add_kernel(&mut keyring, &facts, &release)?;
+                keep_held(&mut keyring, self.held.as_ref());
                 // There are as many as kernels, and they are needed to the end.
                 Ok(&*Box::leak(Box::new(keyring)))
             })
@@ -246,7 +287,7 @@ impl Keyrings<'_> {
     }
 }
 
-fn add_kernel(keyring: &mut Keyring, facts: &[u8], release: &str) -> Result<usize, String> {
+pub(crate) fn add_kernel(keyring: &mut Keyring, facts: &[u8], release: &str) -> Result<usize, String> {
     let facts = Facts::open(facts).map_err(|error| error.to_string())?;
     keyring.add_der(facts.certificates(), &format!("built into kernel {release}")).map_err(|error| error.to_string())
 }
@@ -260,7 +301,7 @@ fn content(path: &Path) -> impl Fn(String) -> Failure {
 }
 
 /// Certificates in a file; how many.
-fn add_file(keyring: &mut Keyring, path: &Path) -> Result<usize, Failure> {
+pub(crate) fn add_file(keyring: &mut Keyring, path: &Path) -> Result<usize, Failure> {
     let mut count = 0;
     for der in ferrmod_signature::certificates_der(&read(path)?) {
         let origin = format!("certificate in {}", path.display());
@@ -269,7 +310,7 @@ fn add_file(keyring: &mut Keyring, path: &Path) -> Result<usize, Failure> {
     Ok(count)
 }
 
-fn add_folder(keyring: &mut Keyring, folder: &Path) -> Result<(), Failure> {
+pub(crate) fn add_folder(keyring: &mut Keyring, folder: &Path) -> Result<(), Failure> {
     let unread = |error| Failure::File { path: folder.display().to_string(), error };
     let mut files: Vec<PathBuf> = fs::read_dir(folder)
         .map_err(unread)?
@@ -323,6 +364,16 @@ fn blacklist(keyring: &mut Keyring, path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Leaves the certificates whose key the kernel holds, if that is known.
+fn keep_held(keyring: &mut Keyring, held: Option<&Keys>) {
+    if let Some(keys) = held {
+        keyring.retain(|trusted| {
+            let certificate = &trusted.certificate;
+            keys.holds(certificate.key_id().unwrap_or(certificate.serial()))
+        });
+    }
+}
+
 fn keyrings(verify: &Verify) -> Result<Keyrings<'_>, Failure> {
     let mut keyring = Keyring::new();
     for path in &verify.revoked {
@@ -331,14 +382,11 @@ fn keyrings(verify: &Verify) -> Result<Keyrings<'_>, Failure> {
     for path in &verify.blacklist {
         blacklist(&mut keyring, path)?;
     }
-    for path in &verify.dbx {
-        keyring.revoke_efi(&read(path)?).map_err(|error| content(path)(error.to_string()))?;
-    }
+    let held = verify.proc_keys.as_deref().map(|path| read(path).map(|text| parse_keys(&text))).transpose()?;
+    held.iter().flat_map(|keys| &keys.blacklist).for_each(|hash| keyring.revoke_hash(hash));
+    verify.firmware.revoke(&mut keyring)?;
     let revoked = keyring.clone();
-    for path in &verify.db {
-        let origin = path.display().to_string();
-        keyring.add_efi(&read(path)?, &origin).map_err(|error| content(path)(error.to_string()))?;
-    }
+    verify.firmware.add_to(&mut keyring)?;
     for path in &verify.cert {
         if add_file(&mut keyring, path)? == 0 {
             return Err(content(path)("no certificate in it".into()));
@@ -354,9 +402,11 @@ fn keyrings(verify: &Verify) -> Result<Keyrings<'_>, Failure> {
             return Err(content(image)("no certificate is built into this kernel".into()));
         }
     }
-    let sources = [&verify.cert, &verify.keyring, &verify.kernel, &verify.db];
-    let asked = sources.iter().any(|source| !source.is_empty());
-    Ok(Keyrings { asked: asked.then_some(keyring), revoked, tree: verify.tree.as_deref(), kernels: Mutex::default() })
+    let sources = [&verify.cert, &verify.keyring, &verify.kernel];
+    let asked = verify.firmware.is_asked() || sources.iter().any(|source| !source.is_empty());
+    keep_held(&mut keyring, held.as_ref());
+    let asked = asked.then_some(keyring);
+    Ok(Keyrings { asked, revoked, held, tree: verify.tree.as_deref(), kernels: Mutex::default() })
 }
 
 /// A module's file by its name's end.
@@ -415,7 +465,7 @@ fn verify_file(path: &Path, keyrings: &Keyrings<'_>) -> Verdict {
         Err(error) => return Verdict::unreadable(path, error.to_string()),
     };
     match keyrings.of(path, &module) {
-        Ok(keyring) => Verdict::of(path, ferrmod_signature::verify(&module, keyring)),
+        Ok(keyring) => Verdict::of(path, ferrmod_signature::verify(&module, keyring), now()),
         Err(reason) => Verdict::unreadable(path, reason),
     }
 }

@@ -167,6 +167,113 @@ fn what_is_signed_is_verified() {
     assert_eq!(names, ["a.ko", "a.ko.p7s", "attached.ko", "b.ko", "cert.pem", "digest", "key.pem", "raw"]);
 }
 
+/// An EFI signature list (UEFI 2.10, 32.4.1) with one certificate, as a file of efivarfs.
+fn efi_list(certificate: &[u8]) -> Vec<u8> {
+    let kind = b"\xa1\x59\xc0\xa5\xe4\x94\xa7\x4a\x87\xb5\xab\x15\x5c\x2b\xf0\x72";
+    let entry = 16 + certificate.len() as u32;
+    let sizes = [(28 + entry).to_le_bytes(), [0; 4], entry.to_le_bytes()].concat();
+    [&[7, 0, 0, 0][..], kind, &sizes, &[0xee; 16], certificate].concat()
+}
+
+const MOK: &str = "efivars/MokListRT-605dab50-e046-4300-abb6-3dd810dd8b23";
+const DBX: &str = "efivars/dbx-d719b2cb-3d3a-4596-a3bc-dad00e67656f";
+const SECURE_BOOT: &str = "efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
+
+#[test]
+fn the_firmware_says_who_is_trusted_and_who_is_not() {
+    let Some(folder) = Folder::new("firmware").with_key() else { return };
+    folder.write("a.ko", b"\x7fELFmodule");
+    folder.expect(0, &["sign", "key.pem", "cert.pem", "a.ko"]);
+    let certificate = ferrmod_signature::certificates_der(&folder.read("cert.pem")).remove(0);
+    fs::create_dir(folder.0.join("efivars")).unwrap();
+    let words = ["verify", "a.ko", "--efivars", "efivars"];
+    folder.expect(3, &words);
+    folder.write("efivars/MokListRT-00000000-e046-4300-abb6-3dd810dd8b23", &efi_list(&certificate));
+    folder.expect(3, &words);
+    folder.write(MOK, &efi_list(&certificate));
+    let said = folder.expect(0, &words);
+    assert!(said.contains("machine owner's keys (MOK)"), "{said}");
+    folder.write(DBX, &efi_list(&certificate));
+    let said = folder.expect(3, &words);
+    assert!(said.contains("revoked"), "{said}");
+    // dbx counts against everybody, and a list that is none is an error and not an empty one.
+    folder.expect(3, &["verify", "a.ko", "--cert", "cert.pem", "--dbx", DBX]);
+    folder.write(DBX, b"\x07\0\0\0nonsense");
+    folder.expect(3, &words);
+}
+
+#[test]
+fn the_kernels_own_list_of_keys_narrows_who_is_trusted() {
+    let Some(folder) = Folder::new("proc-keys").with_key() else { return };
+    folder.write("a.ko", b"\x7fELFmodule");
+    folder.expect(0, &["sign", "key.pem", "cert.pem", "a.ko"]);
+    let der = ferrmod_signature::certificates_der(&folder.read("cert.pem")).remove(0);
+    let (certificate, _) = ferrmod_signature::Certificate::read(&der).unwrap();
+    let id: String = certificate.key_id().unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
+    let line = |kind: &str, text: &str| format!("2f9c1db5 I------     1 perm 1f030000     0     0 {kind} {text}\n");
+    let words = ["verify", "a.ko", "--cert", "cert.pem", "--proc-keys", "keys"];
+    folder.write("keys", line("asymmetri", &format!("Tester: {id}: X509.rsa {} []", &id[id.len() - 8..])).as_bytes());
+    folder.expect(0, &words);
+    folder.write("keys", line("asymmetri", "Somebody else: 0102: X509.rsa 0102 []").as_bytes());
+    folder.expect(1, &words);
+    let digest = ferrmod_signature::Digest::Sha256.of(&[&folder.read("a.ko")]).unwrap();
+    let listed = line("asymmetri", &format!("Tester: {id}: X509.rsa 00 []"));
+    folder.write("keys", (listed + &line("blacklist", &format!("bin:{digest}"))).as_bytes());
+    let said = folder.expect(3, &words);
+    assert!(said.contains("blacklisted"), "{said}");
+}
+
+#[test]
+fn what_a_certificate_says_against_a_signature_is_told() {
+    let folder = Folder::new("concerns");
+    let words = "req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -subj /CN=Tester -days 9 \
+                 -addext keyUsage=keyCertSign -addext extendedKeyUsage=serverAuth";
+    let made =
+        Command::new("openssl").args(words.split(' ').filter(|word| !word.is_empty())).current_dir(&folder.0).output();
+    if !made.is_ok_and(|output| output.status.success()) {
+        corpus::skip("openssl", "install the package openssl");
+        return;
+    }
+    folder.write("a.ko", b"\x7fELFmodule");
+    folder.expect(0, &["sign", "key.pem", "cert.pem", "a.ko"]);
+    let report = json(&folder.expect(0, &["verify", "a.ko", "--cert", "cert.pem", "--json"]));
+    let concerns = report["modules"][0]["concerns"].as_array().unwrap();
+    assert_eq!(concerns.len(), 2, "{concerns:?}");
+    assert!(
+        concerns[0].as_str().unwrap().contains("keyUsage") && concerns[1].as_str().unwrap().contains("extKeyUsage")
+    );
+}
+
+#[test]
+fn after_the_reboot_with_secure_boot_the_owners_keys_count() {
+    let (Some(tree), Some(base)) = (corpus::tree_or_skip("6.1"), corpus::own_module_or_skip("base")) else { return };
+    let Some(folder) = Folder::new("secure-boot").with_key() else { return };
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("check-cache");
+    fs::copy(base, folder.0.join("base.ko")).unwrap();
+    let root = tree.root.to_str().unwrap();
+    let check = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ferrmod"));
+        let words = [&["check", "base.ko", "--kernel", root, "--root", "/nonexistent", "--json"], more].concat();
+        let output = command.args(words).current_dir(&folder.0).env("XDG_CACHE_HOME", &cache).output().unwrap();
+        let report = json(&String::from_utf8_lossy(&output.stdout));
+        let verdict = &report["modules"][0]["verdicts"][0];
+        (verdict["answer"].as_str().unwrap().to_owned(), verdict["errno_name"].as_str().map(str::to_owned))
+    };
+    let refused = ("refused".to_owned(), Some("EPERM".to_owned()));
+    assert_eq!(check(&["--secure-boot"]), refused);
+    folder.expect(0, &["sign", "key.pem", "cert.pem", "base.ko"]);
+    assert_eq!(check(&["--secure-boot"]), refused);
+    let certificate = ferrmod_signature::certificates_der(&folder.read("cert.pem")).remove(0);
+    fs::create_dir(folder.0.join("efivars")).unwrap();
+    // The variables alone say that it is on.
+    folder.write(SECURE_BOOT, &[6, 0, 0, 0, 1]);
+    assert_eq!(check(&["--efivars", "efivars"]), refused);
+    folder.write(MOK, &efi_list(&certificate));
+    assert_eq!(check(&["--efivars", "efivars"]), ("loads_with_taint".to_owned(), None));
+    folder.write(DBX, &efi_list(&certificate));
+    assert_eq!(check(&["--efivars", "efivars"]), ("refused".to_owned(), Some("EKEYREJECTED".to_owned())));
+}
+
 #[test]
 fn mistakes_are_named() {
     let Some(folder) = Folder::new("mistakes").with_key() else { return };

@@ -5,7 +5,7 @@
 //! module's name and licence, what it imports (with CRCs) and exports, its parameters, aliases and dependencies, its
 //! sections, symbols and relocations, and the envelope of its signature. [`compress`] unpacks files that come compressed.
 //! [`kernel`] reads the image of a whole kernel, [`btf`] its types, and [`facts`] keeps what was learned in a
-//! form that needs no reading.
+//! form that needs no reading. [`initramfs`] reads what a kernel starts with.
 //!
 //! Nothing is copied that can be borrowed, nothing is read before it is asked for, and names stay the bytes that they are in the
 //! file. No input makes any function here panic.
@@ -20,10 +20,12 @@ extern crate alloc;
 
 pub mod btf;
 pub mod compress;
+pub mod cpio;
 mod description;
 pub mod facts;
 mod flat;
 mod fnmatch;
+pub mod initramfs;
 pub mod kernel;
 pub mod linux;
 

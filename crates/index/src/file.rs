@@ -63,6 +63,22 @@ impl FileError {
 /// # Errors
 /// When the file cannot be read, is not a regular file, is too large, or does not unpack.
 pub fn read_module(path: &Path) -> Result<Vec<u8>, FileError> {
+    let bytes = read_packed(path)?;
+    let unpacked = match crate::unpack(&bytes) {
+        Ok(Cow::Owned(unpacked)) => Some(unpacked),
+        Ok(Cow::Borrowed(_)) => None,
+        Err(error) => {
+            return Err(FileError { path: path.to_owned(), problem: FileProblem::Decompress(error) });
+        }
+    };
+    Ok(unpacked.unwrap_or(bytes))
+}
+
+/// The bytes of a module's file as they are, compressed or not.
+///
+/// # Errors
+/// When the file cannot be read, is not a regular file, or is too large.
+pub fn read_packed(path: &Path) -> Result<Vec<u8>, FileError> {
     let failed = |error: &io::Error| FileError::io(path, error);
     let file = File::open(path).map_err(|error| failed(&error))?;
     let metadata = file.metadata().map_err(|error| failed(&error))?;
@@ -75,12 +91,5 @@ pub fn read_module(path: &Path) -> Result<Vec<u8>, FileError> {
     if bytes.len() > MAX_MODULE {
         return Err(FileError { path: path.to_owned(), problem: FileProblem::TooLarge });
     }
-    let unpacked = match crate::unpack(&bytes) {
-        Ok(Cow::Owned(unpacked)) => Some(unpacked),
-        Ok(Cow::Borrowed(_)) => None,
-        Err(error) => {
-            return Err(FileError { path: path.to_owned(), problem: FileProblem::Decompress(error) });
-        }
-    };
-    Ok(unpacked.unwrap_or(bytes))
+    Ok(bytes)
 }

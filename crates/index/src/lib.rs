@@ -32,7 +32,7 @@ pub mod trie;
 mod unpack;
 
 pub use ferrmod_image::{fnmatch, normalise_alias};
-pub use file::{FileError, FileProblem, MAX_MODULE, read_module};
+pub use file::{FileError, FileProblem, MAX_MODULE, read_module, read_packed};
 pub use index::{Found, Index, Needs, SoftNeeds, Source};
 pub use listing::ModuleFile;
 pub use name::{module_name, normalise};

@@ -95,7 +95,8 @@ impl Tree {
         if trees.is_empty() && is_tree(folder) {
             return Ok(vec![Tree::at(folder)]);
         }
-        if trees.is_empty() {
+        // What lies in the root of a file system beside lib/modules is no kernel's.
+        if trees.is_empty() && !["etc", "lib", "usr"].iter().any(|name| folder.join(name).is_dir()) {
             in_folder(folder, &mut trees);
         }
         trees.sort_by(|a, b| a.release.cmp(&b.release));

@@ -44,6 +44,8 @@ impl Unpacker {
             Compression::Gzip => gzip(packed, memory),
             #[cfg(feature = "zstd")]
             Compression::Zstd => self.zstd(packed, memory),
+            #[cfg(feature = "liblzma")]
+            Compression::Xz => xz(packed, memory),
             _ => false,
         };
         if quickly {
@@ -77,6 +79,33 @@ impl Unpacker {
         memory.reserve(size);
         let decoder = self.zstd.get_or_insert_with(zstd_safe::DCtx::create);
         decoder.decompress(memory, packed).is_ok_and(|length| length == size)
+    }
+}
+
+/// Unpacks one stream of xz, as every compressed module is. Whether that worked.
+#[cfg(feature = "liblzma")]
+fn xz(packed: &[u8], memory: &mut Vec<u8>) -> bool {
+    use liblzma::stream::{Action, Status, Stream};
+    /// The most that the decoder may take for itself. Modules have dictionaries of 2 MiB.
+    const MEMORY: u64 = 64 << 20;
+    let Ok(mut stream) = Stream::new_stream_decoder(MEMORY, 0) else {
+        return false;
+    };
+    memory.clear();
+    // Modules shrink to a fourth or fifth.
+    memory.reserve(packed.len().saturating_mul(5).min(MAX_MODULE));
+    loop {
+        let rest = usize::try_from(stream.total_in()).ok().and_then(|read| packed.get(read..)).unwrap_or_default();
+        // Fills the memory that is there, and takes no more.
+        match stream.process_vec(rest, memory, Action::Finish) {
+            // More is another stream, or other data.
+            Ok(Status::StreamEnd) => return stream.total_in() == packed.len() as u64 && memory.len() <= MAX_MODULE,
+            Ok(_) if memory.len() == memory.capacity() && memory.len() < MAX_MODULE => {
+                memory.reserve(memory.len().max(4096))
+            }
+            // Truncated, damaged, too large, or of a kind that is not known here.
+            _ => return false,
+        }
     }
 }
 

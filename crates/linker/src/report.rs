@@ -197,7 +197,7 @@ impl Notice {
     pub fn level(&self) -> Level {
         match self {
             Notice::Livepatch { .. } => Level::Notice,
-            Notice::SpectreV2 | Notice::GplMeetsProprietary { .. } => Level::Err,
+            Notice::SpectreV2 | Notice::GplMeetsProprietary { .. } | Notice::NamespaceNotImported { .. } => Level::Err,
             Notice::Fatal(error) => error.level(),
             _ => Level::Warn,
         }

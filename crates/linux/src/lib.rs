@@ -13,10 +13,11 @@
 //! # What this crate does not do
 //!
 //! It opens no module file and unpacks none, knows no configuration and no dependency, decides nothing and prints nothing. An
-//! error is the kernel's [`Errno`]: which words go with it depends on the tool. Keyrings are not read yet.
+//! error is the kernel's [`Errno`]: which words go with it depends on the tool.
 #![forbid(unsafe_code)]
 
 mod act;
+mod keys;
 mod log;
 mod modules;
 mod policy;
@@ -29,6 +30,7 @@ use bstr::BString;
 pub use rustix::io::Errno;
 
 pub use act::{LoadFlags, UnloadFlags};
+pub use keys::{AsymmetricKey, Keys, Variable, parse_keys, variable, variables};
 pub use log::{Log, LogStart, Record, RecordFault};
 pub use modules::{LineFault, LoadedModule, LoadedModules, parse_modules};
 pub use policy::{Compression, Lockdown};

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use bstr::{BString, ByteSlice};
@@ -48,6 +49,8 @@ pub struct Parameter {
     pub name: BString,
     /// What it says when it is read, without the final newline; `None` for those who may not read it.
     pub value: Option<BString>,
+    /// Whether its file can be written to (by root, as a rule): it can be changed while the module is loaded.
+    pub writable: bool,
 }
 
 /// The folder of one module in `/sys/module`. It may not be there.
@@ -153,8 +156,10 @@ impl SysModule {
         };
         let parameter = |name: BString| {
             // A parameter may also have its own idea of why it cannot be read.
-            let value = read::line(&folder.join(name.to_os_str_lossy())).ok();
-            Parameter { name, value }
+            let path = folder.join(name.to_os_str_lossy());
+            let value = read::line(&path).ok();
+            let writable = path.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o222 != 0);
+            Parameter { name, value, writable }
         };
         Ok(names.into_iter().map(parameter).collect())
     }

@@ -47,6 +47,7 @@ pub struct Side<'k> {
 
 /// A list that has changed, of one module.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Changed {
     /// The module.
@@ -59,6 +60,7 @@ pub struct Changed {
 
 /// A text that has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Replaced {
     /// The module.
@@ -71,6 +73,7 @@ pub struct Replaced {
 
 /// What became of an exported symbol.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct ExportChange {
     /// The symbol.
@@ -95,6 +98,7 @@ pub struct ExportChange {
 
 /// A struct or union that is laid out differently.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct StructChange {
     /// Its name.
@@ -107,6 +111,7 @@ pub struct StructChange {
 
 /// Everything that is different.
 #[derive(Debug, Clone, Default, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Differences {
     /// The release of the first kernel.

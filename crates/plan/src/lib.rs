@@ -5,8 +5,8 @@
 //! answers with a [`Refusal`]: all reasons at once, each with its evidence as data.
 //!
 //! Whether a module fits a kernel, with all that Linux's loader looks at, is told by [`check`]; what is different between two
-//! kernels and their modules by [`diff`]. What `modprobe` does with a name, in kmod's order and with the administrator's
-//! configuration, is in [`kmod`].
+//! kernels and their modules by [`diff`]; what needs what, as a picture is made of it, by [`graph`]. What `modprobe` does with a name, in kmod's order and with the administrator's
+//! configuration, is in [`kmod`]; by which paths a module can come to be loaded at all, and what blocks each, in [`why`].
 //!
 //! # What this crate does not do
 //!
@@ -15,10 +15,13 @@
 
 pub mod check;
 pub mod diff;
+pub mod graph;
 pub mod kmod;
+pub mod policy;
 mod reason;
 mod request;
 mod walk;
+pub mod why;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -57,6 +57,11 @@ impl Keyring {
         }
     }
 
+    /// Trusts those certificates no longer for which `keep` says no.
+    pub fn retain(&mut self, keep: impl FnMut(&Trusted) -> bool) {
+        self.trusted.retain(keep);
+    }
+
     /// Revokes a certificate: what its key signed is refused, whoever trusts it.
     pub fn revoke(&mut self, certificate: Certificate) {
         self.revoked.push(certificate);

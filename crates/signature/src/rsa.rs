@@ -201,12 +201,22 @@ impl RsaKey {
     fn multiply(&self, number: &mut [u64], factor: &[u64], wide: &mut [u64]) {
         let count = number.len();
         wide.fill(0);
-        for (at, &limb) in number.iter().enumerate() {
-            if let Some((row, carry)) = wide.get_mut(at..).and_then(|wide| wide.split_at_mut_checked(count)) {
-                let over = add_product(row, factor, limb);
-                if let Some(carry) = carry.first_mut() {
-                    *carry = over;
+        let (pairs, last) = number.as_chunks::<2>();
+        for (at, &[first, second]) in (0..).step_by(2).zip(pairs) {
+            if let Some((rows, rest)) = wide.get_mut(at..).and_then(|wide| wide.split_at_mut_checked(count + 1)) {
+                let over = add_products(rows, factor, first, second, 0);
+                // Nothing was there yet, and a product of so many limbs has no more.
+                if let Some(carry) = rest.first_mut() {
+                    *carry = over as u64;
                 }
+            }
+        }
+        if let [limb] = last
+            && let Some((row, carry)) = wide.get_mut(count - 1..).and_then(|wide| wide.split_at_mut_checked(count))
+        {
+            let over = add_product(row, factor, *limb);
+            if let Some(carry) = carry.first_mut() {
+                *carry = over;
             }
         }
         self.reduce(wide, number);

@@ -8,6 +8,8 @@ use std::path::Path;
 use bstr::{BStr, ByteSlice};
 use ferrmod_image::Image;
 use ferrmod_linux::{Errno, Kernel, LogStart, Record};
+use ferrmod_plan::check::{KernelConfig, Policy, Rules};
+use ferrmod_plan::why::{Directive, Effect};
 
 use crate::flags::Flag;
 use crate::load::{LoadProblem, name_of};
@@ -51,6 +53,7 @@ impl Explanation {
         let records = self.log.as_mut().and_then(|log| log.read().ok()).unwrap_or_default();
         lines.extend(kernel_lines(&records, name.as_bstr()));
         lines.extend(permission(kernel, problem.errno));
+        lines.extend(blacklisted(kernel, &name.to_str_lossy(), problem.errno));
         if let Ok(bytes) = std::fs::read(file)
             && let Ok(bytes) = ferrmod_index::unpack(&bytes)
         {
@@ -97,6 +100,16 @@ fn permission(kernel: &Kernel, errno: Errno) -> Vec<String> {
         );
     }
     lines
+}
+
+/// Whether the kernel was told to refuse just this module, and what that stops, as `ferrmod why` says it.
+fn blacklisted(kernel: &Kernel, name: &str, errno: Errno) -> Vec<String> {
+    let Some(line) = kernel.command_line().ok().filter(|_| errno == Errno::PERM) else { return Vec::new() };
+    let mut policy = Policy::default();
+    policy.command_line("/proc/cmdline", &line.to_str_lossy());
+    let rules = Rules::new(&policy, &KernelConfig::default());
+    let effect = rules.blacklists(name).map(|origin| Effect::new(Directive::ModuleBlacklist, origin.clone()));
+    effect.map(|effect| effect.to_string().lines().map(str::to_owned).collect()).unwrap_or_default()
 }
 
 /// Whose signature it has, when that is what the kernel did not like.

@@ -56,12 +56,16 @@ mod lsmod;
 mod modinfo;
 mod modprobe;
 mod rmmod;
+#[cfg(feature = "schema")]
+mod schemas;
 mod static_nodes;
 
 pub use flags::{Applet, Family, Flag, Operand, Origin, Value};
 pub use getopt::{Getopt, Order, Parsed, UsageError};
 pub use output::Output;
 pub use report::{Fatal, Level, Log, io_words, words};
+#[cfg(feature = "schema")]
+pub use schemas::{schema_of, schemas};
 pub use session::{Session, Status, Stop};
 
 /// Every applet, in the order in which help lists them.

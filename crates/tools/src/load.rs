@@ -87,6 +87,10 @@ fn image(file: &File, forces: LoadFlags) -> Result<Vec<u8>, LoadProblem> {
     Ok(image)
 }
 
+/// The sections that hold the CRCs of what a module needs: since Linux 6.14 also in a form for names of any length, of which the
+/// kernel takes both sections or none.
+const VERSIONS: [&[u8]; 3] = [b"__versions", b"__version_ext_crcs", b"__version_ext_names"];
+
 /// Takes away what the kernel would compare: the CRCs (it looks at sections with `SHF_ALLOC` only) and the version magic.
 fn edit(image: &mut [u8], forces: LoadFlags) -> Result<(), &'static str> {
     let section = |image: &[u8], name: &[u8]| match elf::section(image, name) {
@@ -95,12 +99,15 @@ fn edit(image: &mut [u8], forces: LoadFlags) -> Result<(), &'static str> {
         Err(elf::ElfError::NotElf) => Err("not an ELF file"),
         Err(elf::ElfError::Damaged(what)) => Err(what),
     };
-    if forces.contains(LoadFlags::IGNORE_MODVERSIONS)
-        && let Some(versions) = section(image, b"__versions")?
-        && let Some(flags) = image.get_mut(versions.flags_at as usize)
-    {
-        const SHF_ALLOC: u8 = 2;
-        *flags &= !SHF_ALLOC;
+    if forces.contains(LoadFlags::IGNORE_MODVERSIONS) {
+        for name in VERSIONS {
+            if let Some(versions) = section(image, name)?
+                && let Some(flags) = image.get_mut(versions.flags_at as usize)
+            {
+                const SHF_ALLOC: u8 = 2;
+                *flags &= !SHF_ALLOC;
+            }
+        }
     }
     if forces.contains(LoadFlags::IGNORE_VERMAGIC)
         && let Some(modinfo) = section(image, b".modinfo")?
@@ -152,6 +159,55 @@ pub(crate) fn name_of(path: &[u8]) -> BString {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ferrmod_tests::module_file::{Import, Module};
+
+    /// Which of the sections the kernel would see.
+    fn allocated<'a>(image: &[u8], names: &[&'a [u8]]) -> Vec<&'a [u8]> {
+        let has_flag = |name: &[u8]| {
+            let section = elf::section(image, name).unwrap();
+            image[section.flags_at as usize] & 2 != 0
+        };
+        names.iter().copied().filter(|name| has_flag(name)).collect()
+    }
+
+    #[test]
+    fn force_hides_the_versions_in_both_forms_and_nothing_else() {
+        for (wide, big_endian) in [(true, false), (true, true), (false, false), (false, true)] {
+            let module = Module {
+                wide,
+                big_endian,
+                modinfo: vec![b"license=GPL".to_vec(), b"vermagic=6.14.0 SMP modversions ".to_vec()],
+                imports: vec![Import { name: b"printk".to_vec(), weak: false, crc: Some(7) }],
+                sections: vec![
+                    ("__version_ext_crcs", vec![7, 0, 0, 0]),
+                    ("__version_ext_names", b"_RNvXs_4long\0".to_vec()),
+                    ("__versions_of_others", vec![1]),
+                ],
+                ..Module::default()
+            };
+            let plain = module.write();
+            let all = [VERSIONS.as_slice(), &[b".modinfo", b"__versions_of_others"]].concat();
+            assert_eq!(allocated(&plain, &all), all);
+
+            let mut image = plain.clone();
+            edit(&mut image, LoadFlags::IGNORE_MODVERSIONS).unwrap();
+            assert_eq!(allocated(&image, &all), [&b".modinfo"[..], b"__versions_of_others"]);
+            let changed = image.iter().zip(&plain).filter(|(now, before)| now != before).count();
+            assert_eq!((changed, image.len()), (3, plain.len()));
+
+            let mut image = plain.clone();
+            edit(&mut image, LoadFlags::IGNORE_VERMAGIC).unwrap();
+            assert_eq!(allocated(&image, &all), all);
+            assert!(plain.contains_str("vermagic=") && !image.contains_str("6.14.0"));
+            assert!(image.contains_str("license=GPL"));
+        }
+        // A module without versions, and something that is no module.
+        let mut image = Module { modinfo: vec![b"license=GPL".to_vec()], ..Module::default() }.write();
+        let before = image.clone();
+        edit(&mut image, LoadFlags::all()).unwrap();
+        assert_eq!(image, before);
+        assert_eq!(edit(&mut [0; 64], LoadFlags::IGNORE_MODVERSIONS), Err("not an ELF file"));
+    }
 
     #[test]
     fn values_with_spaces_are_quoted_once() {

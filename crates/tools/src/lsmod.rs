@@ -122,14 +122,22 @@ impl<'a> Row<'a> {
     }
 }
 
+/// The JSON Schema of `--json`.
+#[cfg(feature = "schema")]
+pub(crate) fn schema() -> schemars::Schema {
+    crate::schemas::schema_of::<Document<'_>>()
+}
+
 /// The schema of `--json` (docs/schema/lsmod.md).
 #[derive(serde::Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Document<'a> {
     schema: &'static str,
     modules: Vec<ModuleDocument<'a>>,
 }
 
 #[derive(serde::Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct ModuleDocument<'a> {
     name: Cow<'a, str>,
     size: u64,

@@ -175,14 +175,22 @@ fn devname(node: &Node<'_>, text: &mut Vec<u8>) {
     text.extend([node.module, b" ", node.path, b" ", &[node.kind], numbers.as_bytes()].concat());
 }
 
+/// The JSON Schema of `--json`.
+#[cfg(feature = "schema")]
+pub(crate) fn schema() -> schemars::Schema {
+    crate::schemas::schema_of::<Document<'_>>()
+}
+
 /// The schema of `--json` (docs/schema/static-nodes.md).
 #[derive(serde::Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Document<'a> {
     schema: &'static str,
     nodes: Vec<NodeDocument<'a>>,
 }
 
 #[derive(serde::Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct NodeDocument<'a> {
     module: std::borrow::Cow<'a, str>,
     node: String,

@@ -209,3 +209,29 @@ fn options_that_kmod_34_dropped_are_taken() {
         assert!(own.stderr.starts_with(b"depmod: WARNING: Ignored deprecated option -"), "{option}");
     }
 }
+
+#[test]
+fn the_configuration_of_the_root_counts_when_it_is_asked_for() {
+    let scratch = Scratch::new("root-config");
+    let tree = scratch.0.join("lib/modules/1.0");
+    for folder in ["kernel/skipped", "kernel/kept"] {
+        fs::create_dir_all(tree.join(folder)).unwrap();
+        let module =
+            ferrmod_tests::module_file::Module { modinfo: vec![b"license=GPL".to_vec()], ..Default::default() };
+        fs::write(tree.join(folder).join("m.ko"), module.write()).unwrap();
+    }
+    let folder = scratch.0.join("etc/depmod.d");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("a.conf"), "exclude skipped\n").unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kmod"));
+        command.arg0("depmod").arg("-b").arg(&scratch.0).args(arguments).arg("1.0").output().unwrap()
+    };
+    let shown = |output: &Output| String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(shown(&run(&["-n", "--root-config"])).starts_with("kernel/kept/m.ko:\n"));
+    assert!(!shown(&run(&["-n", "--root-config"])).contains("skipped"));
+    // Once more without: the module that is found first is taken, and an exclusion elsewhere is none here.
+    fs::remove_dir_all(tree.join("kernel/kept")).unwrap();
+    assert!(shown(&run(&["-n"])).starts_with("kernel/skipped/m.ko:\n"));
+    assert!(!shown(&run(&["-n", "--root-config"])).contains("m.ko"));
+}

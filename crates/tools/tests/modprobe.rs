@@ -223,6 +223,28 @@ fn explanations_name_file_and_line() {
     assert!(out.contains("#   blacklist s (HERE/c.conf line 4)\n"), "{out}");
 }
 
+/// As `ferrmod why` says it.
+#[test]
+fn an_explanation_says_what_a_line_stops_and_what_it_does_not() {
+    let scratch = made("stops", "blacklist s\nalias x s\nmask d\n");
+    let (_, out, _) = run(&scratch, &["-n", "--explain", "x"]);
+    let stops = "#     stops: devices, the kernel's requests for an alias, modprobe ALIAS, ";
+    assert!(out.contains(stops) && out.contains("#     does not stop: modprobe NAME, "), "{out}");
+    let (code, _, err) = run(&scratch, &["-D", "--explain", "m"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        err.contains("module d is masked (HERE/c.conf line 3)\n  mask d (HERE/c.conf line 3)\n    stops: "),
+        "{err}"
+    );
+    let scratch = made("false", "install s /bin/false\n");
+    let (code, _, err) = run(&scratch, &["--explain", "s"]);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("retcode 1\n  install s (HERE/c.conf line 1)\n    stops: devices, "), "{err}");
+    assert!(err.contains("    does not stop: insmod FILE, modprobe -i NAME, "), "{err}");
+    // Nobody asked, and nobody reads along.
+    assert!(!run(&scratch, &["s"]).2.contains("does not stop"));
+}
+
 #[test]
 fn documents_say_what_the_text_says() {
     let scratch = made("json", "options m a=1\nsoftdep m pre: s post: gone\n");
@@ -301,4 +323,48 @@ fn a_broken_index_is_named_and_the_rest_is_used() {
     let (code, out, err) = run(&scratch, &["-R", "inside"]);
     assert_eq!((code, out.as_str()), (Some(0), "inside\n"));
     assert!(err.contains("HERE/root/lib/modules/1.0/modules.alias.bin: bad magic number 0x6a756e6b"), "{err}");
+}
+
+#[test]
+fn the_configuration_is_that_of_the_system_unless_that_of_the_root_is_asked_for() {
+    let scratch = made("root-config", "");
+    let root = scratch.0.join("root");
+    let folder = root.join("etc/modprobe.d");
+    fs::create_dir_all(&folder).unwrap();
+    let ran = scratch.0.join("ran");
+    fs::write(folder.join("a.conf"), format!("options m of_root=1\ninstall s touch {}\n", ran.display())).unwrap();
+    // What a link means is what it means in the root.
+    fs::write(scratch.0.join("outside.conf"), "options m of_outside=1\n").unwrap();
+    fs::write(root.join("etc/inside.conf"), "options m of_inside=1\n").unwrap();
+    symlink(scratch.0.join("outside.conf"), folder.join("b.conf")).unwrap();
+    symlink("/etc/inside.conf", folder.join("c.conf")).unwrap();
+    let run = |arguments: &[&str]| {
+        let output = ours().arg("-d").arg(&root).args(["-S", "1.0"]).args(arguments).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace(scratch.0.to_str().unwrap(), "HERE");
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (code, out, _) = run(&["-D", "m"]);
+    assert_eq!(code, Some(0));
+    assert!(out.contains("m.ko") && !out.contains("of_root"), "{out}");
+    let (code, out, err) = run(&["--root-config", "-c"]);
+    let lines: Vec<&str> =
+        out.lines().take_while(|line| !line.starts_with('#')).filter(|line| !line.is_empty()).collect();
+    // All of it: neither a file of the system that runs nor its kernel command line has a say.
+    assert_eq!(lines, ["install s touch HERE/ran", "options m of_root=1", "options m of_inside=1"]);
+    assert_eq!(code, Some(0));
+    assert_eq!(
+        err,
+        "libkmod: ERROR: conf_files_filter_out: Cannot stat directory entry: HERE/root/etc/modprobe.d/b.conf\n"
+    );
+    // The commands of another system are shown and not run.
+    assert!(run(&["--root-config", "-D", "s"]).1.contains("install touch HERE/ran"));
+    let (code, _, err) = run(&["--root-config", "s"]);
+    assert!(
+        code == Some(1) && err.contains("not running the command of HERE/root/etc/modprobe.d/a.conf line 2"),
+        "{err}"
+    );
+    assert!(!ran.exists());
+    // A root that is not there has no configuration, and not that of the system.
+    let output = ours().args(["-d", "/nothere", "--root-config", "-S", "1.0", "-c"]).output().unwrap();
+    assert_eq!(output.stdout, b"\n# End of configuration files. Dumping indexes now:\n\n");
 }

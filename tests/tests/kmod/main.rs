@@ -3,7 +3,7 @@
 //! Thousands of invocations are made from fixed seeds ([`generate`]). Each runs once with kmod 34.2
 //! (kmod 30 for options that only it has) and once with ours, in a made or a real tree that is the
 //! same to the last byte, inside a mount namespace where nothing of the machine can be reached
-//! ([`space`]). Standard output, standard error, exit status and files must be equal, but for the
+//! ([`space`]). Standard output, standard error, what went to the system's log, exit status and files must be equal, but for the
 //! differences that [`differences`] lists with their reasons.
 //!
 //! `FERRMOD_KMOD_REPORT=FOLDER` writes every finding into a file a group; `FERRMOD_KMOD_CASE="modprobe
@@ -16,6 +16,7 @@ mod made;
 mod run;
 mod shard;
 mod space;
+mod syslog;
 mod world;
 
 use std::env;

@@ -139,8 +139,10 @@ pub(crate) fn run(peers: &Peers, watchdog: &Watchdog, world: &mut World, case: &
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().unwrap_or_else(|error| panic!("{case}: {error}"));
     let _ = watchdog.orders.send(Some(child.id()));
-    let output = child.wait_with_output().unwrap_or_else(|error| panic!("{case}: {error}"));
+    let mut output = child.wait_with_output().unwrap_or_else(|error| panic!("{case}: {error}"));
     let _ = watchdog.orders.send(None);
+    // Behind what was said on standard error: nothing is said in both places.
+    output.stderr.extend(world.log.take());
     let ended = match (output.status.code(), output.status.signal()) {
         (Some(code), _) => Ended::Exit(code),
         (None, Some(9)) => Ended::Never,

@@ -2,9 +2,9 @@
 //!
 //! The runner starts itself again in it. There, every folder that kmod reads by its absolute name
 //! (`/etc/modprobe.d`, `/lib/modules`, `/sys/module`, `/proc/cmdline`, `/proc/modules`, ...) is
-//! ours, in memory, and gone with the namespace; the capability to load modules is dropped. All
-//! paths are the same on every machine and in every run, so outputs need no editing before they
-//! are compared.
+//! ours, in memory, and gone with the namespace; the runner is the system's log; the capability to
+//! load modules is dropped. All paths are the same on every machine and in every run, so outputs need
+//! no editing before they are compared.
 
 use std::env;
 use std::fs;
@@ -23,10 +23,15 @@ stage=$FERRMOD_KMOD_STAGE
 # Read-only for all that follows, in this namespace alone: an absolute path of the host is no way out.
 while read -r _ target _; do mount -o remount,bind,ro "$target" 2>/dev/null || true; done < /proc/self/mounts
 if touch /ferrmod-must-not-be-written 2>/dev/null; then echo "the root stays writable" >&2; exit 97; fi
-for device in /dev/console /dev/log; do if [ -e $device ]; then mount --bind /dev/null $device; fi; done
 mount -t tmpfs -o mode=755 ferrmod "$stage"
-mkdir "$stage/proc" "$stage/running"
+mkdir "$stage/proc" "$stage/dev" "$stage/running"
 mount --rbind /proc "$stage/proc"
+# The runner is the system's log, and nothing is printed on the machine's console.
+mount --rbind /dev "$stage/dev"
+mount -t tmpfs -o mode=755 ferrmod /dev
+for name in null zero full random urandom tty; do ln -s "$stage/dev/$name" "/dev/$name"; done
+ln -s "$stage/dev/null" /dev/console
+ln -s /proc/self/fd /dev/fd
 mount -t tmpfs -o mode=755 ferrmod /proc
 for name in self thread-self sys version uptime meminfo stat; do ln -s "$stage/proc/$name" "/proc/$name"; done
 cp /etc/ld.so.cache "$stage/"

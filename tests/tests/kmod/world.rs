@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::case::{Case, world_time, write_new};
 use crate::made::{self, Entry};
+use crate::syslog::Syslog;
 
 /// Folders of configuration, by falling precedence.
 pub(crate) const CONFIGURATION: [&str; 5] = ["/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib"];
@@ -20,6 +21,8 @@ pub(crate) struct World {
     pub(crate) running: String,
     /// The release of the real tree, where there is one.
     pub(crate) debian: Option<String>,
+    /// The system's log.
+    pub(crate) log: Syslog,
     /// What stands in the watched folders, in the order in which it is made.
     template: Vec<(PathBuf, Entry)>,
     /// The same by path: the position in `template`.
@@ -39,6 +42,7 @@ impl World {
             stage,
             running: release.trim().to_owned(),
             debian,
+            log: Syslog::start(),
             template: Vec::new(),
             places: BTreeMap::new(),
             tree_dirty: true,

@@ -11,10 +11,14 @@
 
 mod archive;
 mod compare;
+#[path = "../../../crates/plan/tests/check/ground.rs"]
+mod ground;
 mod guest;
+mod made;
 mod root;
 mod script;
 mod tools;
+mod truth;
 
 use std::env;
 use std::fs;

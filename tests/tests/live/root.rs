@@ -95,9 +95,7 @@ impl Root {
 
     /// Puts modules there that are wrong in one way each, made from one of the tree; they are not signed.
     pub(crate) fn add_made_modules(&self, tree: &Tree) {
-        let file = tree.file("nls_ascii").expect("the tree has nls_ascii");
-        let file = fs::read(file).expect("a module can be read");
-        let signed = decompress(&file, LIMIT).expect("a module can be unpacked").into_owned();
+        let signed = unpacked(tree, "nls_ascii");
         let image = Image::read(&signed).expect("a module of the tree is one");
         let mut flipped = signed.clone();
         let middle = image
@@ -153,8 +151,15 @@ impl Root {
     }
 }
 
+/// The bytes of a module of the tree.
+pub(crate) fn unpacked(tree: &Tree, name: &str) -> Vec<u8> {
+    let file = tree.file(name).unwrap_or_else(|| panic!("the tree has no {name}"));
+    let file = fs::read(file).expect("a module can be read");
+    decompress(&file, LIMIT).expect("a module can be unpacked").into_owned()
+}
+
 /// What a compressor makes of it, if there is that compressor.
-fn compressed(program: &str, arguments: &[&str], content: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn compressed(program: &str, arguments: &[&str], content: &[u8]) -> Option<Vec<u8>> {
     let mut command = Command::new(program);
     let mut child = command.args(arguments).arg("-c").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;
     let mut input = child.stdin.take()?;
@@ -171,7 +176,7 @@ fn positions<'a>(content: &'a [u8], what: &'a [u8]) -> impl Iterator<Item = usiz
 }
 
 /// The module with another name of the same length, in its `struct module` and its `.modinfo`.
-fn renamed(module: &[u8], to: &str) -> Vec<u8> {
+pub(crate) fn renamed(module: &[u8], to: &str) -> Vec<u8> {
     const FROM: &[u8] = b"nls_ascii\0";
     let mut out = module.to_vec();
     for at in positions(module, FROM) {
@@ -181,7 +186,7 @@ fn renamed(module: &[u8], to: &str) -> Vec<u8> {
 }
 
 /// The module with a version magic that no kernel has: `preempt` is misspelt.
-fn vermagic_changed(module: &[u8]) -> Vec<u8> {
+pub(crate) fn vermagic_changed(module: &[u8]) -> Vec<u8> {
     let mut out = module.to_vec();
     let at = positions(module, b"vermagic=").next().expect("a module has a version magic");
     let word = at + positions(&module[at..], b" preempt ").next().expect("Debian's kernels are preemptible");
@@ -190,7 +195,7 @@ fn vermagic_changed(module: &[u8]) -> Vec<u8> {
 }
 
 /// The module with another CRC of `module_layout`.
-fn crc_changed(module: &[u8]) -> Vec<u8> {
+pub(crate) fn crc_changed(module: &[u8]) -> Vec<u8> {
     let mut out = module.to_vec();
     // __versions: a u64 and a name of 56 bytes; the name is somewhere else as well, in the string table.
     let mut name = [0; 56];

@@ -44,7 +44,7 @@ impl Tools {
     /// Puts the tools into a guest, and with ours nothing else.
     pub(crate) fn install(&self, root: &Root) {
         match self {
-            Self::Ours => root.program("usr/bin/kmod", &built().0),
+            Self::Ours => root.program("usr/bin/kmod", ours()),
             Self::Installed => {
                 root.program("usr/bin/kmod", Path::new("/bin/kmod"));
                 for library in libraries(Path::new("/bin/kmod")) {
@@ -79,21 +79,16 @@ fn libraries(program: &Path) -> Vec<PathBuf> {
     text.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect()
 }
 
-/// The first process of a guest.
+/// The first process of a guest, linked statically; built once a test run.
 pub(crate) fn init() -> &'static Path {
-    &built().1
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| build("ferrmod-tests", "live_init"))
 }
 
-/// Our tools and the first process, linked statically; built once a test run.
-fn built() -> &'static (PathBuf, PathBuf) {
-    static BUILT: OnceLock<(PathBuf, PathBuf)> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let tools = match env::var_os("FERRMOD_LIVE_TOOLS") {
-            Some(path) => path.into(),
-            None => build("ferrmod-tools", "kmod"),
-        };
-        (tools, build("ferrmod-tests", "live_init"))
-    })
+/// Our tools, linked statically; built once a test run.
+fn ours() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| env::var_os("FERRMOD_LIVE_TOOLS").map_or_else(|| build("ferrmod-tools", "kmod"), Into::into))
 }
 
 /// Builds a binary, in a target folder of its own: the flags are not those of other builds.

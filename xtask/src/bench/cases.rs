@@ -11,6 +11,9 @@ use super::measure::{Median, Tool, once};
 use super::trees::{self, Packing, Root};
 use super::{Row, Tools};
 
+/// How the names of rows of made trees end.
+pub(super) const MADE: &str = "made modules";
+
 /// Who is measured, in the order of the columns.
 type Peers = [Option<Tool>; 3];
 
@@ -34,9 +37,9 @@ pub(super) fn all(options: &Tools, folder: &Path, peers: &Peers, emit: &mut dyn 
     let gzip = trees::of_kernel(folder, "gzip", &six_one, Packing::Gzip)?;
     bench.depmod("gzip", &gzip, "≥ 2.5× a kmod with zlib", "", false)?;
 
-    for share in [4, 2, 1] {
+    for share in [10, 1] {
         let count = options.modules / share;
-        if bench.wants(&format!("depmod, {count} made modules")) {
+        if bench.wants(&format!("depmod, {count} {MADE}")) {
             let made = trees::made(folder, count)?;
             bench.growth(&made, count)?;
         }
@@ -174,7 +177,7 @@ impl Bench<'_> {
 
     /// A tree much larger than any kernel's.
     fn growth(&mut self, tree: &Root, count: usize) -> Result<()> {
-        let name = format!("depmod, {count} made modules");
+        let name = format!("depmod, {count} {MADE}");
         let nothing = |_| Ok(());
         self.row(&name, "linear", 3.min(self.options.runs), [true; 3], &nothing, &|tool| {
             let mut command = tool.command("depmod");

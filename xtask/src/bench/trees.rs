@@ -89,22 +89,23 @@ fn pack(packer: &[&str], files: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-/// A tree of `count` small modules: each exports three symbols and needs up to four of earlier ones.
+/// A tree of `count` small modules: each exports three symbols and needs up to four of earlier ones, of its own group of eight and
+/// of the first groups. However many there are, none needs more than some dozen: as in real trees, the index grows with the modules.
 pub(super) fn made(folder: &Path, count: usize) -> Result<Root> {
-    let root = Root { root: folder.join(format!("made-{count}")), release: "6.1.0-made".to_owned() };
+    let root = Root { root: folder.join(format!("grouped-{count}")), release: "6.1.0-made".to_owned() };
     if root.folder().join("modules.builtin").is_file() {
         return Ok(root);
     }
     eprintln!("preparing {}", root.root.display());
     let crc = |owner: usize, symbol: usize| (owner * 31 + symbol) as u32;
     for number in 0..count {
-        let imports = [1, 7, 100, 1000].iter().filter(|back| **back <= number).map(|back| {
-            let owner = number - back;
+        let group = number % 8;
+        let near = [1, 2, 4].into_iter().filter(|back| *back <= group).map(|back| number - back);
+        let far = (number >= 64 && group > 0).then_some(number % 64);
+        let imports = near.chain(far).map(|owner| {
             let name = format!("made_function_{owner}_{}", number % 3).into_bytes();
             Import { name, weak: false, crc: Some(crc(owner, number % 3)) }
         });
-        // A chain of all would make the closure of dependencies grow with the square of the count.
-        let imports = if number.is_multiple_of(8) { Vec::new() } else { imports.take(1 + number % 2).collect() };
         let exports = (0..3).map(|symbol| {
             (format!("made_function_{number}_{symbol}").into_bytes(), Crc::Absolute(crc(number, symbol)))
         });
@@ -117,7 +118,7 @@ pub(super) fn made(folder: &Path, count: usize) -> Result<Root> {
         let module = Module {
             modinfo: modinfo.map(String::into_bytes).to_vec(),
             exports: exports.collect(),
-            imports,
+            imports: imports.collect(),
             ..Module::default()
         };
         let folder = root.folder().join(format!("kernel/{:03}", number / 200));

@@ -95,6 +95,14 @@ fn commands_of_files_that_others_may_write_are_not_trusted() {
     fs::set_permissions(&file, PermissionsExt::from_mode(0o646)).expect("the mode");
     assert!(!read());
     fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).expect("the mode");
+    // Another system's commands are for that system.
+    let root = Root::new(&folder).expect("a root");
+    fs::create_dir_all(folder.join("etc/modprobe.d")).expect("a folder");
+    fs::rename(&file, folder.join("etc/modprobe.d/a.conf")).expect("renamed");
+    let folders = Folders::Kmod34;
+    let foreign = Config::read(&Sources { root: &root, folders, paths: None, tree: None, command_line: None });
+    assert!(!foreign.install(b"a").expect("a command").origin.trusted);
+    fs::rename(folder.join("etc/modprobe.d/a.conf"), &file).expect("renamed");
     // Only root can give files away.
     if std::os::unix::fs::chown(&file, Some(65_534), None).is_ok() {
         assert!(!read());
@@ -129,4 +137,48 @@ fn what_is_no_file_neither_hangs_nor_hides() {
     );
     assert!(config.blacklist(b"e").is_some());
     fs::remove_dir_all(folder).expect("removed");
+}
+
+/// Past a certain number, directives are found by their names instead of one after the other.
+#[test]
+fn many_directives_answer_as_few_do() {
+    let patterns = ["m_*", "m_1?", "*", "m_[0-9]", "m-7", "alias-*", "x*y"];
+    let text: String = (0..400)
+        .map(|number| {
+            let word = ["alias", "options", "install", "softdep", "blacklist", "weakdep"][number % 6];
+            let name = if number % 5 == 0 { patterns[number / 5 % 7].to_owned() } else { format!("m_{}", number % 23) };
+            let rest = match word {
+                "alias" => format!("to_{number}"),
+                "softdep" => format!("pre: s_{} s-{}", number % 11, number % 7),
+                "blacklist" => String::new(),
+                _ => format!("word={number}"),
+            };
+            format!("{word} {name} {rest}\n")
+        })
+        .collect();
+    let config = config(&text);
+    let matching = |kind: Kind, name: &str| {
+        let name = name.replace('-', "_");
+        let found = move |entry: &ferrmod_config::Entry<'_>| ferrmod_image::fnmatch(entry.name, name.as_bytes());
+        config.entries(kind).filter(found).collect::<Vec<_>>()
+    };
+    let named = |kind: Kind, names: &[&str]| {
+        let found = |entry: &ferrmod_config::Entry<'_>| names.iter().any(|name| entry.name == name.replace('-', "_"));
+        config.entries(kind).filter(found).collect::<Vec<_>>()
+    };
+    for name in ["m_1", "m-1", "m_7", "m-7", "m_12", "m_22", "m_99", "alias-x", "xy", "", "*", "m_*"] {
+        let bytes = name.as_bytes();
+        assert_eq!(config.aliases(bytes).collect::<Vec<_>>(), matching(Kind::Alias, name), "{name}");
+        assert_eq!(config.softdeps(bytes).collect::<Vec<_>>(), matching(Kind::Softdep, name), "{name}");
+        assert_eq!(config.weakdeps(bytes).collect::<Vec<_>>(), matching(Kind::Weakdep, name), "{name}");
+        assert_eq!(config.install(bytes), matching(Kind::Install, name).first().copied(), "{name}");
+        assert_eq!(
+            config.spelled(Kind::Install, bytes),
+            config.entries(Kind::Install).find(|entry| entry.name == bytes)
+        );
+        assert_eq!(config.blacklist(bytes), named(Kind::Blacklist, &[name]).first().copied(), "{name}");
+        let options: Vec<_> = config.options(bytes, Some(b"m-2")).collect();
+        assert_eq!(options, named(Kind::Options, &[name, "m-2"]), "{name}");
+    }
+    assert!(config.aliases(b"m_1").count() > 5 && config.options(b"m_1", None).count() > 2);
 }

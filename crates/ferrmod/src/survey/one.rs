@@ -31,6 +31,7 @@ pub(super) struct Stage {
 
 /// What came of one module.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(super) struct Finding {
     pub(super) module: String,
     /// Its path in the tree.

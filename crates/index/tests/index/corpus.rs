@@ -8,7 +8,8 @@ use std::process::Command;
 
 use bstr::BStr;
 use ferrmod_image::Image;
-use ferrmod_index::{Found, Index, Source, Tree, read_module};
+use ferrmod_image::compress::decompress;
+use ferrmod_index::{Found, Index, MAX_MODULE, Source, Tree, Unpacker, read_module};
 use ferrmod_tests::corpus;
 
 use crate::scratch::Scratch;
@@ -151,4 +152,44 @@ fn a_built_in_module_is_no_file() {
         assert!(index.file(&name).unwrap().is_none());
         assert!(!index.is_builtin("nosuchmodule"));
     }
+}
+
+/// The fast decoders, and those in Rust, which are there without the features `liblzma` and `zstd`.
+#[test]
+fn every_decoder_unpacks_the_same() {
+    let Some(tree) = corpus::tree_or_skip("6.12") else {
+        return;
+    };
+    let mut unpacker = Unpacker::default();
+    let mut memory = Vec::new();
+    let mut compared = 0;
+    for path in tree.files().iter().step_by(50) {
+        let packed = fs::read(path).unwrap();
+        let wanted = decompress(&packed, MAX_MODULE).unwrap();
+        assert!(unpacker.unpack(&packed, &mut memory).unwrap() == &*wanted, "{}", path.display());
+        compared += 1;
+        if compared % 8 != 0 {
+            continue;
+        }
+        // Two streams are one file, with padding between them as well; a stream with something else behind it is none.
+        for between in [&[][..], &[0; 4], &[0; 8]] {
+            let twice = [&packed, between, &packed].concat();
+            assert!(unpacker.unpack(&twice, &mut memory).unwrap() == [&*wanted, &*wanted].concat());
+        }
+        for (cut, behind) in
+            [(packed.len() / 2, &[][..]), (packed.len() - 1, &[]), (packed.len(), b"x"), (packed.len(), &[0])]
+        {
+            let damaged = [&packed[..cut], behind].concat();
+            assert_eq!(
+                unpacker.unpack(&damaged, &mut memory).unwrap_err(),
+                decompress(&damaged, MAX_MODULE).unwrap_err()
+            );
+        }
+        let mut damaged = packed.clone();
+        damaged[packed.len() / 2] ^= 1;
+        assert!(unpacker.unpack(&damaged, &mut memory).is_err());
+        // What was left by the damage does not show.
+        assert!(unpacker.unpack(&packed, &mut memory).unwrap() == &*wanted);
+    }
+    assert!(compared > 50);
 }

@@ -44,6 +44,13 @@ fn trees_are_found_from_every_side() {
     assert!(matches!(Tree::find(empty.path(), None), Err(TreeError::None { .. })));
     assert!(matches!(Tree::find(&empty.path().join("x"), None), Err(TreeError::Unreadable { .. })));
 
+    // A root without modules has none, whatever else lies in it.
+    let other = Scratch::new();
+    other.write("etc/passwd", "");
+    other.write("src/kernel/a.ko", "");
+    other.write("tmp/b.ko", "");
+    assert!(matches!(Tree::find_all(other.path()), Err(TreeError::None { .. })));
+
     // A folder of modules that is nobody's release is taken for any.
     let loose = Scratch::new();
     loose.write("mine.ko", "");

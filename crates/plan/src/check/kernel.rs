@@ -123,6 +123,14 @@ impl Kernel<'_> {
         self.modules.as_ref().map(|(_, offers)| offers)
     }
 
+    /// Whether its release says that it is this version of Linux or a later one.
+    #[must_use]
+    pub(super) fn is_at_least(&self, major: u32, minor: u32) -> bool {
+        let mut numbers = self.release.split(|letter: char| !letter.is_ascii_digit()).map(|number| number.parse().ok());
+        let mut next = || numbers.next().flatten().unwrap_or(0);
+        (next(), next()) >= (major, minor)
+    }
+
     /// The folder of its modules.
     #[must_use]
     pub fn folder(&self) -> Option<&Path> {

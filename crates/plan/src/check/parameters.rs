@@ -136,6 +136,7 @@ fn truth(text: &[u8]) -> Result<(), i32> {
 
 /// What the module says about one of its parameters, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Known {
     /// Its name.
@@ -305,9 +306,14 @@ impl<'i, 'a> Parameters<'i, 'a> {
                 let ops = self.pointers.get(index).and_then(|entry| entry[2]);
                 ops.is_some_and(|ops| !self.type_of(&ops, None).takes_no_value())
             };
+            let is_locked = parameter.flags & HARDWARE != 0 && locked_down && !needs_value;
             let (read, shown) = if needs_value {
                 (Err(EINVAL), &b""[..])
-            } else if parameter.flags & HARDWARE != 0 && locked_down {
+            } else if is_locked {
+                judged.log.push(Line::new(
+                    5,
+                    "Lockdown: insmod: unsafe module parameters is restricted; see man kernel_lockdown.7",
+                ));
                 (Err(EPERM), argument.value.unwrap_or_default().as_bytes())
             } else {
                 if parameter.flags & UNSAFE != 0 {
@@ -332,6 +338,7 @@ impl<'i, 'a> Parameters<'i, 'a> {
                         name,
                         errno,
                         message: line,
+                        locked_down: is_locked,
                         known: self.known(),
                     });
                 }

@@ -10,6 +10,7 @@ use super::KernelConfig;
 
 /// Where a rule comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Origin {
     /// The file, or a word for what it is.
@@ -31,6 +32,7 @@ impl fmt::Display for Origin {
 
 /// How far a kernel is locked down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "lowercase"))]
 pub enum Lockdown {
     /// What would let user space change the running kernel is off.
@@ -108,7 +110,7 @@ fn truth(text: &str) -> Option<bool> {
 }
 
 /// The words of a command line. Double quotes keep spaces together; a pair of them round a value or a word goes.
-fn words(line: &str) -> Vec<String> {
+pub(crate) fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let (mut word, mut quoted) = (String::new(), false);
     for character in line.chars() {

@@ -22,6 +22,7 @@ const MAX_NAMES: usize = 4;
 
 /// A difference, and the way to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Change {
     /// How the place is reached from the function, as C would write it: `dev->bus->p`; `return` for what it returns.
@@ -34,6 +35,7 @@ pub struct Change {
 
 /// What is different at a place. `from` is in the kernel that the module was built for, `to` in the one it is to be loaded into.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(tag = "change", rename_all = "snake_case"))]
 pub enum Difference {
     /// Another type.
@@ -88,6 +90,7 @@ pub enum Difference {
 
 /// What a comparison came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(tag = "outcome", rename_all = "snake_case"))]
 pub enum Comparison {
     /// These are the nearest differences, the nearest first; never empty.

@@ -11,6 +11,7 @@ use super::verdict::Line;
 
 /// What became of a module's signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(tag = "state", rename_all = "snake_case"))]
 pub enum Signed {
     /// There is none.

@@ -250,8 +250,12 @@ impl Checker<'_> {
             }
         }
         if let Some(text) = &candidate.broken {
-            course.refuse(Reason::Unpack { text: text.clone() });
-            return;
+            // Who unpacks it refuses it: the kernel, with an answer, or the tool.
+            let by_kernel = self.settings.unpacked_by_kernel && !by_tool;
+            if !self.settings.unpacked_by_kernel || by_kernel {
+                course.refuse(Reason::Unpack { text: text.clone(), by_kernel });
+                return;
+            }
         }
         if by_tool && self.settings.unpacked_by_kernel {
             if let Some(kernel) = kernel {
@@ -314,6 +318,7 @@ impl Checker<'_> {
         verdict: &mut Verdict,
     ) -> Taints {
         let stated = image.name().map(|name| name.to_str_lossy().into_owned()).unwrap_or_default();
+        self.size_of_module(image, &stated, course);
         if let Some(origin) = self.rules.blacklists(&stated) {
             course.print(3, format!("Module {stated} is blacklisted"));
             course.refuse(Reason::Blacklisted { origin: origin.clone() });
@@ -351,6 +356,22 @@ impl Checker<'_> {
         let inherited = taints.contains(Taints::PROPRIETARY);
         course.notes.extend(taint_notes(image, taints, signed, inherited));
         taints
+    }
+
+    /// Since Linux 6.4: the file's `struct module` is as large as the kernel's.
+    fn size_of_module(&self, image: &Image<'_>, stated: &str, course: &mut Course) {
+        let wanted = self.kernel.btf().and_then(|btf| btf.struct_named("module")).map(|layout| layout.size());
+        let found = image.this_module().and_then(|index| image.sections().get(index)).map(|section| section.size);
+        let (Some(wanted), Some(found)) = (wanted, found) else { return };
+        if self.kernel.is_at_least(6, 4) && found != wanted {
+            course.print(
+                3,
+                format!(
+                    "module {stated}: .gnu.linkonce.this_module section size must match the kernel's built struct module size at run time"
+                ),
+            );
+            course.refuse(Reason::ModuleSize { found, wanted, built_for: built_for(image) });
+        }
     }
 
     /// `check_modstruct_version` and `check_modinfo`: the layout of `struct module`, the version magic, the licence.
@@ -471,6 +492,10 @@ impl Checker<'_> {
     /// The reasons behind the imports that were not bound.
     fn imports(&self, image: &Image<'_>, report: &Report, scene: &Scene<'_>, course: &mut Course) {
         let release = built_for(image);
+        let inherits_from = report.notices.iter().find_map(|notice| match notice {
+            Notice::InheritsTaint { owner, .. } => Some(owner.to_str_lossy().into_owned()),
+            _ => None,
+        });
         // What the line before says is about the symbol of this one.
         let mut about = None;
         for notice in &report.notices {
@@ -503,7 +528,11 @@ impl Checker<'_> {
                 }
                 (_, Some(offered), Some(exporter)) if offered.gpl_only => {
                     let licence = image.licence().map_or_else(|| "unspecified".into(), |one| one.to_str_lossy());
-                    ImportProblem::GplOnly { licence: licence.into_owned(), exporter }
+                    ImportProblem::GplOnly {
+                        licence: licence.into_owned(),
+                        exporter,
+                        inherits_from: inherits_from.clone(),
+                    }
                 }
                 (_, None, _) => {
                     let stopped: Vec<String> = scene
@@ -579,6 +608,7 @@ impl Checker<'_> {
             && let Some(function) = init_function(image)
             && let Some((_, origin)) = self.rules.initcall_blacklist.iter().find(|(other, _)| *other == function)
         {
+            course.print(7, format!("initcall {function} blacklisted"));
             course.refuse(Reason::Initcall { function, origin: origin.clone() });
         }
     }

@@ -57,12 +57,17 @@ fn import(f: &mut fmt::Formatter<'_>, symbol: &str, problem: &ImportProblem) -> 
             }
             Ok(())
         }
-        ImportProblem::GplOnly { licence, exporter } => {
+        ImportProblem::GplOnly { licence, exporter, inherits_from: None } => {
             write!(
                 f,
                 "{symbol}: for GPL-compatible modules only, and this one's licence is `{licence}`\nexported by {exporter}"
             )
         }
+        ImportProblem::GplOnly { exporter, inherits_from: Some(owner), .. } => write!(
+            f,
+            "{symbol}: for GPL-compatible modules only, and this one counts as proprietary because it uses symbols of {owner}\n\
+             exported by {exporter}"
+        ),
         ImportProblem::ProprietaryOwner { owner } => {
             write!(
                 f,
@@ -115,7 +120,7 @@ impl fmt::Display for Reason {
             Reason::Compressed { format, kernel: Some(kernel) } => {
                 write!(f, "packed with {format}, and this kernel unpacks {kernel} alone")
             }
-            Reason::Unpack { text } => write!(f, "does not unpack: {text}"),
+            Reason::Unpack { text, .. } => write!(f, "does not unpack: {text}"),
             Reason::Signature { signed, required: None, .. } => signed.fmt(f),
             Reason::Signature { signed, required: Some(origin), lockdown: None, .. } => {
                 write!(f, "{signed}, and this kernel loads signed modules alone: {origin}")
@@ -142,6 +147,11 @@ impl fmt::Display for Reason {
                 }
                 compared(f, comparison)
             }
+            Reason::ModuleSize { found, wanted, built_for: release } => write!(
+                f,
+                "struct module has another size: {found} bytes in the module, built for {}, and {wanted} in this kernel",
+                built_for(release)
+            ),
             Reason::Vermagic { found, wanted, tokens } => {
                 write!(f, "version magic `{found}` should be `{wanted}`")?;
                 tokens.iter().try_for_each(|token| write!(f, "\n{token}"))
@@ -157,6 +167,11 @@ impl fmt::Display for Reason {
                 write!(f, "{text}{ours}")
             }
             Reason::Duplicate { symbol, owner } => write!(f, "exports {symbol}, which {owner} exports already"),
+            Reason::Parameter { name, value, locked_down: true, .. } => write!(
+                f,
+                "parameter {name}: `{}` says where hardware is, which is forbidden because this kernel is locked down",
+                value.as_deref().unwrap_or_default()
+            ),
             Reason::Parameter { name, kind, value, message, known, .. } => {
                 match value {
                     Some(value) => write!(f, "parameter {name}: `{value}` is no value for it")?,

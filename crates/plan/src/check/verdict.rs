@@ -12,6 +12,7 @@ use super::signature::Signed;
 
 /// Whether a module loads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 pub enum Answer {
     /// It does.
@@ -24,6 +25,7 @@ pub enum Answer {
 
 /// A line of the kernel's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Line {
     /// Its level, 0 to 7.
@@ -45,6 +47,7 @@ impl Line {
 /// Having a `Verdict` tells you that every step of Linux's loader was gone through as far as a file and a kernel's own files tell; what
 /// the module's init function would answer is not in it.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Verdict {
     /// The kernel's release.
@@ -88,6 +91,7 @@ pub fn letters(taints: Taints) -> String {
 
 /// A word of a version magic that is on one side alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Token {
     /// The word.
@@ -100,6 +104,7 @@ pub struct Token {
 
 /// Who exports a symbol.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Exporter {
     /// The kernel's release.
@@ -119,6 +124,7 @@ impl fmt::Display for Exporter {
 
 /// What is wrong with an import.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(tag = "problem", rename_all = "snake_case"))]
 pub enum ImportProblem {
     /// Nobody exports it here.
@@ -136,6 +142,8 @@ pub enum ImportProblem {
         licence: String,
         /// Who exports it.
         exporter: Exporter,
+        /// The proprietary module whose symbols it uses, so that it counts as proprietary itself whatever its licence says.
+        inherits_from: Option<String>,
     },
     /// It is of a proprietary module, and the module uses GPL-only symbols.
     ProprietaryOwner {
@@ -173,6 +181,7 @@ pub enum ImportProblem {
 
 /// What is wrong with a module that has to come before.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(tag = "problem", rename_all = "snake_case"))]
 pub enum DependencyProblem {
     /// It is not there.
@@ -201,6 +210,7 @@ pub enum DependencyProblem {
 
 /// Why a module does not load, with the evidence.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(tag = "reason", rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Reason {
@@ -234,6 +244,8 @@ pub enum Reason {
     Unpack {
         /// What is wrong with it.
         text: String,
+        /// Whether the kernel unpacks it and answers, and not the tool.
+        by_kernel: bool,
     },
     /// The signature is none, or does not hold, or is not trusted where it has to be.
     Signature {
@@ -275,6 +287,15 @@ pub enum Reason {
         built_for: Option<String>,
         /// What is different, where that was looked for.
         compared: Option<Comparison>,
+    },
+    /// `struct module` has another size, which Linux looks at since 6.4.
+    ModuleSize {
+        /// Bytes of the module's.
+        found: u64,
+        /// Bytes of the kernel's.
+        wanted: u64,
+        /// The release the module was built for.
+        built_for: Option<String>,
     },
     /// The version magic is another.
     Vermagic {
@@ -333,6 +354,8 @@ pub enum Reason {
         errno: i32,
         /// The kernel's words.
         message: String,
+        /// Whether it is lockdown that refuses it, because it says where hardware is.
+        locked_down: bool,
         /// The parameters that the module has.
         known: Vec<Known>,
     },
@@ -365,7 +388,7 @@ impl Reason {
             | Reason::LoadPin { .. }
             | Reason::Blacklisted { .. }
             | Reason::Initcall { .. } => errno::EPERM,
-            Reason::Empty | Reason::BuiltIn => errno::EINVAL,
+            Reason::Empty | Reason::BuiltIn | Reason::Unpack { by_kernel: true, .. } => errno::EINVAL,
             Reason::Compressed { kernel, .. } => {
                 if kernel.is_some() {
                     errno::EINVAL
@@ -380,6 +403,7 @@ impl Reason {
             Reason::Architecture { .. }
             | Reason::Structure { .. }
             | Reason::ModuleLayout { .. }
+            | Reason::ModuleSize { .. }
             | Reason::Vermagic { .. }
             | Reason::NotForced { .. }
             | Reason::Livepatch
@@ -404,6 +428,7 @@ impl Reason {
             Reason::Structure { .. } => "no module",
             Reason::Blacklisted { .. } => "blacklist",
             Reason::ModuleLayout { .. } => "module_layout",
+            Reason::ModuleSize { .. } => "module size",
             Reason::Vermagic { .. } => "vermagic",
             Reason::NotForced { .. } => "unchecked",
             Reason::Livepatch => "livepatch",
@@ -428,6 +453,7 @@ impl Reason {
 
 /// What is worth knowing about a load and refuses nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(tag = "note", rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Note {

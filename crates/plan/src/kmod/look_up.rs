@@ -131,7 +131,7 @@ impl<'c> Modules<'c> {
     /// The `install` line of exactly this name, else the `remove` line. Patterns do not count here, unless the name is spelled so.
     fn command(&self, name: &BStr) -> Option<Entry<'c>> {
         let config: &'c Config = self.config;
-        [Kind::Install, Kind::Remove].into_iter().find_map(|kind| config.entries(kind).find(|entry| entry.name == name))
+        [Kind::Install, Kind::Remove].into_iter().find_map(|kind| config.spelled(kind, name))
     }
 
     fn found(&self, table: Table, name: &BStr, how: impl Fn(BString) -> How<'c>) -> Vec<Rc<Module<'c>>> {

@@ -43,7 +43,7 @@ pub(crate) const APPLET: Applet = Applet {
         ),
         Flag::long("basedir", "the root of the file system in which the tree is").short(b'b').value("DIRECTORY").doc(
             "Read and write in the file system whose root is DIRECTORY. Links in it do not lead out of it, and folders of external \
-             lines are looked for in it; depmod.d is that of the running system unless -C says otherwise.",
+             lines are looked for in it; depmod.d is that of the running system, as in kmod, unless -C or --root-config say otherwise.",
         ),
         Flag::long("moduledir", "where the trees are in the root (/lib/modules)").short(b'm').value("DIRECTORY"),
         Flag::long("outdir", "write in the root DIRECTORY instead of that of -b").short(b'o').value("DIRECTORY"),
@@ -73,6 +73,10 @@ pub(crate) const APPLET: Applet = Applet {
         Flag::long("format", "write the files of kmod 30 or of kmod 34 (the default)").value("30|34").ours().doc(
             "Write the files as kmod of this release does. The two order the nodes of tries differently, and only 34 \
              writes modules.weakdep. modprobe of either reads both.",
+        ),
+        Flag::long("root-config", "with -b: read depmod.d of that root, not that of the system that runs").ours().doc(
+            "With -b: read etc/depmod.d and the other folders in that root, and nothing of the system that runs. Paths of -C are \
+             still the caller's.",
         ),
         Flag::long("no-cache", "do not keep, and do not use, what was learned from the modules").ours(),
         JSON,
@@ -158,8 +162,14 @@ fn run(session: &mut Session) -> Result<Status, Stop> {
 /// Reads depmod.d into `options`.
 fn configure(session: &mut Session, request: &Request, options: &mut Options<'_>) {
     // As kmod: the configuration is that of the running system, whatever root the tree is in.
-    let root = Root::host();
-    let paths = (!request.config.is_empty()).then_some(request.config.as_slice());
+    let root = match &request.given_root {
+        Some(root) if request.root_config => Root::new(root).ok(),
+        _ => Some(Root::host()),
+    };
+    // There is no configuration in a root that is not there; what else is wrong with it is said when it is looked into.
+    let nowhere = root.is_none().then_some(&[][..]);
+    let root = root.unwrap_or_else(Root::host);
+    let paths = if request.config.is_empty() { nowhere } else { Some(request.config.as_slice()) };
     let kernel = request.release.as_encoded_bytes();
     let config = config::Config::read(&config::Sources { root: &root, folders: Folders::Kmod34, paths, kernel });
     let is_terminal = session.log.is_terminal();

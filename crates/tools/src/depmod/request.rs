@@ -21,6 +21,7 @@ pub(super) struct Request {
     pub(super) files: Vec<PathBuf>,
     pub(super) format: Format,
     pub(super) config: Vec<PathBuf>,
+    pub(super) root_config: bool,
     symvers: Option<PathBuf>,
     system_map: Option<PathBuf>,
     pub(super) symbol_prefix: Option<u8>,
@@ -52,6 +53,7 @@ impl Request {
             files: Vec::new(),
             format: Format::Kmod34,
             config: Vec::new(),
+            root_config: false,
             symvers: None,
             system_map: None,
             symbol_prefix: None,
@@ -99,6 +101,7 @@ impl Request {
                         }
                     };
                 }
+                "root-config" => request.root_config = true,
                 "no-cache" => request.cache = false,
                 "json" => request.json = true,
                 "unresolved-error" | "quiet" | "root" | "map" => {

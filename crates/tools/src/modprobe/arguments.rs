@@ -7,7 +7,7 @@ use bstr::ByteSlice;
 use ferrmod_linux::LoadFlags;
 
 use super::Request;
-use crate::report::Level;
+use crate::report::{Level, stderr};
 use crate::session::{Session, Stop};
 
 /// `MODPROBE_OPTIONS`, if it may be heeded: not when the program runs with other rights than its caller has.
@@ -59,8 +59,10 @@ pub(super) fn read(session: &mut Session, request: &mut Request) -> Result<Vec<O
             "wait" => {
                 let value = option.value.unwrap_or_default();
                 let Some(wait) = milliseconds(&value) else {
-                    let text = [b"unexpected wait value '", value.as_bytes(), b"'."].concat();
-                    session.log.bytes(Level::Error, &text);
+                    // Whatever -q and -s say: what is wrong with a command line is for whoever wrote it.
+                    let said: [&[u8]; 4] =
+                        [session.name.as_bytes(), b": ERROR: unexpected wait value '", value.as_bytes(), b"'.\n"];
+                    stderr(&said.concat());
                     return Err(Stop::Done(crate::session::Status::Failure));
                 };
                 request.wait = Some(wait);
@@ -89,6 +91,7 @@ pub(super) fn read(session: &mut Session, request: &mut Request) -> Result<Vec<O
                 request.configs.push(path.into());
             }
             "dirname" => request.dirname = option.value,
+            "root-config" => request.root_config = true,
             "set-version" => request.version = option.value,
             "explain" => request.explain = true,
             "json" => request.json = true,

@@ -40,7 +40,8 @@ pub(super) fn run(
 ) -> Result<(), Failure> {
     let origin = entry.origin;
     if !origin.trusted {
-        let text = format!("not running the command of {origin}: others may write to that file");
+        let text =
+            format!("not running the command of {origin}: others may write to that file, or it is of another system");
         session.log.bytes(Level::Error, text.as_bytes());
         return Err(Failure::NotRun);
     }

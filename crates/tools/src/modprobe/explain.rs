@@ -3,6 +3,7 @@
 use bstr::BString;
 use ferrmod_config::Entry;
 use ferrmod_plan::kmod::{Action, Forbidden, How, Module, Reason, Remove, RemoveAction, RemoveReason, Step};
+use ferrmod_plan::why::Effect;
 
 use crate::output::Output;
 use crate::session::Session;
@@ -10,6 +11,20 @@ use crate::session::Session;
 /// Adds a line of explanation.
 fn line(out: &mut Output, text: &str) {
     out.put(&[b"#   ", text.as_bytes(), b"\n"]);
+}
+
+/// What a line of modprobe.d that keeps a module out stops, and what it does not, as `ferrmod why` says it.
+fn effect(entry: &Entry<'_>) -> Vec<String> {
+    Effect::of(entry).map(|effect| effect.lines()).unwrap_or_default()
+}
+
+/// The same behind an error, set in; nothing when nobody wants to know.
+pub(super) fn told(session: &mut Session, wanted: bool, entry: &Entry<'_>) {
+    if wanted || session.log.is_terminal() {
+        let lines = effect(entry);
+        session.log.more(format!("  {} {} ({})", entry.kind.word(), entry.name, entry.origin).as_bytes());
+        lines.iter().for_each(|line| session.log.more(format!("    {line}").as_bytes()));
+    }
 }
 
 /// Who says that a name stands for the module.
@@ -50,7 +65,10 @@ pub(super) fn step(out: &mut Output, step: &Step<'_>) {
         line(out, &format!("found: {}", how(&step.module)));
     }
     match &step.action {
-        Action::Run(entry) => line(out, &format!("install {} ({})", entry.name, entry.origin)),
+        Action::Run(entry) => {
+            line(out, &format!("install {} ({})", entry.name, entry.origin));
+            effect(entry).iter().for_each(|text| line(out, &format!("  {text}")));
+        }
         Action::Absent => line(out, "there is no such module"),
         Action::Forbidden(Forbidden::Masked(entry)) => line(out, &format!("masked ({})", entry.origin)),
         Action::Forbidden(Forbidden::NotAllowed(entry)) => {
@@ -68,6 +86,7 @@ pub(super) fn blacklisted(out: &mut Output, module: &Module<'_>, entry: &Entry<'
     out.put(&[b"# ", &module.name, b" is not loaded\n"]);
     line(out, &format!("found: {}", how(module)));
     line(out, &format!("blacklist {} ({})", entry.name, entry.origin));
+    effect(entry).iter().for_each(|text| line(out, &format!("  {text}")));
 }
 
 /// What `-r -n --explain` adds to a step.

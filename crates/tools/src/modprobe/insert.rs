@@ -175,7 +175,7 @@ fn steps(session: &mut Session, context: &Context<'_>, probe: &Probe<'_>, parame
     // Known beforehand, so that nothing is loaded for a module that never can be.
     for step in probe.steps.iter().filter(|step| step.required) {
         if let Action::Forbidden(forbidden) = &step.action {
-            report_forbidden(session, probe, step, forbidden);
+            report_forbidden(session, request.explain, probe, step, forbidden);
             return Err(Refused::Said);
         }
     }
@@ -213,7 +213,13 @@ fn steps(session: &mut Session, context: &Context<'_>, probe: &Probe<'_>, parame
     Ok(())
 }
 
-fn report_forbidden(session: &mut Session, probe: &Probe<'_>, step: &Step<'_>, forbidden: &Forbidden<'_>) {
+fn report_forbidden(
+    session: &mut Session,
+    wanted: bool,
+    probe: &Probe<'_>,
+    step: &Step<'_>,
+    forbidden: &Forbidden<'_>,
+) {
     let target = probe.steps.iter().find(|step| step.target).unwrap_or(step);
     let why = match forbidden {
         Forbidden::Masked(entry) => format!(" is masked ({})", entry.origin),
@@ -222,6 +228,8 @@ fn report_forbidden(session: &mut Session, probe: &Probe<'_>, step: &Step<'_>, f
     let parts: [&[u8]; 5] =
         [b"could not insert '", &target.module.name, b"': module ", &step.module.name, why.as_bytes()];
     session.log.bytes(Level::Error, &parts.concat());
+    let (Forbidden::Masked(entry) | Forbidden::NotAllowed(entry)) = forbidden;
+    explain::told(session, wanted, entry);
 }
 
 /// Prints a step as kmod does.
@@ -251,6 +259,7 @@ fn perform(session: &mut Session, context: &Context<'_>, step: &Step<'_>, option
                 let parts: [&[u8]; 6] =
                     [b"Error running install command '", &text, b"' for module ", name, b": ", how.as_bytes()];
                 session.log.bytes(Level::Error, &parts.concat());
+                explain::told(session, context.request.explain, entry);
                 Errno::INVAL.into()
             })
         }
@@ -282,7 +291,7 @@ fn hand_over(
         return Err(Errno::EXIST.into());
     }
     if let Some(detail) = problem.detail.as_ref().filter(|_| !wanted) {
-        session.log.error(format_args!("{}: {detail}", file.shown.display()));
+        session.log.detail(Level::Info, format_args!("{}: {detail}", file.shown.display()));
     }
     let mut lines = explanation.lines(context.kernel, &file.shown, options.as_bstr(), &problem);
     if wanted && !step.target {

@@ -92,7 +92,8 @@ pub(crate) const APPLET: Applet = Applet {
             .value("PATH"),
         Flag::long("dirname", "take ROOT for the file system's root when looking for modules").short(b'd').value("ROOT").doc(
             "Look for modules in ROOT/lib/modules. Nothing outside of ROOT is taken for a part of it, wherever links point. The \
-             configuration is still that of the system that runs; -C names another.",
+             configuration and the kernel command line are still those of the system that runs, as in kmod; -C names another \
+             configuration, --root-config takes that of ROOT.",
         ),
         Flag::long("set-version", "take the modules of kernel VERSION instead of the running one's")
             .short(b'S')
@@ -102,6 +103,11 @@ pub(crate) const APPLET: Applet = Applet {
         VERBOSE,
         VERSION,
         HELP,
+        Flag::long("root-config", "with -d: read the configuration of ROOT, not that of the system that runs").ours().doc(
+            "With -d: read ROOT/etc/modprobe.d and the other folders in ROOT, and not the kernel command line, which is of the \
+             system that runs: nothing of that system has a say. Commands of install and remove lines are shown, and not run. \
+             Paths of -C are still the caller's.",
+        ),
         Flag::long("show-alias", "the same as --resolve-alias").id("resolve-alias").ours().hidden(),
         Flag { summary: "say which line decided, and why a load failed", doc: EXPLAINED, ..EXPLAIN },
         JSON,
@@ -134,6 +140,7 @@ struct Request {
     json: bool,
     configs: Vec<PathBuf>,
     dirname: Option<OsString>,
+    root_config: bool,
     version: Option<OsString>,
     /// What commands find in `MODPROBE_OPTIONS`.
     inherited: OsString,
@@ -174,13 +181,17 @@ fn run(session: &mut Session) -> Result<Status, Stop> {
     let kernel = Kernel::running();
     let command_line = kernel.command_line().unwrap_or_default();
     let host = Root::host();
+    // As in kmod, unless something else is asked for: whose modules they are does not change who decides about them.
+    let is_foreign = request.root_config && root.as_ref().is_none_or(|root| !root.is_host());
+    // There is no configuration in a root that is not there.
+    let nowhere = (is_foreign && root.is_none()).then_some(&[][..]);
+    let root = root.unwrap_or_else(Root::host);
     let config = Config::read(&Sources {
-        // As in kmod: whose modules they are does not change who decides about them.
-        root: &host,
+        root: if is_foreign { &root } else { &host },
         folders: Folders::Kmod34,
-        paths: (!request.configs.is_empty()).then_some(&request.configs),
+        paths: if request.configs.is_empty() { nowhere } else { Some(&request.configs) },
         tree: Some((&root, &paths.inside)),
-        command_line: Some(&command_line),
+        command_line: (!is_foreign).then_some(&command_line),
     });
     complain(session, &config);
     let modules = Modules::new(&config, &root, paths);
@@ -221,8 +232,8 @@ fn absolute(here: &Path, path: &OsStr) -> PathBuf {
     OsString::from_vec([here.as_os_str().as_bytes(), b"/", path.as_bytes()].concat()).into()
 }
 
-/// The root and the folder of the modules.
-fn tree(request: &Request, here: &Path) -> (Root, Paths) {
+/// The root, unless it cannot be opened, and the folder of the modules.
+fn tree(request: &Request, here: &Path) -> (Option<Root>, Paths) {
     let version = match &request.version {
         Some(version) => version.clone(),
         None => OsString::from_vec(Kernel::release().into()),
@@ -231,15 +242,15 @@ fn tree(request: &Request, here: &Path) -> (Root, Paths) {
     let dirname = request.dirname.as_ref().filter(|dirname| !dirname.is_empty());
     let Some(dirname) = dirname else {
         let inside = PathBuf::from(OsString::from_vec(inside));
-        return (Root::host(), Paths { shown: inside.clone(), inside });
+        return (Some(Root::host()), Paths { shown: inside.clone(), inside });
     };
     let outside = absolute(here, dirname);
     let shown = [outside.as_os_str().as_bytes(), &inside].concat();
     let path = |bytes| PathBuf::from(OsString::from_vec(bytes));
     match Root::new(&outside) {
-        Ok(root) => (root, Paths { inside: path(inside), shown: path(shown) }),
+        Ok(root) => (Some(root), Paths { inside: path(inside), shown: path(shown) }),
         // Where nothing is, nothing is found: that is all there is to say.
-        Err(_) => (Root::host(), Paths { inside: path(shown.clone()), shown: path(shown) }),
+        Err(_) => (None, Paths { inside: path(shown.clone()), shown: path(shown) }),
     }
 }
 

@@ -33,6 +33,10 @@ pub(super) fn show(session: &mut Session, request: &Request, operands: &[OsStrin
         Fatal::new(parts.concat()).into()
     };
     let bytes = fs::read(file).map_err(|error| failed(&io_words(&error)))?;
+    // What kmod needs to see how a file is compressed.
+    if bytes.len() < 6 {
+        return Err(failed(&words(Errno::INVAL)));
+    }
     let bytes = ferrmod_index::unpack(&bytes).map_err(|error| failed(&error.to_string()))?;
     let symbols = if request.modversions { versions(&bytes) } else { exports(&bytes) };
     let symbols = symbols.ok_or_else(|| failed(&words(Errno::NOEXEC)))?;

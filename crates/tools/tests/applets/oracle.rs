@@ -66,6 +66,11 @@ impl Oracle {
         run(self.command(applet), arguments, folder)
     }
 
+    /// kmod's answer when it is started by a shell with these redirections.
+    pub(crate) fn ask_in_shell(&self, applet: &str, arguments: &[&str], redirections: &str, folder: &Path) -> Output {
+        run(in_shell(&self.command(applet), redirections), arguments, folder)
+    }
+
     /// Panics unless both say the same.
     pub(crate) fn compare(&self, applet: &str, arguments: &[impl AsRef<OsStr>], folder: &Path) {
         let (wanted, found) = (self.ask(applet, arguments, folder), ours(applet, arguments, folder));
@@ -88,6 +93,21 @@ pub(crate) fn ours(applet: &str, arguments: &[impl AsRef<OsStr>], folder: &Path)
     let mut command = Command::new(env!("CARGO_BIN_EXE_kmod"));
     command.arg0(applet);
     run(command, arguments, folder)
+}
+
+/// Our answer when started by a shell with these redirections. The shell knows no other way to give a program another name.
+pub(crate) fn ours_in_shell(applet: &str, arguments: &[&str], redirections: &str, folder: &Path) -> Output {
+    let link = folder.join("names").join(applet);
+    fs::create_dir_all(folder.join("names")).unwrap();
+    let _ = std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_kmod"), &link);
+    run(in_shell(&Command::new(link), redirections), arguments, folder)
+}
+
+fn in_shell(command: &Command, redirections: &str) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    shell.arg("-c").arg(format!("exec \"$@\" {redirections}")).arg("sh").arg(command.get_program());
+    shell.args(command.get_args());
+    shell
 }
 
 /// A tree of a few modules of the corpus, with kmod's own indexes: its root, and its release.

@@ -19,6 +19,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod load;
 mod script;
 mod shell;
 

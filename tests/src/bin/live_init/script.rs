@@ -18,6 +18,7 @@
 //! | `socket FAMILY TYPE PROTOCOL` | makes a socket (numbers) |
 //! | `keep NAME FAMILY TYPE PROTOCOL` | makes a socket and keeps it |
 //! | `release NAME [N]` | closes it, now or in N milliseconds |
+//! | `finit FLAGS PATH [NAME=VALUE]..`, `init PATH ..`, `unload NAME` | the system calls; says what the kernel printed meanwhile |
 //! | `device MAJOR MINOR` | opens a character device |
 //! | `modaliases BUS` | `modprobe -b ALIAS` for every device of a bus (`*`: of all), until there are no new ones |
 //! | `forget` | the next record starts its list of modules anew |
@@ -35,6 +36,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType};
 
+use crate::load;
 use crate::shell::words;
 
 /// Drivers that go on by themselves have done so when nothing has happened for so long.
@@ -56,6 +58,10 @@ impl Outcome {
             Err(errno) => format!("errno {}", errno.raw_os_error()),
         };
         Self { status, ..Self::default() }
+    }
+
+    fn answered(answer: load::Answer) -> Self {
+        Self { status: format!("answer {}", answer.number), output: answer.log.into_bytes(), errors: Vec::new() }
     }
 
     fn saying(output: impl Into<Vec<u8>>) -> Self {
@@ -170,6 +176,9 @@ impl Guest {
                 }
                 Outcome::saying("")
             }
+            "finit" => Outcome::answered(load::finit(arguments)?),
+            "init" => Outcome::answered(load::init(arguments)?),
+            "unload" => Outcome::answered(load::unload(arguments)?),
             "device" => Outcome::of(device(number(0), number(1))),
             "modaliases" => return self.modaliases(at, argument(0), report),
             _ => {

@@ -253,15 +253,16 @@ pub(crate) const TABLE: &[Difference] = &[
     Difference {
         id: "empty-names",
         title: "Modules without a name",
-        kmod: "takes two spaces, or the end of a quote, in MODPROBE_OPTIONS for a module with an empty name.",
-        ours: "passes over them.",
-        reason: "there is no such module; kmod takes what it was asked for as its parameters.",
+        kmod: "takes two spaces, or the end of a quote, in MODPROBE_OPTIONS for a module with an empty name; `modprobe -r -n -v ''` \
+            would remove it.",
+        ours: "passes over the former, and prints nothing about the latter.",
+        reason: "there is no such module; in the first case kmod takes what it was asked for as its parameters.",
         level: empty_names,
         witnesses: |world| {
             let root = world.made_root();
             let mut spaces = Case::new("modprobe", &["-d", &root, "-S", RELEASE, "-D", "alpha"]);
             spaces.environment.push(("MODPROBE_OPTIONS", b" ".to_vec()));
-            vec![spaces]
+            vec![spaces, Case::new("modprobe", &["-d", &root, "-S", RELEASE, "-r", "-n", "-v", ""])]
         },
     },
     Difference {
@@ -478,23 +479,26 @@ pub(crate) const TABLE: &[Difference] = &[
     },
     Difference {
         id: "bracket-without-end",
-        title: "`modprobe -r` of a name with a bracket that has no end",
+        title: "`modprobe -r` of a name with a bracket that has no partner",
         kmod: "says nothing, and ends with status 1.",
         ours: "says that there is no such module.",
         reason: "a failure is never silent.",
         level: |case, kmod, ours| {
-            let open = |word: &Vec<u8>| word.contains(&b'[') && !word.contains(&b']');
-            if case.applet() == "modprobe"
-                && case.arguments.iter().any(open)
-                && kmod.stderr.is_empty()
-                && kmod.ended == ours.ended
+            let open = |word: &&Vec<u8>| word.contains(&b'[') != word.contains(&b']');
+            let named = |word: &Vec<u8>| {
+                let said = [b" ", word.as_slice(), b" not found."].concat();
+                ours.stderr.windows(said.len()).any(|window| window == said)
+            };
+            // Ours ends there, unless it was told -a.
+            if case.applet() == "modprobe" && case.arguments.iter().filter(open).any(named) && kmod.ended == ours.ended
             {
-                kmod.stderr = ours.stderr.clone();
+                *kmod = ours.clone();
             }
         },
         witnesses: |world| {
             let root = world.made_root();
-            vec![Case::new("modprobe", &["-d", &root, "-S", RELEASE, "-r", "--", "a[b"])]
+            let case = |name| Case::new("modprobe", &["-d", &root, "-S", RELEASE, "-r", "--", name]);
+            vec![case("a[b"), case("]")]
         },
     },
     Difference {
@@ -582,21 +586,22 @@ pub(crate) const TABLE: &[Difference] = &[
         id: "rmmod-paths",
         title: "rmmod with a path or nothing for a name",
         kmod: "makes an empty module name of `./x.ko` and of `''`, looks at /sys/module itself and says `could not open \
-            '/sys/module//holders'`; a name of more than 4096 bytes is cut off in the message.",
-        ours: "says that this module is not currently loaded.",
+            '/sys/module//holders'`, or with `--force` `could not remove ''`; a name of more than 4096 bytes is cut off in the message.",
+        ours: "says that this module is not currently loaded, or names what it could not remove.",
         reason: "it is what the message is for.",
         level: |case, kmod, ours| {
-            let said = b"is not currently loaded";
-            if case.applet() == "rmmod" && ours.stderr.windows(said.len()).any(|window| window == said) {
-                let empty = b"/sys/module//holders";
-                let empty = kmod.stderr.windows(empty.len()).any(|window| window == empty);
+            let says = |text: &[u8], part: &[u8]| text.windows(part.len()).any(|window| window == part);
+            // With --force nobody looks whether it is loaded.
+            let said = says(&ours.stderr, b"is not currently loaded") || says(&kmod.stderr, b"could not remove '': ");
+            if case.applet() == "rmmod" && said {
+                let empty = says(&kmod.stderr, b"/sys/module//holders") || says(&kmod.stderr, b"could not remove '': ");
                 let long = case.arguments.iter().any(|argument| argument.len() >= 4000);
                 if empty || long {
                     kmod.stderr.clone_from(&ours.stderr);
                 }
             }
         },
-        witnesses: |_| vec![Case::new("rmmod", &[""])],
+        witnesses: |_| vec![Case::new("rmmod", &[""]), Case::new("rmmod", &["-f", "./x.ko"])],
     },
 ];
 
@@ -695,7 +700,9 @@ fn quiet_is_quiet(case: &Case, kmod: &mut Outcome, ours: &mut Outcome) {
         asked || case.environment.iter().any(|(name, value)| *name == "MODPROBE_OPTIONS" && value.starts_with(b"-q"));
     if asked {
         kmod.stderr = without_lines(&kmod.stderr, &[b"libkmod: ERROR: "]);
-        ours.stderr = without_lines(&ours.stderr, &[b"libkmod: ERROR: "]);
+        // In the log they are under the applet's name.
+        const LOGGED: &[&[u8]] = &[b"libkmod: ERROR: ", b"ERROR: kmod_config_parse: ", b"ERROR: conf_files_"];
+        ours.stderr = without_lines(&ours.stderr, LOGGED);
     }
 }
 
@@ -770,6 +777,10 @@ fn empty_names(case: &Case, kmod: &mut Outcome, ours: &mut Outcome) {
         |value: &[u8]| value == b" " || value.contains(&b'"') || value.windows(2).any(|window| window == b"  ");
     if case.environment.iter().any(|(name, value)| *name == "MODPROBE_OPTIONS" && spaces(value)) {
         *kmod = ours.clone();
+    }
+    if case.applet() == "modprobe" && case.arguments.iter().any(Vec::is_empty) {
+        let is_named = |line: &&[u8]| *line != b"rmmod \n";
+        kmod.stdout = kmod.stdout.split_inclusive(|byte| *byte == b'\n').filter(is_named).flatten().copied().collect();
     }
 }
 

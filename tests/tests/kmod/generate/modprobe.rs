@@ -57,7 +57,7 @@ fn base(random: &mut Random, world: &World, wanted: &[&str], more: usize) -> Vec
     for _ in 0..more {
         let flag = random.pick(FLAGS);
         // Most combinations with these say nothing but "help".
-        if matches!(flag.long, "help" | "version" | "syslog") && random.chance(90) {
+        if matches!(flag.long, "help" | "version") && random.chance(90) {
             continue;
         }
         let value = (flag.value != Takes::Nothing).then(|| value(random, world, flag.value));

@@ -1,4 +1,4 @@
-//! Reading the `newc` cpio archive that an initramfs is.
+//! Reading the `newc` cpio archives that an initramfs is made of.
 //!
 //! Only what is needed to find regular files: a record is a 110-byte header of eight-digit hexadecimal numbers
 //! (`cpio(5)`, "New ASCII Format"), the name with its NUL, padding to 4 bytes, the contents, padding to 4 bytes.
@@ -44,12 +44,18 @@ impl core::fmt::Display for CpioError {
 pub struct Archive<'a> {
     bytes: &'a [u8],
     offset: usize,
+    end: Option<usize>,
 }
 
 impl<'a> Archive<'a> {
     /// Nothing is read until the archive is iterated.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, offset: 0 }
+        Self { bytes, offset: 0, end: None }
+    }
+
+    /// Where the archive ends, behind its trailer, once the iteration has come that far; `None` before, and when it has none.
+    pub fn end(&self) -> Option<usize> {
+        self.end
     }
 
     /// The contents of the file with this path; of the last one, as unpacking would leave it. `None` also when the archive
@@ -81,10 +87,11 @@ impl<'a> Archive<'a> {
         let data_start = name_end.checked_next_multiple_of(4).ok_or(truncated)?;
         let data_end = data_start.checked_add(size).ok_or(truncated)?;
         if name == TRAILER {
+            self.end = Some(data_end.checked_next_multiple_of(4).ok_or(truncated)?.min(self.bytes.len()));
             return Ok(None);
         }
         let contents = self.bytes.get(data_start..data_end).ok_or(truncated)?;
-        self.offset = data_end.next_multiple_of(4);
+        self.offset = data_end.checked_next_multiple_of(4).ok_or(truncated)?;
         Ok(Some((mode, Entry { path: strip(name), contents })))
     }
 }
@@ -115,8 +122,12 @@ fn strip(path: &[u8]) -> &[u8] {
     path.strip_prefix(b"/").unwrap_or(path)
 }
 
+impl core::error::Error for CpioError {}
+
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
     use super::*;
     use alloc::vec::Vec;
     use std::io::Write;
@@ -186,7 +197,11 @@ mod tests {
         assert_eq!(archive.find(b"/etc/a"), Some(&b"two"[..]));
         assert_eq!(archive.find(b"b"), Some(&b"12345"[..]));
         assert_eq!(archive.find(b"c"), None);
-        assert_eq!(archive.count(), 3);
+        let mut read = archive.clone();
+        assert_eq!(read.end(), None);
+        assert_eq!(read.by_ref().count(), 3);
+        // The padding behind it is none of it.
+        assert!(read.end().is_some_and(|end| end < bytes.len() && bytes[..end].ends_with(b"TRAILER!!!\0\0\0\0")));
     }
 
     #[test]
