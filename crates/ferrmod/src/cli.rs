@@ -19,30 +19,19 @@ pub struct Cli {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
+#[expect(missing_docs, reason = "what a command is for is told of its arguments, and --help prints that")]
 pub enum Command {
-    /// Load modules into a kernel of our own, let them run, unload them, and say what happened.
     Run(Run),
-    /// The console of a machine: insmod, modprobe, rmmod, lsmod, top, modinfo, dmesg, cat, ls, echo, exit.
     Console(Console),
-    /// Say whether modules load on kernels, and if not, exactly why.
     Check(crate::check::Check),
-    /// Say what is different between two kernels and their modules.
     Diff(crate::diff::Diff),
-    /// Say what is loaded or installed, whether it should be, and what hides.
     Audit(crate::audit::AuditArgs),
-    /// Say whether a module can ever be loaded here, by which paths, and which line of which file decides.
     Why(crate::why::Why),
-    /// Draw what needs what: modules, their dependencies, cycles, and why a module cannot be removed.
     Graph(crate::graph::GraphArgs),
-    /// Show the loaded modules as they come and go, and load and unload from there.
     Top(crate::top::Top),
-    /// Say who has signed modules, and whether that holds.
     Verify(crate::verify::Verify),
-    /// Sign modules, as the kernel's own `sign-file` does.
     Sign(crate::sign::Sign),
-    /// The fewest modules that a system needs: watch, allow that and no more, see what would break.
     Policy(crate::policy::PolicyArgs),
-    /// Look at every module of a tree, each in a machine of its own.
     Survey(Survey),
 }
 

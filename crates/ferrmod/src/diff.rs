@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fmt::Write as _;
 
-use anstream::{eprintln, print, println};
+use anstream::{eprintln, print};
 use clap::Args;
 use ferrmod_plan::check::{Comparison, Difference};
 use ferrmod_plan::diff::{Changed, Differences, ExportChange, Side, StructChange, diff};
@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::check::kernels::{Files, Where, asked_for};
 use crate::exit::{Exit, Failure};
-use crate::output::{BAD, DIM, GOOD, HEAD, NOTE};
+use crate::output::{self, BAD, DIM, GOOD, HEAD, NOTE};
 
 /// The name and version of the JSON schema (docs/schema/diff.md).
 const SCHEMA: &str = "ferrmod.diff/1";
@@ -95,7 +95,7 @@ pub(crate) fn run(args: &Diff) -> Result<Exit, Failure> {
     let report = Report { schema: SCHEMA, differences: diff(before, after), unreadable };
     let same = is_same(&report.differences);
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report).map_err(std::io::Error::other)?);
+        output::json(&report)?;
     } else {
         report.unreadable.iter().for_each(|text| eprintln!("ferrmod: {text}"));
         print!("{}", text(&report.differences, if args.all { usize::MAX } else { FEW }));

@@ -36,14 +36,11 @@ pub struct PolicyArgs {
 
 /// What there is to do with policies.
 #[derive(Debug, Subcommand)]
+#[expect(missing_docs, reason = "what a command is for is told of its arguments, and --help prints that")]
 pub enum PolicyCommand {
-    /// Note which modules are loaded and in use.
     Record(RecordArgs),
-    /// Make a policy of what was seen or named.
     Make(MakeArgs),
-    /// Say what of a system would no longer work with a policy.
     Simulate(SimulateArgs),
-    /// Load every module that a policy allows in a kernel of our own, with nothing else at hand.
     Test(TestArgs),
 }
 

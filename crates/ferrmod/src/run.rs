@@ -38,9 +38,7 @@ pub(crate) fn run(run: &Run) -> Result<Exit, Failure> {
     let exit = report.exit();
     report.exit_code = exit as u8;
     if run.json {
-        let mut text = serde_json::to_string_pretty(&report).map_err(std::io::Error::from)?;
-        text.push('\n');
-        std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes())?;
+        output::json(&report)?;
     } else {
         println!();
         print!("{}", report.verdict());

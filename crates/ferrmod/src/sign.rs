@@ -1,7 +1,6 @@
 //! `ferrmod sign`: append a signature to modules, or take it away.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anstream::println;
@@ -11,6 +10,7 @@ use ferrmod_signature::{Certificate, Digest, NameBy, PrivateKey, SignError};
 use serde::Serialize;
 
 use crate::exit::{Exit, Failure};
+use crate::output;
 use crate::replace::replace;
 
 /// Sign modules, as the kernel's own `sign-file` does.
@@ -179,9 +179,7 @@ pub(crate) fn sign(sign: &Sign) -> Result<Exit, Failure> {
     };
     if sign.json {
         let report = Report { schema: "ferrmod.sign/1", modules: done };
-        let mut text = serde_json::to_string_pretty(&report).map_err(std::io::Error::from)?;
-        text.push('\n');
-        std::io::stdout().write_all(text.as_bytes())?;
+        output::json(&report)?;
     } else if sign.digest && sign.output.is_none() {
         for done in &done {
             println!("{}  {}", done.digest.as_deref().unwrap_or_default(), done.file);

@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::cli::Survey;
 use crate::exit::{Exit, Failure};
 use crate::kernel_image;
+use crate::output;
 use crate::replace::replace;
 use crate::tree::running_release;
 use one::{Finding, Stage};
@@ -107,9 +108,7 @@ fn show(args: &Survey, report: &Report) -> Result<(), Failure> {
         replace(path, picture::page(report).as_bytes(), None)?;
     }
     if args.json {
-        let mut text = serde_json::to_string_pretty(report).map_err(std::io::Error::from)?;
-        text.push('\n');
-        std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes())?;
+        output::json(report)?;
     } else {
         anstream::print!("{}", picture::lines(&report.modules, args.all));
         anstream::print!("{}", picture::table(&report.modules));

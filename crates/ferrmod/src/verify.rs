@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
@@ -22,7 +21,7 @@ use crate::cli::Request;
 use crate::exit::{Exit, Failure};
 use crate::firmware::Firmware;
 use crate::kernel_image;
-use crate::output::{BAD, GOOD, NOTE};
+use crate::output::{self, BAD, GOOD, NOTE};
 use crate::tree::Tree;
 
 /// Say who has signed modules, and whether that holds.
@@ -481,9 +480,7 @@ pub(crate) fn verify(verify: &Verify) -> Result<Exit, Failure> {
     let exit = modules.iter().map(Verdict::exit).max().unwrap_or(Exit::Clean);
     if verify.json {
         let report = Report { schema: "ferrmod.verify/1", modules, exit_code: exit as u8 };
-        let mut text = serde_json::to_string_pretty(&report).map_err(std::io::Error::from)?;
-        text.push('\n');
-        std::io::stdout().write_all(text.as_bytes())?;
+        output::json(&report)?;
         return Ok(exit);
     }
     for verdict in modules.iter().filter(|verdict| !verify.quiet || verdict.result != "signed") {

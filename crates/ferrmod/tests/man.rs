@@ -8,11 +8,12 @@ fn manual_pages_are_current() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/man");
     let mut cli = Cli::command();
     cli.build();
-    let mut pages = vec![("ferrmod.1".to_owned(), cli.clone())];
-    for command in cli.get_subcommands() {
-        let name = format!("ferrmod-{}", command.get_name());
+    let mut pages = Vec::new();
+    let mut open = vec![("ferrmod".to_owned(), cli)];
+    while let Some((name, command)) = open.pop() {
+        open.extend(command.get_subcommands().map(|one| (format!("{name}-{}", one.get_name()), one.clone())));
         let leaked: &'static str = Box::leak(name.clone().into_boxed_str());
-        pages.push((format!("{name}.1"), command.clone().name(leaked)));
+        pages.push((format!("{name}.1"), command.name(leaked)));
     }
     for (file, command) in pages {
         let mut page = Vec::new();

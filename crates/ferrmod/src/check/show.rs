@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use anstream::{print, println};
+use anstream::print;
 use ferrmod_plan::check::{Answer, ImportProblem, Note, Reason, Verdict};
 
 use super::{Cell, Check, Report, Row};
 use crate::exit::Failure;
-use crate::output::{BAD, DIM, GOOD, HEAD, NOTE};
+use crate::output::{self, BAD, DIM, GOOD, HEAD, NOTE};
 
 /// How many reasons of one module are told in full.
 const MAX_REASONS: usize = 8;
@@ -25,9 +25,7 @@ const MAX_DETAILS: usize = 12;
 /// When it cannot be written.
 pub(super) fn show(args: &Check, report: &Report) -> Result<(), Failure> {
     if args.json {
-        let text = serde_json::to_string_pretty(report).map_err(std::io::Error::other)?;
-        println!("{text}");
-        return Ok(());
+        return output::json(report);
     }
     let mut out = String::new();
     let matrix = report.kernels.len() > 1;

@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 
-use anstream::{print, println};
+use anstream::print;
 use ferrmod_plan::check::Answer as Loads;
 use ferrmod_plan::why::{Answer, Hindrance, Path, Verdict, Way};
 
 use super::{Report, Why};
 use crate::exit::Failure;
-use crate::output::{BAD, DIM, GOOD, HEAD, NOTE};
+use crate::output::{self, BAD, DIM, GOOD, HEAD, NOTE};
 
 /// How many paths the first sentence names.
 const NAMED: usize = 4;
@@ -23,9 +23,7 @@ const WIDEST: usize = 40;
 /// When it cannot be written.
 pub(super) fn show(args: &Why, report: &Report) -> Result<(), Failure> {
     if args.json {
-        let text = serde_json::to_string_pretty(report).map_err(std::io::Error::other)?;
-        println!("{text}");
-        return Ok(());
+        return output::json(report);
     }
     let mut out = String::new();
     for (number, answer) in report.modules.iter().enumerate() {
