@@ -36,7 +36,7 @@ const fn of(pattern: &'static str, when: &'static str) -> Group {
 }
 
 /// What the callers of Linux's `request_module` ask for.
-const GROUPS: [Group; 35] = [
+const GROUPS: [Group; 34] = [
     of("act_*", "a traffic-control action of this kind is set"),
     of("arpt_*", "a netfilter rule with it is set"),
     of("binfmt-*", "a program of this format is run"),
@@ -56,7 +56,6 @@ const GROUPS: [Group; 35] = [
     of("net-pf-*", "a socket of this family is opened"),
     of("netdev-*", "a network interface of this name is asked for"),
     of("nf-*", "netfilter asks for it"),
-    of("nf_*", "netfilter asks for it"),
     of("nfct-helper-*", "a connection-tracking helper of this name is asked for"),
     of("nfnetlink-subsys-*", "a program speaks to this part of netfilter"),
     of("nft-*", "an nftables rule with it is set"),
