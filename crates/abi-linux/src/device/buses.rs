@@ -173,7 +173,7 @@ pub(crate) fn platform() -> &'static Family {
 
 /// The functions of this file that no table makes.
 pub(crate) static EXPORTS: &[Export] = exports![
-    k bus_without_devices, c __acpi_bus_register_driver = acpi_register, k i2c_for_each_dev, c __auxiliary_driver_register,
+    k bus_without_devices, c __acpi_bus_register_driver = acpi_register, c __coreboot_driver_register, k i2c_for_each_dev, c __auxiliary_driver_register,
     c auxiliary_driver_unregister, c __dax_driver_register, c dax_driver_unregister,
 ];
 
@@ -230,6 +230,12 @@ extern "C" fn dax_driver_unregister(driver: u64) {
 extern "C" fn acpi_register(driver: u64, owner: u64) -> i32 {
     let caller = ram::caller();
     acpi_bus_register_driver::FAMILY.register(driver, owner, caller)
+}
+
+/// `int __coreboot_driver_register(struct coreboot_driver *, struct module *)`, as it is since 6.12.
+extern "C" fn __coreboot_driver_register(driver: u64, owner: u64) -> i32 {
+    let caller = ram::caller();
+    coreboot_driver_register::FAMILY.register(driver, owner, caller)
 }
 /// `int i2c_for_each_dev(void *data, int (*fn)(struct device *, void *))`: there are none.
 extern "C" fn i2c_for_each_dev() -> i32 {

@@ -8,7 +8,7 @@ use crate::{ram, slab};
 
 layout! {
     mod inet_frags = "inet_frags" { frags_cache_name, refcnt }
-    mod fqdir = "fqdir" { f, net }
+    mod fqdir = "fqdir" { f, net, high_thresh, dead }
 }
 
 /// `int inet_frags_init(struct inet_frags *)`
@@ -42,10 +42,19 @@ extern "C" fn fqdir_init(result: u64, frags: u64, net: u64) -> i32 {
     }
     0
 }
+/// `void fqdir_pre_exit(struct fqdir *)`: no fragment is taken any more.
+extern "C" fn fqdir_pre_exit(made: u64) {
+    // SAFETY: the module's queue.
+    unsafe {
+        fqdir::high_thresh.set(made, 0u64);
+        fqdir::dead.set(made, 1u8);
+    }
+}
 /// `void fqdir_exit(struct fqdir *)`: no fragment is in it.
 extern "C" fn fqdir_exit(made: u64) {
     slab::release(made, 0);
 }
 
 /// The functions of this file.
-pub(crate) static EXPORTS: &[Export] = exports![c inet_frags_init, c inet_frags_fini, c fqdir_init, c fqdir_exit];
+pub(crate) static EXPORTS: &[Export] =
+    exports![c inet_frags_init, c inet_frags_fini, c fqdir_init, c fqdir_pre_exit, c fqdir_exit];

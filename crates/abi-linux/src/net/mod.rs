@@ -2,7 +2,9 @@
 
 pub(crate) mod attributes;
 pub(crate) mod devices;
+pub(crate) mod ethtool;
 pub(crate) mod fragments;
+pub(crate) mod hooks;
 pub(crate) mod namespace;
 pub(crate) mod netlink;
 pub(crate) mod packets;

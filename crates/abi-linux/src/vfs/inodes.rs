@@ -227,6 +227,19 @@ extern "C" fn simple_inode_init_ts(at: u64) -> Timespec {
     now
 }
 
+/// `struct timespec64 inode_set_ctime_current(struct inode *)`: the file has changed now.
+extern "C" fn inode_set_ctime_current(at: u64) -> Timespec {
+    let now = current_time();
+    if inode_more::ctime.offset().is_some() {
+        // SAFETY: the caller's inode.
+        unsafe {
+            inode_more::ctime.set(at, now.seconds);
+            inode_more::ctime_nanoseconds.set(at, now.nanoseconds as u32);
+        }
+    }
+    now
+}
+
 /// `void inode_init_owner(struct user_namespace *, struct inode *, const struct inode *dir, umode_t)`: root's; a directory that
 /// hands its group down is followed.
 extern "C" fn inode_init_owner(_namespace: u64, at: u64, above: u64, mode: u16) {
@@ -293,6 +306,6 @@ extern "C" fn generic_read_dir() -> i64 {
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
     c inode_init_once, c new_inode, c ihold, c igrab, c iput, c clear_inode, c free_inode_nonrcu, k generic_delete_inode,
-    c get_next_ino, c iunique, c inc_nlink, c drop_nlink, c clear_nlink, c set_nlink, c current_time, c simple_inode_init_ts, c inode_init_owner,
+    c get_next_ino, c iunique, c inc_nlink, c drop_nlink, c clear_nlink, c set_nlink, c current_time, c simple_inode_init_ts, c inode_set_ctime_current, c inode_init_owner,
     c init_special_inode, c simple_setattr, k inode_permission, k in_group_p, k fsnotify, k generic_read_dir,
 ];
