@@ -3,7 +3,7 @@
 //! [`Config::read`] reads every file that has a say in what `modprobe` does, in the order in which they count, into one value that
 //! never changes afterwards. Each directive in it knows its [`Origin`]: the file and line that it stands on, and whether that file
 //! may be trusted to run commands. So whoever answers a question with a `Config` can also say which line decided.
-//! [`depmod::Config`] is the same for `depmod`, and [`modules_load`] reads what is to be loaded at boot.
+//! [`depmod::Config`] is the same for `depmod`, and [`modules_load()`] reads what is to be loaded at boot.
 //!
 //! Reading never fails. A line that cannot be understood, or a file that cannot be read, becomes a [`Warning`] and everything else
 //! counts; a warning knows the columns at fault and can draw a caret under them.

@@ -2,7 +2,7 @@
 //!
 //! [`Record`] keeps what was loaded over some boots. [`make`] takes the names in it, or a list of somebody's, and a tree, and answers with
 //! a [`Policy`]: every module that may be loaded and why, and all others. From it come the files that enforce it ([`modprobe_conf`],
-//! [`modules_load`], [`initramfs`]), and [`breaks`] tells what of a system would no longer work with it.
+//! [`modules_load`], [`initramfs`]), and [`breaks()`] tells what of a system would no longer work with it.
 //!
 //! # What this module does not do
 //!
