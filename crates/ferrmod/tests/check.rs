@@ -41,7 +41,7 @@ fn two_kernels_are_a_matrix_with_the_cause() {
     let words = ["check", &module, "--kernel", &old_root, "--kernel", &new_root];
     let (code, out, error) = run(&words);
     assert_eq!(code, 3, "{error}");
-    assert!(out.contains(&old.release) && out.contains(&new.release) && out.contains("ENOEXEC module_layout"), "{out}");
+    assert!(out.contains(&old.release) && out.contains(&new.release) && out.contains("ENOEXEC module size"), "{out}");
     assert!(out.contains("struct module: 896 bytes became"), "{out}");
 
     let (code, out, _) = run(&[&words[..], &["--json"]].concat());
@@ -50,7 +50,8 @@ fn two_kernels_are_a_matrix_with_the_cause() {
     let verdicts = report["modules"][0]["verdicts"].as_array().unwrap();
     assert_eq!((verdicts.len(), &verdicts[0]["answer"]), (2, &"loads".into()));
     assert_eq!((&verdicts[1]["answer"], &verdicts[1]["errno"]), (&"refused".into(), &8.into()));
-    assert_eq!(verdicts[1]["reasons"][0]["compared"]["outcome"], "changed");
+    // Since 6.4 Linux looks at the size of struct module first.
+    assert_eq!(verdicts[1]["reasons"][1]["compared"]["outcome"], "changed");
 }
 
 #[test]
