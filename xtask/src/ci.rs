@@ -140,7 +140,7 @@ const STEPS: &[Step] = &[
     Step {
         name: "corpus-tests",
         about: "every test passes with real input, none is skipped",
-        cargo: &["test", "--workspace", "--release"],
+        cargo: &["test", "--workspace", "--release", "--no-fail-fast"],
         // The live tests have a step of their own.
         environment: &[("FERRMOD_CORPUS_STEP", "1"), ("FERRMOD_LIVE", "0")],
         needs_corpus: true,
