@@ -93,6 +93,15 @@ const STEPS: &[Step] = &[
         minutes: 10,
     },
     Step {
+        name: "fuzz-targets",
+        about: "the fuzz targets, which are a workspace of their own, fit the code",
+        cargo: &["clippy", "--manifest-path", "fuzz/Cargo.toml", "--target-dir", "target/fuzz", "--", "-D", "warnings"],
+        environment: &[],
+        needs_corpus: false,
+        subject: Subject::Workspace,
+        minutes: 10,
+    },
+    Step {
         name: "docs",
         about: "the documentation builds without a warning, private items included",
         cargo: &["doc", "--workspace", "--no-deps", "--document-private-items"],

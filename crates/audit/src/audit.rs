@@ -274,32 +274,9 @@ impl<'a> Stage<'a> {
 
 /// The trees of modules in `root`, or the one of `release`.
 fn trees(root: &Path, release: Option<&str>) -> Result<Vec<Folder>, TreeError> {
-    let mut trees = Folder::find_all(root)?;
-    // Other folders that have modules in them are no trees of an installed kernel's.
-    trees.retain(|tree| tree.root.is_some() || tree.folder == root);
-    let Some(release) = release else {
-        return if trees.is_empty() { Err(TreeError::None { folder: root.to_owned() }) } else { Ok(trees) };
-    };
-    let found: Vec<String> = trees.iter().map(|tree| tree.release.clone()).collect();
-    trees.retain(|tree| tree.release == release || (tree.folder == root && tree.root.is_none()));
-    if trees.is_empty() {
-        return Err(match found.is_empty() {
-            true => TreeError::None { folder: root.to_owned() },
-            false => TreeError::NoRelease { folder: root.to_owned(), release: release.to_owned(), found },
-        });
-    }
-    Ok(trees)
-}
-
-/// The one tree of the kernel that is looked at.
-fn tree(root: &Path, release: Option<&str>) -> Result<Folder, TreeError> {
-    let mut trees = trees(root, release)?;
-    match trees.pop() {
-        Some(tree) if trees.is_empty() => Ok(tree),
-        last => {
-            let found = trees.into_iter().chain(last).map(|tree| tree.release).collect();
-            Err(TreeError::Several { folder: root.to_owned(), found })
-        }
+    match release {
+        Some(_) => Ok(vec![Folder::find(root, release)?]),
+        None => Folder::find_all(root),
     }
 }
 
@@ -338,7 +315,7 @@ fn loaded(options: &Options<'_>, packages: Option<&Packages>, audit: &mut Audit)
     let kernel = options.kernel;
     let list = kernel.modules().map_err(AuditError::Modules)?;
     let release = release(options);
-    let stage = match tree(options.root, release.as_deref()) {
+    let stage = match Folder::find(options.root, release.as_deref()) {
         Ok(tree) => Some(Stage::new(tree, options, packages, audit)?),
         Err(error) => {
             audit.unchecked("files of the loaded modules", error.to_string());

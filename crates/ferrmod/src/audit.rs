@@ -16,6 +16,8 @@ use ferrmod_audit::{Audit, Baseline, Options, Severity, Subject};
 use ferrmod_linux::{Kernel, Roots};
 use serde::Serialize;
 
+#[cfg(feature = "schema")]
+pub(crate) use self::follow::Line;
 use crate::exit::{Exit, Failure};
 use crate::replace::replace;
 use certificates::Certificates;

@@ -21,6 +21,7 @@ pub mod check;
 pub mod cli;
 mod console;
 mod demo;
+mod devices;
 pub mod diff;
 mod exit;
 pub mod firmware;

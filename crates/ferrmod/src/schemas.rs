@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 pub fn schemas() -> Vec<(&'static str, Value)> {
     let own = vec![
         ("ferrmod.audit/1", schema_of::<crate::audit::Report<'static>>()),
+        ("ferrmod.audit.baseline/1", schema_of::<ferrmod_audit::Baseline>()),
+        ("ferrmod.audit.event/1", schema_of::<crate::audit::Line<'static>>()),
         ("ferrmod.check/1", schema_of::<crate::check::Report>()),
         ("ferrmod.diff/1", schema_of::<crate::diff::Report>()),
         ("ferrmod.graph/1", schema_of::<crate::graph::Report<'static>>()),

@@ -1,6 +1,5 @@
 //! `ferrmod why`: whether a module can ever be loaded on a system, by which paths, and which line of which file decides.
 
-pub(crate) mod devices;
 mod gather;
 mod initramfs;
 mod show;
@@ -167,14 +166,10 @@ fn absent(args: &Why, tree: &Tree, index: &Index) -> Result<Exit, Failure> {
     Ok(Exit::Refused)
 }
 
-/// The tree of the kernel, where a root has its trees.
+/// The tree of the kernel.
 fn tree(args: &Why, running: &Running) -> Result<Tree, Failure> {
-    let failed = |error: ferrmod_index::TreeError| Failure::Tree(error.to_string());
-    let folders = ["lib/modules", "usr/lib/modules"].map(|folder| args.root.join(folder));
-    let folder = folders.iter().find(|folder| Tree::find_all(folder).is_ok()).or(folders.first());
-    let folder = folder.map_or(args.root.as_path(), PathBuf::as_path);
-    let running = running.release.as_deref().filter(|release| Tree::find(folder, Some(release)).is_ok());
-    Tree::find(folder, args.kernel.as_deref().or(running)).map_err(failed)
+    let running = running.release.as_deref().filter(|release| Tree::find(&args.root, Some(release)).is_ok());
+    Tree::find(&args.root, args.kernel.as_deref().or(running)).map_err(|error| Failure::Tree(error.to_string()))
 }
 
 /// The two names of a tree's folder.

@@ -298,6 +298,9 @@ fn following_tells_what_happens() {
     let rules: Vec<&str> =
         event["findings"].as_array().unwrap().iter().filter_map(|one| one["rule"].as_str()).collect();
     assert!(rules.contains(&"out-of-tree") && rules.contains(&"no-file"), "{event}");
+    let schemas = ferrmod::schemas::schemas();
+    let (_, schema) = schemas.iter().find(|(name, _)| *name == "ferrmod.audit.event/1").unwrap();
+    jsonschema::validate(schema, &event).unwrap();
     replace(&list);
     let event = json(&lines.next().unwrap().unwrap());
     assert_eq!((&event["change"], &event["module"]), (&json!("unloaded"), &json!("evil")));

@@ -58,14 +58,37 @@ fn members(schema: &Value, known: &mut BTreeSet<String>) {
     }
 }
 
-/// The members of a document, wherever they stand.
-fn used(document: &Value, found: &mut BTreeSet<String>) {
+/// The members whose own members have any name, wherever they stand.
+fn maps(schema: &Value, known: &mut BTreeSet<String>) {
+    match schema {
+        Value::Object(object) => {
+            for (name, property) in object.get("properties").and_then(Value::as_object).into_iter().flatten() {
+                if property.get("additionalProperties").is_some_and(Value::is_object) {
+                    known.insert(name.clone());
+                }
+            }
+            object.values().for_each(|value| maps(value, known));
+        }
+        Value::Array(list) => list.iter().for_each(|value| maps(value, known)),
+        _ => {}
+    }
+}
+
+/// The members of a document, wherever they stand, without the keys of `maps`.
+fn used(document: &Value, maps: &BTreeSet<String>, found: &mut BTreeSet<String>) {
     match document {
         Value::Object(object) => {
-            found.extend(object.keys().cloned());
-            object.values().for_each(|value| used(value, found));
+            for (name, value) in object {
+                found.insert(name.clone());
+                match value {
+                    Value::Object(map) if maps.contains(name) => {
+                        map.values().for_each(|value| used(value, maps, found))
+                    }
+                    value => used(value, maps, found),
+                }
+            }
         }
-        Value::Array(list) => list.iter().for_each(|value| used(value, found)),
+        Value::Array(list) => list.iter().for_each(|value| used(value, maps, found)),
         _ => {}
     }
 }
@@ -73,6 +96,7 @@ fn used(document: &Value, found: &mut BTreeSet<String>) {
 struct Form {
     validator: Validator,
     members: BTreeSet<String>,
+    maps: BTreeSet<String>,
     documents: usize,
 }
 
@@ -82,9 +106,10 @@ struct Forms(BTreeMap<&'static str, Form>);
 impl Forms {
     fn new() -> Self {
         let form = |schema: &Value| {
-            let mut known = BTreeSet::new();
+            let (mut known, mut open) = (BTreeSet::new(), BTreeSet::new());
             members(schema, &mut known);
-            Form { validator: jsonschema::validator_for(schema).unwrap(), members: known, documents: 0 }
+            maps(schema, &mut open);
+            Form { validator: jsonschema::validator_for(schema).unwrap(), members: known, maps: open, documents: 0 }
         };
         Self(ferrmod::schemas::schemas().iter().map(|(name, schema)| (*name, form(schema))).collect())
     }
@@ -98,9 +123,22 @@ impl Forms {
         let said = String::from_utf8_lossy(&output.stderr);
         let document: Value =
             serde_json::from_str(&text).unwrap_or_else(|error| panic!("{words:?}: {error}: {text}{said}"));
-        self.valid(name, &document).unwrap_or_else(|wrong| panic!("{words:?}: {wrong}\n{text}"));
-        self.0.get_mut(name).unwrap().documents += 1;
+        self.meet(name, &document);
         document
+    }
+
+    /// A document that a command wrote has to be of this form.
+    fn meet(&mut self, name: &str, document: &Value) {
+        self.valid(name, document).unwrap_or_else(|wrong| panic!("{name}: {wrong}\n{document:#}"));
+        self.0.get_mut(name).unwrap().documents += 1;
+    }
+
+    /// A file that a command writes has to be of this form.
+    fn expect_file(&mut self, name: &str, words: &[&str], file: &Path) {
+        let output = Command::new(env!("CARGO_BIN_EXE_ferrmod")).args(words).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let bytes = fs::read(file).unwrap_or_else(|error| panic!("{words:?}: {error}: {said}"));
+        self.meet(name, &serde_json::from_slice(&bytes).unwrap());
     }
 
     /// Whether a document has this form, and no member that the form does not know.
@@ -115,7 +153,7 @@ impl Forms {
             return Err(wrong.join("\n"));
         }
         let mut found = BTreeSet::new();
-        used(document, &mut found);
+        used(document, &form.maps, &mut found);
         let unknown: Vec<_> = found.difference(&form.members).collect();
         if unknown.is_empty() { Ok(()) } else { Err(format!("{name} does not know {unknown:?}")) }
     }
@@ -234,13 +272,40 @@ fn what_the_commands_print_has_its_form() {
     fs::write(kernel.join("sys/kernel/modprobe"), "/tmp/x").unwrap();
     forms.expect("ferrmod.audit/1", &["audit", "--root", &small, "--json"]);
 
+    let file = scratch.join("baseline.json");
+    let words = ["audit", "--root", &small, "--write-baseline", &text(&file)];
+    forms.expect_file("ferrmod.audit.baseline/1", &words, &file);
+
+    for module in ["crc7", "base"] {
+        forms.expect("ferrmod.why/1", &["why", module, "--root", &small, "--json"]);
+    }
+
+    let (file, folder) = (scratch.join("policy/policy.json"), text(&scratch.join("policy")));
+    let words =
+        ["policy", "make", "--allow", "user", "--allow", "nosuch", "--root", &root, "--into", &folder, "--json"];
+    forms.expect("ferrmod.policy/1", &words);
+    let words = ["policy", "make", "--allow", "lz4", "--root", &root, "--into", &folder];
+    forms.expect_file("ferrmod.policy/1", &words, &file);
+    forms.expect("ferrmod.policy-test/1", &["policy", "test", &text(&file), "--root", &root, "--json"]);
+    let rules = scratch.join("rules");
+    fs::write(&rules, "*filter\n-A INPUT -m conntrack -j ACCEPT\n").unwrap();
+    let words = ["policy", "simulate", &text(&file), "--root", &root, "--ruleset", &text(&rules), "--json"];
+    forms.expect("ferrmod.policy-simulation/1", &words);
+    fs::create_dir_all(kernel.join("sys/kernel/random")).unwrap();
+    fs::write(kernel.join("sys/kernel/random/boot_id"), "one\n").unwrap();
+    fs::write(kernel.join("uptime"), "7.5 1.0\n").unwrap();
+    fs::write(kernel.join("modules"), "base 16384 1 evil, Live 0x0 (OE)\n").unwrap();
+    let file = scratch.join("record.json");
+    let words = ["policy", "record", &text(&file), "--for", "0", "--root", &small];
+    forms.expect_file("ferrmod.policy-record/1", &words, &file);
+
     forms.expect("ferrmod.graph/1", &["graph", "crc7", "--tree", &root, "--json"]);
     fs::create_dir_all(scratch.join("top/proc")).unwrap();
     fs::write(scratch.join("top/proc/modules"), "base 16384 1 evil, Live 0x0 (OE)\n").unwrap();
     forms.expect("ferrmod.top/1", &["top", "--once", "--json", "--root", &text(&scratch.join("top"))]);
 
     // Every form was met by a document, here or where its command is tested; nothing else is.
-    let elsewhere = |name: &str| name.starts_with("ferrmod.policy") || name == "ferrmod.why/1";
+    let elsewhere = |name: &str| name == "ferrmod.audit.event/1";
     let unmet = forms.0.iter().filter(|(name, form)| form.documents == 0 && !elsewhere(name));
     let unmet: Vec<_> = unmet.map(|(name, _)| *name).collect();
     assert!(unmet.is_empty(), "no document of {unmet:?} was looked at");

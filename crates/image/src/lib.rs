@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 extern crate alloc;
 
+pub mod arguments;
 pub mod btf;
 pub mod compress;
 pub mod cpio;

@@ -96,7 +96,7 @@ impl Tree {
             return Ok(vec![Tree::at(folder)]);
         }
         // What lies in the root of a file system beside lib/modules is no kernel's.
-        if trees.is_empty() && !["etc", "lib", "usr"].iter().any(|name| folder.join(name).is_dir()) {
+        if trees.is_empty() && !["etc", "lib", "sys", "usr"].iter().any(|name| folder.join(name).is_dir()) {
             in_folder(folder, &mut trees);
         }
         trees.sort_by(|a, b| a.release.cmp(&b.release));

@@ -15,7 +15,8 @@ const SCHEMA: &str = "ferrmod.audit.event/1";
 
 /// A line of `--json`.
 #[derive(Serialize)]
-struct Line<'a> {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Line<'a> {
     schema: &'static str,
     #[serde(flatten)]
     event: &'a Event,

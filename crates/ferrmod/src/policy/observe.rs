@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 use ferrmod_config::Root;
 use ferrmod_index::Index;
 use ferrmod_linux::{Kernel, Roots};
-use ferrmod_plan::policy::{DeviceInUse, InUse, Mount, Record};
+use ferrmod_plan::policy::{InUse, Mount, Record};
 
 use super::{RecordArgs, modules_of, tree_failure};
+use crate::devices;
 use crate::exit::{Exit, Failure};
 use crate::replace::replace;
-use crate::why::devices;
 
 /// No file of a system that is read here is larger.
 const LARGEST: u64 = 64 << 20;
@@ -104,7 +104,7 @@ fn look(root: &Path, record: &mut Record) -> Result<Vec<String>, Failure> {
     let kernel = Kernel::recorded(Roots { proc: root.join("proc"), sys: root.join("sys"), dev: root.join("dev") });
     let modules = kernel.modules().map_err(|error| Failure::Tree(error.to_string()))?;
     let modules = modules.all(&kernel).map_err(|error| Failure::Tree(error.to_string()))?;
-    let with_device = with_device(&kernel);
+    let with_device = ferrmod_audit::modules_with_devices(&kernel.roots().sys);
     let loaded = modules.iter().map(|module| {
         let name = module.name.to_string();
         let used = module.references.is_some_and(|references| references > 0) || with_device.contains(&name);
@@ -113,24 +113,10 @@ fn look(root: &Path, record: &mut Record) -> Result<Vec<String>, Failure> {
     Ok(record.look(boot.trim(), release.trim(), uptime.max(0.0), loaded.collect::<Vec<_>>()))
 }
 
-/// The modules one of whose drivers has a device.
-fn with_device(kernel: &Kernel) -> BTreeSet<String> {
-    ferrmod_audit::modules_with_devices(&kernel.roots().sys)
-}
-
 /// What of a system depends on modules.
 pub(super) fn in_use(root: &Path) -> Result<InUse, Failure> {
     let rooted = Root::new(root).map_err(failed(root))?;
     let devices = devices::present(&rooted).unwrap_or_default();
-    let devices = devices
-        .into_iter()
-        .map(|device| {
-            let driver = rooted.outside(Path::new(&device.path)).join("driver/module");
-            let module = fs::read_link(driver).ok();
-            let module = module.and_then(|module| Some(module.file_name()?.to_string_lossy().into_owned()));
-            DeviceInUse { path: device.path, modalias: device.modalias, driver: device.driver, module }
-        })
-        .collect();
     let of = |file: &str| -> Vec<Mount> {
         let text = rooted.read(Path::new(file)).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);

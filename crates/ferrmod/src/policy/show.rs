@@ -18,6 +18,7 @@ pub(crate) struct Made<'p> {
     #[serde(flatten)]
     policy: &'p Policy,
     /// When loading can be forbidden altogether, if a record tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
     settled: Option<&'p Settled>,
 }
 

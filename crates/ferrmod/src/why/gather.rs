@@ -92,7 +92,7 @@ pub(super) fn system(root: &Root, running: &Running, modules: &Path) -> System {
     let text = root.read(&devname).unwrap_or_default();
     let no_modprobe = running.kernel.modprobe().is_ok_and(|path| path.is_empty());
     System {
-        devices: super::devices::present(root),
+        devices: crate::devices::present(root),
         lists,
         command_line: None,
         nodes: nodes(&root.outside(&devname).display().to_string(), &text),

@@ -2,11 +2,11 @@
 //!
 //! Every token is handled even after one has failed; what was set before stays set, and the last error is the answer.
 
-use core::ops::Range;
-
 use alloc::format;
 use alloc::vec::Vec;
 use bstr::{BStr, BString, ByteSlice};
+use ferrmod_image::arguments::Argument;
+pub use ferrmod_image::arguments::same_name;
 
 use super::Errno;
 use super::ctype;
@@ -16,76 +16,21 @@ use super::number;
 /// Where messages go: a level and a text without newline.
 pub type Log<'a> = &'a mut dyn FnMut(Level, &BStr);
 
-/// One argument, as ranges of the argument string it was cut from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Token {
-    /// The name.
-    pub name: Range<usize>,
-    /// What stood behind the first `=`, quotes removed.
-    pub value: Option<Range<usize>>,
-    /// Where the next token starts.
-    pub next: usize,
+/// Cuts one argument off `arguments` at `start`, writing NULs where C code expects its strings to end (`next_arg`).
+pub fn next_argument(arguments: &mut [u8], start: usize) -> Argument {
+    let length = ctype::until_nul(arguments).len();
+    cut(arguments, length, start)
 }
 
-/// Cuts one token off `arguments` at `start`, writing NULs where C code expects its strings to end (`next_arg`).
-///
-/// A token ends at white space outside double quotes. The quotes around a value or around the whole token go, all others
-/// stay. There is no escape character.
-pub fn next_argument(arguments: &mut [u8], start: usize) -> Token {
-    let length = ctype::until_nul(arguments).len();
-    let quoted = start < length && arguments[start] == b'"';
-    let start = start.min(length) + usize::from(quoted);
-    let mut in_quote = quoted;
-    let mut equals = None;
-    let mut end = start;
-    while end < length && (in_quote || !ctype::is_space(arguments[end])) {
-        // An equals sign in front is part of the name.
-        if arguments[end] == b'=' && equals.is_none() && end > start {
-            equals = Some(end);
-        }
-        if arguments[end] == b'"' {
-            in_quote = !in_quote;
-        }
-        end += 1;
-    }
-
-    let mut last = end;
-    let closing_quote = end > start && arguments[end - 1] == b'"';
-    let value_start = equals.map(|equals| {
-        let value_quoted = equals + 1 < end && arguments[equals + 1] == b'"';
-        if value_quoted && closing_quote {
-            last = end - 1;
-        }
-        equals + 1 + usize::from(value_quoted)
-    });
-    if quoted && closing_quote {
-        last = end - 1;
-    }
-
-    let mut next = end;
-    for stop in [equals.unwrap_or(end), last, end] {
+/// As [`next_argument`], of arguments whose first NUL was at `length` before any was cut off.
+fn cut(arguments: &mut [u8], length: usize, start: usize) -> Argument {
+    let argument = ferrmod_image::arguments::next_argument(&arguments[..length], start);
+    for stop in [argument.equals.unwrap_or(argument.end), argument.last, argument.end] {
         if let Some(byte) = arguments.get_mut(stop) {
             *byte = 0;
         }
     }
-    if end < length {
-        next += 1;
-    }
-    while next < length && ctype::is_space(arguments[next]) {
-        next += 1;
-    }
-    Token {
-        name: start..equals.unwrap_or(last).min(last).max(start),
-        // `cp="` has one quote that both opens and closes; its value is empty.
-        value: value_start.map(|value| value..last.max(value)),
-        next,
-    }
-}
-
-/// Whether two parameter names are the same: `-` and `_` are.
-pub fn same_name(one: &[u8], other: &[u8]) -> bool {
-    let plain = |byte: &u8| if *byte == b'-' { b'_' } else { *byte };
-    one.iter().map(plain).eq(other.iter().map(plain))
+    argument
 }
 
 /// What [`parse_args`] must know about a parameter before it sets it.
@@ -153,15 +98,7 @@ pub fn parse_args(
     let mut failed = None;
     // Tokens are ended with NULs as they are cut, so the original length is what counts.
     while at < length {
-        let token = {
-            let rest = &mut arguments[at..];
-            let token = next_argument(rest, 0);
-            Token {
-                name: token.name.start + at..token.name.end + at,
-                value: token.value.map(|value| value.start + at..value.end + at),
-                next: token.next + at,
-            }
-        };
+        let token = cut(arguments, length, at);
         at = token.next;
         if token.value.is_none() && &arguments[token.name.clone()] == b"--" {
             return failed.map_or(Ok(Some(at)), Err);
@@ -186,7 +123,7 @@ pub fn parse_args(
 
 fn parse_one(
     arguments: &mut [u8],
-    token: &Token,
+    token: &Argument,
     parameters: &mut dyn ParameterSet,
     log: Log<'_>,
 ) -> Result<(), Errno> {
@@ -306,6 +243,8 @@ pub fn same_line(one: &[u8], other: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use core::ops::Range;
+
     use super::*;
     use alloc::string::{String, ToString};
     use alloc::vec;

@@ -3,9 +3,10 @@
 use std::fmt;
 
 use bstr::{BStr, ByteSlice};
+use ferrmod_image::arguments::same_name;
 use ferrmod_image::{Image, Parameter, Pointer};
 
-use super::arguments::{Argument, same_name, split, unknown};
+use super::arguments::{Argument, split, unknown};
 use super::errno::{EINVAL, ENOSPC, EPERM, ERANGE};
 use super::verdict::{Line, Note, Reason};
 

@@ -3,31 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Policy;
+use crate::why::Device;
 
 /// What of a system depends on modules.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InUse {
     /// The devices that say which module they want.
-    pub devices: Vec<DeviceInUse>,
+    pub devices: Vec<Device>,
     /// What is mounted, or will be.
     pub mounts: Vec<Mount>,
     /// File systems that the kernel has, so that none has to be loaded for them.
     pub filesystems: BTreeSet<String>,
     /// The rules of a firewall.
     pub rules: Vec<Rule>,
-}
-
-/// A device that is present.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeviceInUse {
-    /// Its folder in sysfs.
-    pub path: String,
-    /// What it asks for.
-    pub modalias: String,
-    /// The driver that has it.
-    pub driver: Option<String>,
-    /// The module that driver is in; a driver without one is the kernel's own.
-    pub module: Option<String>,
 }
 
 /// A file system that is mounted, or will be.
@@ -238,8 +226,8 @@ mod tests {
         }
     }
 
-    fn device(modalias: &str, driver: Option<&str>, module: Option<&str>) -> DeviceInUse {
-        DeviceInUse {
+    fn device(modalias: &str, driver: Option<&str>, module: Option<&str>) -> Device {
+        Device {
             path: format!("/sys/devices/{modalias}"),
             modalias: modalias.to_owned(),
             driver: driver.map(ToOwned::to_owned),

@@ -16,7 +16,7 @@ mod record;
 use std::collections::BTreeMap;
 use std::fmt;
 
-pub use breaks::{Break, DeviceInUse, InUse, Mount, Rule, Thing, breaks, rules};
+pub use breaks::{Break, InUse, Mount, Rule, Thing, breaks, rules};
 pub use files::{Dialect, initramfs, modprobe_conf, modules_load, unspeakable};
 pub use record::{Boot, Late, Record, RecordError, Seen, Settled};
 

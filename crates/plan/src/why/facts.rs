@@ -34,6 +34,8 @@ pub struct Device {
     pub modalias: String,
     /// The driver that has it now.
     pub driver: Option<String>,
+    /// The module that driver is in; a driver without one is the kernel's own.
+    pub module: Option<String>,
 }
 
 /// Who reads a list of modules.

@@ -139,7 +139,7 @@ impl Made {
 
 /// A device.
 pub(crate) fn device(modalias: &str) -> Device {
-    Device { path: format!("/sys/devices/{modalias}"), modalias: modalias.into(), driver: None }
+    Device { path: format!("/sys/devices/{modalias}"), modalias: modalias.into(), driver: None, module: None }
 }
 
 /// The first line of a list.

@@ -59,17 +59,9 @@ pub(crate) const TABLE: &[Difference] = &[
         reason: "one broken file must not stop the tools that a machine boots with.",
         level: no_crash,
         witnesses: |world| {
-            let root = world.made_root();
-            let mut cases = Vec::new();
-            for (path, content) in made::broken_files() {
-                if ["kernel/e/nonames.ko", "kernel/e/farnames.ko", "kernel/e/nosections.ko"].contains(&path) {
-                    let path = world.made().join(path);
-                    let mut case = Case::new("modinfo", &["-b", &root, "-k", RELEASE, &path.display().to_string()]);
-                    case.edits.push(Edit::Write(path, content));
-                    cases.push(case);
-                }
-            }
-            cases
+            modinfo_of_broken(world, |path| {
+                ["kernel/e/nonames.ko", "kernel/e/farnames.ko", "kernel/e/nosections.ko"].contains(&path)
+            })
         },
     },
     Difference {
@@ -80,19 +72,7 @@ pub(crate) const TABLE: &[Difference] = &[
         ours: "prints one message.",
         reason: "our decompressors are others, and have words of their own.",
         level: decompressors_words,
-        witnesses: |world| {
-            let root = world.made_root();
-            let mut cases = Vec::new();
-            for (path, content) in made::broken_files() {
-                if path.starts_with("kernel/e/bad") && path.contains(".ko.") {
-                    let path = world.made().join(path);
-                    let mut case = Case::new("modinfo", &["-b", &root, "-k", RELEASE, &path.display().to_string()]);
-                    case.edits.push(Edit::Write(path, content));
-                    cases.push(case);
-                }
-            }
-            cases
-        },
+        witnesses: |world| modinfo_of_broken(world, |path| path.starts_with("kernel/e/bad") && path.contains(".ko.")),
     },
     Difference {
         id: "remembered-facts",
@@ -611,6 +591,20 @@ fn depmod(world: &World, edits: &[Edit]) -> Case {
     case.writes = true;
     case.edits = edits.to_vec();
     case
+}
+
+/// modinfo of each broken module whose path is `wanted`.
+fn modinfo_of_broken(world: &World, wanted: impl Fn(&str) -> bool) -> Vec<Case> {
+    let root = world.made_root();
+    let broken = made::broken_files().into_iter().filter(|(path, _)| wanted(path));
+    broken
+        .map(|(path, content)| {
+            let path = world.made().join(path);
+            let mut case = Case::new("modinfo", &["-b", &root, "-k", RELEASE, &path.display().to_string()]);
+            case.edits.push(Edit::Write(path, content));
+            case
+        })
+        .collect()
 }
 
 /// Whether it printed help or a version.

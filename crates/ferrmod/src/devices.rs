@@ -50,9 +50,12 @@ pub(crate) fn present(root: &Root) -> Option<Vec<Device>> {
         let own = has_modalias.then(|| text(root, &folder.join("modalias"))).flatten();
         let own = own.or_else(|| has_uevent.then(|| of_uevent(root, &folder.join("uevent"))).flatten());
         if let Some(modalias) = own.filter(|modalias| !modalias.is_empty()) {
-            let driver = std::fs::read_link(root.outside(&folder.join("driver"))).ok();
-            let driver = driver.and_then(|driver| Some(driver.file_name()?.to_string_lossy().into_owned()));
-            devices.push(Device { path: folder.display().to_string(), modalias, driver });
+            let linked = |link: &str| {
+                let to = std::fs::read_link(root.outside(&folder.join(link))).ok()?;
+                Some(to.file_name()?.to_string_lossy().into_owned())
+            };
+            let (driver, module) = (linked("driver"), linked("driver/module"));
+            devices.push(Device { path: folder.display().to_string(), modalias, driver, module });
         }
     }
     devices.sort_by(|a, b| a.path.cmp(&b.path));
