@@ -4,7 +4,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use bstr::{BStr, ByteSlice};
-use ferrmod_machine::{FactsBytes, facts_cache};
+use ferrmod_machine::FactsBytes;
+use ferrmod_machine::facts_cache::{self, FactsCacheError};
 
 use crate::exit::Failure;
 
@@ -73,8 +74,12 @@ pub(crate) fn facts(
             })?
         }
     };
-    facts_cache::open(&path)
-        .map_err(|error| Failure::Content { path: path.display().to_string(), reason: error.to_string() })
+    facts_cache::open(&path).map_err(|error| match error {
+        FactsCacheError::Read { path, error } => Failure::File { path: path.display().to_string(), error },
+        FactsCacheError::Kernel { path, error } => {
+            Failure::Content { path: path.display().to_string(), reason: error.to_string() }
+        }
+    })
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use bstr::BString;
 use ferrmod_image::compress::decompress;
 use ferrmod_image::facts::Facts;
 use ferrmod_index::{Index, Tree};
-use ferrmod_machine::{FactsBytes, facts_cache};
+use ferrmod_machine::FactsBytes;
 use ferrmod_plan::check::{Core, Kernel, KernelConfig, Symvers, vermagic_of_modules};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -173,7 +173,7 @@ fn of_tree(at: Where<'_>, tree: Tree) -> Result<Files, Failure> {
 
 fn of_image(at: Where<'_>, path: &Path) -> Result<Files, Failure> {
     let content = |reason: String| Failure::Content { path: path.display().to_string(), reason };
-    let image = facts_cache::open(path).map_err(|error| content(error.to_string()))?;
+    let image = kernel_image::facts("", Some(path), None, &[])?;
     let release = Facts::open(&image).map_err(|error| content(error.to_string()))?.release().to_owned();
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let above = path.parent();
