@@ -332,19 +332,33 @@ extern "C" fn zalloc_cpumask_var_node(to: u64, flags: u32) -> bool {
 extern "C" fn free_cpumask_var(mask: u64) {
     slab::release(mask, ram::caller());
 }
-/// `unsigned int cpumask_local_spread(unsigned int i, int node)`: there is one CPU.
-extern "C" fn cpumask_local_spread() -> u32 {
-    0
+/// `unsigned int cpumask_local_spread(unsigned int i, int node)`: every CPU is of the one node.
+extern "C" fn cpumask_local_spread(which: u32) -> u32 {
+    which % cpus()
 }
-/// `int cpumask_next_wrap(int n, const struct cpumask *, int start, bool wrap)`
+/// `int cpumask_next_wrap(int n, const struct cpumask *, int start, bool wrap)`: the CPU of the mask that comes after `n` on a
+/// way round that begins at `start`; `nr_cpu_ids` at its end. `wrap` says that the first step of the way has been made.
 extern "C" fn cpumask_next_wrap(after: i32, mask: u64, start: i32, wrap: bool) -> u32 {
-    // SAFETY: the caller's mask; only CPU 0 exists.
-    let first_set = unsafe { ram::get::<u8>(mask) } & 1 != 0;
-    if first_set && (after < 0 || wrap && after >= CPUS as i32 && start > 0) { 0 } else { CPUS }
+    let cpus = cpus();
+    // SAFETY: the caller's mask; there are at most 64 CPUs, which are its first word.
+    let set = unsafe { ram::get::<u64>(mask) };
+    let next = |after: i32| ((after + 1).max(0) as u32..cpus).find(|&cpu| set >> cpu & 1 != 0).unwrap_or(cpus);
+    let ended = |after: i32, found: u32| after < start && found as i32 >= start;
+    let found = next(after);
+    if wrap && ended(after, found) {
+        return cpus;
+    }
+    if found < cpus {
+        return found;
+    }
+    let again = next(-1);
+    if ended(-1, again) { cpus } else { again }
 }
 
 /// The CPUs there are.
-const CPUS: u32 = 1;
+pub(crate) fn cpus() -> u32 {
+    kernel().platform.regions().cpus
+}
 /// `NR_CPUS` of the kernels known.
 const CPUS_MAX: u32 = 8192;
 
@@ -361,16 +375,21 @@ pub(crate) fn online_mask() -> u64 {
     ONLINE.address()
 }
 
-/// Sets the first bit: CPU 0, or the number of CPUs.
-fn begin_one(at: u64) {
-    // SAFETY: `data::place` gives at least 4 writable bytes.
-    unsafe { ram::put(at, 1u32) };
+fn begin_count(at: u64) {
+    // SAFETY: `data::place` gives 4 writable bytes.
+    unsafe { ram::put(at, cpus()) };
+}
+/// The bits of all CPUs.
+fn begin_mask(at: u64) {
+    // SAFETY: `data::place` gives a whole mask, and there are at most 64 CPUs.
+    unsafe { ram::put(at, u64::MAX >> (64 - cpus())) };
 }
 fn begin_offsets(at: u64) {
-    let start = kernel().platform.regions().percpu.start;
-    for cpu in 0..u64::from(CPUS_MAX) {
+    let regions = kernel().platform.regions();
+    let areas = regions.percpu_areas().chain(core::iter::repeat(regions.percpu.start));
+    for (cpu, area) in (0..u64::from(CPUS_MAX)).zip(areas) {
         // SAFETY: `data::place` gives room for so many.
-        unsafe { ram::put(at + 8 * cpu, start) };
+        unsafe { ram::put(at + 8 * cpu, area) };
     }
 }
 /// Row `n` of 64 has bit `n - 1` set in its first word.
@@ -389,15 +408,15 @@ fn begin_all(at: u64) {
 const MASK: u64 = CPUS_MAX as u64 / 8;
 
 variables! {
-    POSSIBLE "__cpu_possible_mask" MASK, Begin::With(begin_one);
-    ONLINE "__cpu_online_mask" MASK, Begin::With(begin_one);
-    PRESENT "__cpu_present_mask" MASK, Begin::With(begin_one);
-    ACTIVE "__cpu_active_mask" MASK, Begin::With(begin_one);
+    POSSIBLE "__cpu_possible_mask" MASK, Begin::With(begin_mask);
+    ONLINE "__cpu_online_mask" MASK, Begin::With(begin_mask);
+    PRESENT "__cpu_present_mask" MASK, Begin::With(begin_mask);
+    ACTIVE "__cpu_active_mask" MASK, Begin::With(begin_mask);
     DYING "__cpu_dying_mask" MASK, Begin::Zero;
     ALL "cpu_all_bits" MASK, Begin::With(begin_all);
     BITS "cpu_bit_bitmap" MASK * 65, Begin::With(begin_bits);
-    COUNT "nr_cpu_ids" 4, Begin::With(begin_one);
-    NUMBER_ONLINE "__num_online_cpus" 4, Begin::With(begin_one);
+    COUNT "nr_cpu_ids" 4, Begin::With(begin_count);
+    NUMBER_ONLINE "__num_online_cpus" 4, Begin::With(begin_count);
     OFFSETS "__per_cpu_offset" CPUS_MAX as u64 * 8, Begin::With(begin_offsets);
 }
 
@@ -412,7 +431,7 @@ pub(crate) static EXPORTS: &[Export] = exports![
     c bitmap_allocate_region, c bitmap_alloc, c bitmap_zalloc, c bitmap_alloc_node = bitmap_alloc,
     c bitmap_zalloc_node = bitmap_zalloc, c bitmap_free, c bitmap_from_arr32, c bitmap_to_arr32, c bitmap_parselist,
     c bitmap_parse, c bitmap_parselist_user, c bitmap_parse_user, c bitmap_print_to_pagebuf, c alloc_cpumask_var_node,
-    c zalloc_cpumask_var_node, c free_cpumask_var, k cpumask_local_spread, c cpumask_next_wrap,
+    c zalloc_cpumask_var_node, c free_cpumask_var, c cpumask_local_spread, c cpumask_next_wrap,
 ];
 
 #[cfg(test)]

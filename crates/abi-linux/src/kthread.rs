@@ -72,7 +72,9 @@ extern "C" fn kthread_create_on_node(function: u64, data: u64, _node: i32, forma
 extern "C" fn kthread_create_on_cpu(function: u64, data: u64, cpu: u32, format: u64) -> u64 {
     // SAFETY: the module's name, whose only conversion is the CPU's number.
     let format = unsafe { ram::c_string(format) }.to_str_lossy();
-    create(function, data, &format.replace("%u", &alloc::format!("{cpu}")))
+    let task = create(function, data, &format.replace("%u", &alloc::format!("{cpu}")));
+    kthread_bind(task, cpu);
+    task
 }
 
 extern "C" fn kthread_should_stop() -> bool {
@@ -161,12 +163,17 @@ extern "C" fn kthread_parkme() {
     }
 }
 
-/// There is one CPU.
-extern "C" fn kthread_bind() {}
+/// `void kthread_bind(struct task_struct *, unsigned int cpu)`
+extern "C" fn kthread_bind(task: u64, cpu: u32) {
+    if let Some(id) = tasks::at(task) {
+        // A CPU that does not exist binds nothing.
+        let _ = kernel().tasks.allow(id, 1_u64.checked_shl(cpu).unwrap_or(0));
+    }
+}
 
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
     v4 kthread_create_on_node, c kthread_create_on_cpu, c kthread_should_stop, c kthread_should_park,
     c kthread_freezable_should_stop, c kthread_stop, c kthread_exit, c kthread_complete_and_exit,
-    c __module_put_and_kthread_exit, c kthread_park, c kthread_unpark, c kthread_parkme, k kthread_bind,
+    c __module_put_and_kthread_exit, c kthread_park, c kthread_unpark, c kthread_parkme, c kthread_bind,
 ];

@@ -75,6 +75,7 @@ mod registries;
 mod request;
 mod rhashtable;
 mod slab;
+mod smp;
 mod string;
 mod symbols;
 mod sysctl;
@@ -222,6 +223,7 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
     rcu::EXPORTS,
     request::EXPORTS,
     slab::EXPORTS,
+    smp::EXPORTS,
     intervals::EXPORTS,
     parser::EXPORTS,
     rhashtable::EXPORTS,

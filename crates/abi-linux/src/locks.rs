@@ -1,7 +1,7 @@
 //! Spin locks, mutexes, semaphores, completions.
 //!
-//! One CPU and no preemption: a spin lock that is held when somebody wants it will never be given back, so that is reported at
-//! once. Whoever has to wait for a mutex or a semaphore blocks on its address.
+//! A spin lock that is held when somebody wants it is held by another CPU, which is given its turn; when no other CPU can give
+//! it back any more, that is reported at once. Whoever has to wait for a mutex or a semaphore blocks on its address.
 
 use ferrmod_kernel::{Errno, Wake, kernel};
 
@@ -33,13 +33,26 @@ pub(crate) unsafe fn init_list(head: u64) {
 /// The lock word of a queued spin lock: its low byte is 1 while it is held, and inline code stores 0 there.
 const HELD: u8 = 1;
 
+/// Gives the other CPUs their turns while a lock is held. When none of them can give it back any more, that is the end of the
+/// running task, and where the others are is shown too.
+fn spin(lockup: &str, caller: u64) {
+    let kernel = kernel();
+    if kernel.tasks.spin() {
+        return;
+    }
+    for id in kernel.tasks.interrupted() {
+        kernel.report_hung(id, "has another CPU and goes no further");
+    }
+    kernel.bug(lockup, caller);
+}
+
 /// Takes a spin lock.
 pub(crate) fn spin_take(lock: u64) {
     let caller = ram::caller();
     // SAFETY: a spin lock of the module's.
     unsafe {
-        if ram::get::<u8>(lock) != 0 {
-            kernel().bug("BUG: spinlock lockup: the lock is held and nobody can give it back", caller);
+        while ram::get::<u8>(lock) != 0 {
+            spin("BUG: spinlock lockup: the lock is held and nobody can give it back", caller);
         }
         ram::put(lock, HELD);
     }
@@ -131,11 +144,10 @@ fn read_take(lock: u64) {
     let caller = ram::caller();
     // SAFETY: a read-write lock of the module's.
     unsafe {
-        let count: u32 = ram::get(lock);
-        if count & WRITER != 0 {
-            kernel().bug("BUG: rwlock lockup: held by a writer that cannot give it back", caller);
+        while ram::get::<u32>(lock) & WRITER != 0 {
+            spin("BUG: rwlock lockup: held by a writer that cannot give it back", caller);
         }
-        ram::put(lock, count + READER);
+        ram::put(lock, ram::get::<u32>(lock) + READER);
     }
     tasks::add_preempt(1);
 }
@@ -150,8 +162,8 @@ fn write_take(lock: u64) {
     let caller = ram::caller();
     // SAFETY: a read-write lock of the module's.
     unsafe {
-        if ram::get::<u32>(lock) != 0 {
-            kernel().bug("BUG: rwlock lockup: held by somebody who cannot give it back", caller);
+        while ram::get::<u32>(lock) != 0 {
+            spin("BUG: rwlock lockup: held by somebody who cannot give it back", caller);
         }
         ram::put(lock, WRITER);
     }

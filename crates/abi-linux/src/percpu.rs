@@ -5,8 +5,8 @@ use ferrmod_kernel::{Errno, kernel};
 use crate::data::{Begin, Datum};
 use crate::export::{Export, exports};
 use crate::field::layout;
+use crate::ram;
 use crate::slab::{self, ZERO};
-use crate::{ram, symbols};
 
 layout! {
     mod percpu_counter = "percpu_counter" { count, list, counters }
@@ -29,8 +29,10 @@ fn allocate(size: u64, align: u64, caller: u64) -> u64 {
         return 0;
     }
     let Ok(offset) = kernel.percpu.take(size, align) else { return 0 };
-    // SAFETY: the area has just given these bytes to us.
-    unsafe { ram::fill(symbols::percpu_address(offset), 0, size) };
+    for area in kernel.platform.regions().percpu_areas() {
+        // SAFETY: these bytes of every area have just been given to us.
+        unsafe { ram::fill(area + offset, 0, size) };
+    }
     // The offset is new, so nothing is registered under it.
     let _ = kernel.registrations.add("percpu", offset, alloc::format!("{size} bytes"), kernel.owner_of(caller));
     offset
@@ -103,7 +105,7 @@ extern "C" fn percpu_counter_destroy(counter: u64) {
     end_counters(counter, 1, ram::caller());
 }
 
-/// With one CPU the shared count is exact, so nothing is batched.
+/// The kernel's own code never runs twice at once, so the shared count is exact and nothing is batched.
 extern "C" fn percpu_counter_add_batch(counter: u64, amount: i64, _batch: i32) {
     // SAFETY: the caller's counter.
     unsafe { percpu_counter::count.set(counter, percpu_counter::count.get::<i64>(counter).wrapping_add(amount)) };
@@ -150,7 +152,7 @@ fn state(reference: u64) -> u64 {
 }
 
 /// `int percpu_ref_init(struct percpu_ref *, percpu_ref_func_t *release, unsigned flags, gfp_t)`. It counts in `data` from the
-/// start: one CPU has nothing to gain from a count of its own.
+/// start: the kernel's own code never runs twice at once, so a count a CPU would gain nothing.
 extern "C" fn percpu_ref_init(reference: u64, release: u64, flags: u32, _gfp: u32) -> i32 {
     let caller = ram::caller();
     let data = slab::allocate(percpu_ref_data::SIZE.get(), 8, ZERO, caller);

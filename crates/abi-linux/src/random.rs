@@ -3,7 +3,7 @@
 use ferrmod_kernel::kernel;
 
 use crate::export::{Export, exports};
-use crate::{ram, symbols};
+use crate::ram;
 
 fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
@@ -107,13 +107,15 @@ extern "C" fn prandom_bytes_state(state: u64, to: u64, length: u64) {
 }
 /// `void prandom_seed_full_state(struct rnd_state __percpu *)`
 extern "C" fn prandom_seed_full_state(offset: u64) {
-    let state = symbols::percpu_address(offset);
-    // The generator wants each word above a bound.
-    let words: [u32; 4] = [2, 8, 16, 128].map(|least| get_random_u32() | least);
-    // SAFETY: the caller's per-CPU variable on the one CPU.
-    unsafe { ram::put(state, words) };
-    for _ in 0..10 {
-        next_of(state);
+    for area in kernel().platform.regions().percpu_areas() {
+        let state = area + offset;
+        // The generator wants each word above a bound.
+        let words: [u32; 4] = [2, 8, 16, 128].map(|least| get_random_u32() | least);
+        // SAFETY: the caller's per-CPU variable on each CPU.
+        unsafe { ram::put(state, words) };
+        for _ in 0..10 {
+            next_of(state);
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Read-copy-update: callbacks when every reader of now is done, and sleepable RCU.
 //!
-//! Tasks switch only where they block, and a reader may not block; so whenever a task runs its soft interrupts or waits, no
-//! other is inside a read section, and a grace period is over as soon as the running task gives up the processor. Readers of
-//! an SRCU domain may block, so those are counted.
+//! Tasks of a CPU switch only where they block, and a reader may not block; so a CPU that is not in the middle of a task has no
+//! reader, and a grace period is over when the running task has given up its CPU while no other was in the middle of one.
+//! Readers of an SRCU domain may block, so those are counted.
 
 use alloc::collections::VecDeque;
 use core::ops::Range;
@@ -62,7 +62,7 @@ fn arm(delay: u64) {
     if !kernel.timers.is_pending(timer_key()) {
         kernel.timers.set(timer_key(), kernel.platform.now() + delay, |_| {
             run();
-            // What is left waits for readers of an SRCU domain.
+            // What is left waits for readers on other CPUs, or of an SRCU domain.
             if !QUEUE.lock().is_empty() {
                 arm(READERS_NS);
             }
@@ -75,6 +75,9 @@ const READERS_NS: u64 = 4_000_000;
 
 /// Does what was due when it began; what callbacks queue meanwhile is for the next grace period.
 pub(crate) fn run() {
+    if kernel().tasks.others_interrupted() {
+        return;
+    }
     let waiting = QUEUE.lock().len();
     for _ in 0..waiting {
         let Some(due) = QUEUE.lock().pop_front() else { break };
@@ -97,8 +100,17 @@ pub(crate) fn run() {
     }
 }
 
-/// Waits until every callback queued so far has run. A task that waits is in no read section, so they may run here.
+/// Lets the other CPUs come to the end of what they do. A task that waits is in no read section itself.
+fn wait_for_readers() {
+    kernel().tasks.yield_now();
+    while kernel().tasks.others_interrupted() && kernel().tasks.current() != TaskId(0) {
+        kernel().tasks.yield_now();
+    }
+}
+
+/// Waits until every callback queued so far has run.
 fn barrier() {
+    wait_for_readers();
     run();
     while QUEUE.lock().iter().any(|due| matches!(due, Due::Srcu { .. })) && kernel().tasks.current() != TaskId(0) {
         kernel().tasks.block(Some(kernel().platform.now() + READERS_NS), None);
@@ -142,14 +154,14 @@ extern "C" fn kvfree_call_rcu(head: u64, which: u64) {
 
 extern "C" fn synchronize_rcu() {
     tasks::might_block(ram::caller());
-    kernel().tasks.yield_now();
+    wait_for_readers();
 }
 extern "C" fn rcu_barrier() {
     tasks::might_block(ram::caller());
     barrier();
 }
 
-/// Readers are not preempted here, so there is nothing to note.
+/// A CPU in the middle of a task may be a reader anyway, so there is nothing to note.
 extern "C" fn reader() {}
 
 /// `unsigned long get_state_synchronize_rcu(void)`: a time to compare with; every grace period asked about is over by the

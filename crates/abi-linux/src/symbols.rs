@@ -85,32 +85,35 @@ pub(crate) fn begin(kernel: &Kernel) -> Result<(), Errno> {
 /// # Errors
 /// A fault when the area is too small for this kernel's variables.
 pub(crate) fn begin_percpu(kernel: &Kernel) -> Result<(), ferrmod_kernel::platform::Fault> {
-    let area = kernel.platform.regions().percpu.start;
     let (start, image) = facts().percpu_image();
-    kernel.platform.write(area + start, image)?;
-    let set = |name: &str, value: &[u8]| match percpu_offset(name) {
-        Some(offset) => kernel.platform.write(area + offset, value),
-        None => Ok(()),
-    };
     let mut canary = [0; 8];
     kernel.platform.random(&mut canary);
     // A zero byte ends string overflows before they reach the rest.
     canary[0] = 0;
-    kernel.platform.write(area + CANARY, &canary)?;
-    set("this_cpu_off", &area.to_le_bytes())?;
-    set("cpu_number", &0u32.to_le_bytes())?;
-    // Pointers to masks of the CPUs that share something with this one: itself.
+    // Pointers to masks of the CPUs that share something with this one: all of them.
     let online = address("__cpu_online_mask").unwrap_or(0).to_le_bytes();
-    for mask in ["cpu_sibling_map", "cpu_core_map", "cpu_die_map"] {
-        set(mask, &online)?;
+    for (cpu, area) in kernel.platform.regions().percpu_areas().enumerate() {
+        kernel.platform.write(area + start, image)?;
+        let set = |name: &str, value: &[u8]| match percpu_offset(name) {
+            Some(offset) => kernel.platform.write(area + offset, value),
+            None => Ok(()),
+        };
+        // A task takes its canary along in its frames, so it is one for all CPUs.
+        kernel.platform.write(area + CANARY, &canary)?;
+        set("this_cpu_off", &area.to_le_bytes())?;
+        set("cpu_number", &(cpu as u32).to_le_bytes())?;
+        for mask in ["cpu_sibling_map", "cpu_core_map", "cpu_die_map"] {
+            set(mask, &online)?;
+        }
+        // The top bit set means that no rescheduling is due.
+        set("__preempt_count", &0x8000_0000u32.to_le_bytes())?;
     }
-    // The top bit set means that no rescheduling is due.
-    set("__preempt_count", &0x8000_0000u32.to_le_bytes())
+    Ok(())
 }
 
-/// The address of the per-CPU variable `name` on the one CPU.
+/// The address of the per-CPU variable `name` on the CPU that has its turn.
 pub(crate) fn percpu(name: &str) -> Option<u64> {
-    Some(kernel().platform.regions().percpu.start + percpu_offset(name)?)
+    percpu_offset(name).map(percpu_address)
 }
 
 /// Where it lies in the area. Newer kernels keep some of them in one struct, `pcpu_hot`.
@@ -220,5 +223,6 @@ pub(crate) fn name_of(address: u64) -> Option<(&'static str, u64)> {
 
 /// The address of what lies at `offset` in the per-CPU area of the one CPU.
 pub(crate) fn percpu_address(offset: u64) -> u64 {
-    kernel().platform.regions().percpu.start.wrapping_add(offset)
+    let kernel = kernel();
+    kernel.platform.regions().percpu_of(kernel.tasks.cpu()).wrapping_add(offset)
 }

@@ -9,7 +9,7 @@ use crate::data::{Begin, Datum};
 use crate::export::{Export, exports};
 use crate::field::layout;
 use crate::string::text;
-use crate::{jump_labels, ram, tasks};
+use crate::{bitmaps, jump_labels, ram, tasks};
 
 layout! {
     mod sysinfo = "sysinfo" { totalram, freeram, mem_unit }
@@ -59,10 +59,13 @@ extern "C" fn __cpuhp_setup_state(
         return Errno::EBUSY.to_return();
     }
     if invoke && startup != 0 && !instances {
-        // SAFETY: the caller's function for CPU 0, which is online.
-        let result = unsafe { ram::call(startup, [0]) } as i32;
-        if result != 0 {
-            return result;
+        for cpu in 0..bitmaps::cpus() {
+            let result = on_cpu(cpu, startup, &[]);
+            if result != 0 {
+                // Those that went up come down again.
+                (0..cpu).rev().filter(|_| teardown != 0).for_each(|cpu| _ = on_cpu(cpu, teardown, &[]));
+                return result;
+            }
         }
     }
     STATES.lock().get_or_insert_default().insert(number, HotPlug { startup, teardown, instances });
@@ -70,12 +73,17 @@ extern "C" fn __cpuhp_setup_state(
     let _ = kernel().registrations.add("cpuhp", number.into(), text(name).to_vec(), kernel().owner_of(caller));
     given.map_or(0, |given| given as i32)
 }
+/// Calls a function of a hot-plug state on a CPU: `int (*)(unsigned cpu, …)`.
+fn on_cpu(cpu: u32, function: u64, more: &[u64]) -> i32 {
+    let node = more.first().copied().unwrap_or(0);
+    // SAFETY: the function that the state was set up with, for a CPU that is online; one without a node ignores the second.
+    kernel().tasks.on_cpu(cpu, || unsafe { ram::call(function, [cpu.into(), node]) as i32 })
+}
 extern "C" fn __cpuhp_remove_state(state: u32, invoke: bool) {
     let known = STATES.lock().get_or_insert_default().remove(&state);
     kernel().registrations.remove("cpuhp", state.into());
     if let Some(known) = known.filter(|known| invoke && known.teardown != 0 && !known.instances) {
-        // SAFETY: the function of the module that takes its state back.
-        unsafe { ram::call(known.teardown, [0]) };
+        (0..bitmaps::cpus()).for_each(|cpu| _ = on_cpu(cpu, known.teardown, &[]));
     }
 }
 /// `int __cpuhp_state_add_instance(enum cpuhp_state, struct hlist_node *, bool invoke)`
@@ -83,16 +91,24 @@ extern "C" fn __cpuhp_state_add_instance(state: u32, node: u64, invoke: bool) ->
     let known = STATES.lock().get_or_insert_default().get(&state).copied();
     match known {
         None => Errno::EINVAL.to_return(),
-        // SAFETY: the function that the state was set up with.
-        Some(known) if invoke && known.startup != 0 => unsafe { ram::call(known.startup, [0, node]) as i32 },
+        Some(known) if invoke && known.startup != 0 => {
+            for cpu in 0..bitmaps::cpus() {
+                let result = on_cpu(cpu, known.startup, &[node]);
+                if result != 0 {
+                    let down = |cpu| on_cpu(cpu, known.teardown, &[node]);
+                    (0..cpu).rev().filter(|_| known.teardown != 0).for_each(|cpu| _ = down(cpu));
+                    return result;
+                }
+            }
+            0
+        }
         Some(_) => 0,
     }
 }
 extern "C" fn __cpuhp_state_remove_instance(state: u32, node: u64, invoke: bool) -> i32 {
     let known = STATES.lock().get_or_insert_default().get(&state).copied();
     if let Some(known) = known.filter(|known| invoke && known.teardown != 0) {
-        // SAFETY: as above.
-        unsafe { ram::call(known.teardown, [0, node]) };
+        (0..bitmaps::cpus()).for_each(|cpu| _ = on_cpu(cpu, known.teardown, &[node]));
     }
     0
 }

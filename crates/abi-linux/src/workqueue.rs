@@ -7,11 +7,11 @@ use ferrmod_kernel::{Kernel, kernel};
 use crate::data::{Begin, Datum};
 use crate::export::{Export, exports};
 use crate::field::layout;
-use crate::{printf, ram, slab, tasks, time};
+use crate::{bitmaps, printf, ram, slab, tasks, time};
 
 layout! {
     mod work_struct = "work_struct" { data, func }
-    mod delayed_work = "delayed_work" { work, timer, wq }
+    mod delayed_work = "delayed_work" { work, timer, wq, cpu }
 }
 
 /// `WORK_STRUCT_PENDING`
@@ -59,9 +59,11 @@ fn run(work: u64) {
     unsafe { ram::call(work_struct::func.get(work), [work]) };
 }
 
-fn queue(queue: u64, work: u64) -> bool {
+/// `cpu` is one that exists, or any other number for no matter which.
+fn queue(cpu: i32, queue: u64, work: u64) -> bool {
     set_pending(work, true);
-    kernel().work.enqueue(QueueId(queue), work, run).unwrap_or_else(|errno| {
+    let cpu = u32::try_from(cpu).ok().filter(|&cpu| cpu < bitmaps::cpus());
+    kernel().work.enqueue_on(cpu, QueueId(queue), work, run).unwrap_or_else(|errno| {
         set_pending(work, false);
         kernel().warn(&alloc::format!("work item not queued: {errno:?}"), 0);
         false
@@ -69,41 +71,49 @@ fn queue(queue: u64, work: u64) -> bool {
 }
 
 /// `bool queue_work_on(int cpu, struct workqueue_struct *, struct work_struct *)`
-extern "C" fn queue_work_on(_cpu: i32, wq: u64, work: u64) -> bool {
-    !is_pending(work) && queue(wq, work)
+extern "C" fn queue_work_on(cpu: i32, wq: u64, work: u64) -> bool {
+    !is_pending(work) && queue(cpu, wq, work)
+}
+
+/// `bool queue_work_node(int node, struct workqueue_struct *, struct work_struct *)`: every CPU is of the one node.
+extern "C" fn queue_work_node(_node: i32, wq: u64, work: u64) -> bool {
+    queue_work_on(-1, wq, work)
 }
 
 /// `void delayed_work_timer_fn(struct timer_list *)`
 extern "C" fn delayed_work_timer_fn(timer: u64) {
     let delayed = delayed_work::timer.container(timer);
     // SAFETY: the timer of a delayed work item.
-    let wq = unsafe { delayed_work::wq.get(delayed) };
-    queue(wq, delayed_work::work.at(delayed));
+    let (wq, cpu) = unsafe { (delayed_work::wq.get(delayed), delayed_work::cpu.get(delayed)) };
+    queue(cpu, wq, delayed_work::work.at(delayed));
 }
 
-fn delay(wq: u64, delayed: u64, jiffies: u64) {
+fn delay(cpu: i32, wq: u64, delayed: u64, jiffies: u64) {
     let work = delayed_work::work.at(delayed);
     if jiffies == 0 {
-        queue(wq, work);
+        queue(cpu, wq, work);
         return;
     }
     set_pending(work, true);
     // SAFETY: the module's item.
-    unsafe { delayed_work::wq.set(delayed, wq) };
+    unsafe {
+        delayed_work::wq.set(delayed, wq);
+        delayed_work::cpu.set(delayed, cpu);
+    }
     time::start_timer(delayed_work::timer.at(delayed), jiffies);
 }
 
 /// `bool queue_delayed_work_on(int cpu, struct workqueue_struct *, struct delayed_work *, unsigned long delay)`
-extern "C" fn queue_delayed_work_on(_cpu: i32, wq: u64, delayed: u64, jiffies: u64) -> bool {
+extern "C" fn queue_delayed_work_on(cpu: i32, wq: u64, delayed: u64, jiffies: u64) -> bool {
     if is_pending(delayed_work::work.at(delayed)) {
         return false;
     }
-    delay(wq, delayed, jiffies);
+    delay(cpu, wq, delayed, jiffies);
     true
 }
-extern "C" fn mod_delayed_work_on(_cpu: i32, wq: u64, delayed: u64, jiffies: u64) -> bool {
+extern "C" fn mod_delayed_work_on(cpu: i32, wq: u64, delayed: u64, jiffies: u64) -> bool {
     let pending = take_back(delayed);
-    delay(wq, delayed, jiffies);
+    delay(cpu, wq, delayed, jiffies);
     pending
 }
 
@@ -142,8 +152,8 @@ extern "C" fn flush_delayed_work(delayed: u64) -> bool {
     let work = delayed_work::work.at(delayed);
     if time::cancel_timer(delayed_work::timer.at(delayed), true) {
         // SAFETY: the module's item, which was waiting for its time.
-        let wq = unsafe { delayed_work::wq.get(delayed) };
-        queue(wq, work);
+        let (wq, cpu) = unsafe { (delayed_work::wq.get(delayed), delayed_work::cpu.get(delayed)) };
+        queue(cpu, wq, work);
     }
     flush_work(work)
 }
@@ -180,8 +190,11 @@ extern "C" fn destroy_workqueue(wq: u64) {
 
 /// `bool schedule_work(...)` is inline; this is `int schedule_on_each_cpu(work_func_t)`.
 extern "C" fn schedule_on_each_cpu(function: u64) -> i32 {
-    // SAFETY: a work function; there is one CPU and the caller waits for it anyway.
-    unsafe { ram::call(function, [0]) };
+    tasks::might_block(ram::caller());
+    for cpu in 0..bitmaps::cpus() {
+        // SAFETY: a work function, and the caller waits for it anyway.
+        kernel().tasks.on_cpu(cpu, || unsafe { ram::call(function, [0]) });
+    }
     0
 }
 
@@ -190,7 +203,7 @@ extern "C" fn __init_work() {}
 
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
-    c queue_work_on, c queue_work_node = queue_work_on, c delayed_work_timer_fn, c queue_delayed_work_on,
+    c queue_work_on, c queue_work_node, c delayed_work_timer_fn, c queue_delayed_work_on,
     c mod_delayed_work_on, c cancel_work, c cancel_work_sync, c cancel_delayed_work, c cancel_delayed_work_sync, c flush_work,
     c flush_delayed_work, c __flush_workqueue, c drain_workqueue = __flush_workqueue, v3 alloc_workqueue,
     c destroy_workqueue, c schedule_on_each_cpu, k __init_work,

@@ -34,6 +34,7 @@ impl Hardware {
             heap: direct(&plan.heap),
             absent: ABSENT,
             percpu: percpu..percpu + AREA_SIZE,
+            cpus: 1,
             page_offset: DIRECT_MAP,
             phys_base: plan.phys_base(),
             vmemmap: VMEMMAP,

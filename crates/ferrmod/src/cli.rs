@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use ferrmod_machine::MOST_CPUS;
 
 /// Kernel modules: what they are, whether they load, and what happens when they run.
 ///
@@ -110,6 +111,10 @@ pub struct Survey {
     /// Also write a page about what is not as it should be.
     #[arg(long, value_name = "FILE")]
     pub markdown: Option<PathBuf>,
+    /// The number of CPUs. With several, what modules do on one is interrupted by what they do on another, as on a real machine;
+    /// with one, every run is the same.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=MOST_CPUS.into()))]
+    pub cpus: u32,
     /// How long a load or an unload may take, in seconds.
     #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds)]
     pub timeout: Duration,
@@ -127,6 +132,10 @@ pub struct MachineArgs {
     /// Refuse modules with imports that nobody provides, as Linux does.
     #[arg(long)]
     pub strict: bool,
+    /// The number of CPUs. With several, what modules do on one is interrupted by what they do on another, as on a real machine;
+    /// with one, every run is the same.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=MOST_CPUS.into()))]
+    pub cpus: u32,
     /// How long a load or an unload may take, in seconds.
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub timeout: Duration,

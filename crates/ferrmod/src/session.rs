@@ -55,6 +55,7 @@ impl Session {
         let wanted = wanted.or(release).or_else(|| image.as_ref().map(|_| String::new()));
         let mut options = Options {
             strict: args.strict,
+            cpus: args.cpus,
             timeout: args.timeout,
             command_line: "ferrmod".into(),
             ..Options::default()

@@ -59,7 +59,13 @@ pub(crate) fn survey(args: &Survey) -> Result<Exit, Failure> {
         return Err(Failure::Tree(format!("{}: no module to look at", folder.display())));
     }
     let root = index.tree().folder.clone();
-    let stage = Stage { index: std::sync::Arc::new(index), facts, timeout: args.timeout, modprobe: !args.no_modprobe };
+    let stage = Stage {
+        index: std::sync::Arc::new(index),
+        facts,
+        timeout: args.timeout,
+        cpus: args.cpus,
+        modprobe: !args.no_modprobe,
+    };
     let mut findings = run(&stage, &modules, &root, args.jobs.map(usize::from));
     if let Some(reference) = &reference {
         findings.iter_mut().for_each(|finding| finding.compare(reference));

@@ -1,4 +1,4 @@
-//! Per-CPU memory: offsets in the one CPU's area.
+//! Per-CPU memory: offsets that mean the same in the area of every CPU.
 //!
 //! x86-64 per-CPU symbols are offsets from the GS base. The kernel's own variables lie at the offsets the target kernel's image
 //! gives them; what modules bring or allocate comes after, and the last page belongs to Ferrmod.
@@ -6,7 +6,7 @@
 use crate::area::Area;
 use crate::text::Errno;
 
-/// Size of the per-CPU area every platform provides, in bytes.
+/// Size of a CPU's area, in bytes.
 pub const AREA_SIZE: u64 = 4 << 20;
 
 /// Offset of the 8 bytes where a call from module code leaves its return address.

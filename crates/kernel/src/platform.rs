@@ -6,6 +6,7 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use crate::percpu::AREA_SIZE;
 use crate::text::Errno;
 use crate::text::log::Record;
 use crate::trap::Registers;
@@ -23,14 +24,28 @@ pub struct Regions {
     pub heap: Range<u64>,
     /// Addresses that fault on any access; data symbols nobody provides point here.
     pub absent: Range<u64>,
-    /// The per-CPU area of CPU 0; the GS base of module code is its start.
+    /// The per-CPU areas, [`crate::percpu::AREA_SIZE`] bytes a CPU; the GS base of module code is the start of its CPU's.
     pub percpu: Range<u64>,
+    /// The number of CPUs, from 1 to 64.
+    pub cpus: u32,
     /// Value of Linux's `page_offset_base`: the start of the direct map.
     pub page_offset: u64,
     /// Value of Linux's `phys_base`, chosen so that both of `__pa`'s formulas agree.
     pub phys_base: u64,
     /// Value of Linux's `vmemmap_base`: start of the array of `struct page`.
     pub vmemmap: u64,
+}
+
+impl Regions {
+    /// Where the per-CPU area of a CPU starts.
+    pub fn percpu_of(&self, cpu: u32) -> u64 {
+        self.percpu.start + u64::from(cpu) * AREA_SIZE
+    }
+
+    /// The starts of all per-CPU areas.
+    pub fn percpu_areas(&self) -> impl Iterator<Item = u64> + use<> {
+        self.percpu.clone().step_by(AREA_SIZE as usize)
+    }
 }
 
 /// An access to memory that is not there or not allowed.
@@ -105,6 +120,9 @@ pub trait Platform: Sync {
     /// # Errors
     /// `ENOMEM` when there is no stack to be had.
     fn create_context(&self, entry: extern "C" fn(u64) -> !, argument: u64) -> Result<Context, Errno>;
+
+    /// Points GS at the area of a CPU. Called on any context; platforms of one CPU have nothing to do.
+    fn select_cpu(&self, _cpu: u32) {}
 
     /// Saves the running context as `from` and goes on with `to`; returns when somebody switches back.
     fn switch(&self, from: Context, to: Context);

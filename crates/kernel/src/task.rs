@@ -1,9 +1,15 @@
 //! Tasks: what runs, what waits, and for what.
 //!
-//! One CPU, cooperative: a task runs until it blocks, yields or ends, and timers fire between tasks. Context 0 is the
-//! scheduler; it never runs module code. Every task has a guarded stack of its own, so that a fault kills one task.
+//! On a CPU, a task runs until it blocks, yields or ends, and timers fire between tasks. Context 0 is the scheduler; it never
+//! runs module code. Every task has a guarded stack of its own, so that a fault kills one task.
 //!
-//! What this module does not do: preempt. A task that never gives up the processor is ended by the platform's watchdog.
+//! Several CPUs take turns on the one real processor: when a task has had it for a while, the platform calls [`Tasks::slice`],
+//! and the next CPU goes on with its own task; what was interrupted goes on where it was, before anything else on its CPU.
+//! That happens in module code only, so that the kernel itself never runs twice at once. With one CPU nothing is ever
+//! interrupted, and every run is the same.
+//!
+//! What this module does not do: preempt a task for another of the same CPU. A task that never gives up its CPU is ended by
+//! the platform's watchdog.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -57,6 +63,10 @@ type Body = Box<dyn FnOnce() + Send>;
 struct Task {
     name: String,
     context: Context,
+    /// The CPU it runs on, or ran on last.
+    cpu: u32,
+    /// The CPUs it may run on, a bit each.
+    allowed: u64,
     state: State,
     wake: Wake,
     body: Option<Body>,
@@ -64,12 +74,29 @@ struct Task {
     service: bool,
 }
 
+/// A virtual CPU.
+#[derive(Default)]
+struct Cpu {
+    /// What waits for it, longest first.
+    ready: VecDeque<TaskId>,
+    /// What it was doing when another CPU's turn came.
+    interrupted: Option<TaskId>,
+    /// When its task was switched to.
+    since: u64,
+}
+
 #[derive(Default)]
 struct Table {
     tasks: BTreeMap<TaskId, Task>,
-    ready: VecDeque<TaskId>,
+    /// As many as there are; empty before the first task.
+    cpus: Vec<Cpu>,
     last: u32,
+    /// How many turns in a row ended in a task that only waits for another CPU.
+    spins: usize,
 }
+
+/// Every CPU is allowed.
+pub const ANY_CPU: u64 = u64::MAX;
 
 /// A line of the task list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +111,8 @@ pub struct TaskStatus {
     pub channel: Option<u64>,
     /// It is a service of the kernel.
     pub service: bool,
+    /// The CPU it runs on, or ran on last.
+    pub cpu: u32,
 }
 
 /// All tasks of a kernel.
@@ -91,7 +120,10 @@ pub struct TaskStatus {
 pub struct Tasks {
     table: Lock<Table>,
     current: AtomicU32,
+    cpu: AtomicU32,
     since: AtomicU64,
+    /// Other CPUs' interrupts that are being served; see [`Tasks::as_cpu`].
+    borrowed: AtomicU32,
 }
 
 impl core::fmt::Debug for Tasks {
@@ -120,6 +152,11 @@ impl Tasks {
         TaskId(self.current.load(Ordering::Relaxed))
     }
 
+    /// The CPU that has its turn.
+    pub fn cpu(&self) -> u32 {
+        self.cpu.load(Ordering::Relaxed)
+    }
+
     /// When the running task was switched to, in nanoseconds of the platform's clock; `None` while the scheduler runs.
     /// Uses atomics only, so that an interrupt handler may ask.
     pub fn running_since(&self) -> Option<u64> {
@@ -129,7 +166,7 @@ impl Tasks {
     /// The name of a task.
     pub fn name(&self, id: TaskId) -> Option<String> {
         if id.0 == 0 {
-            return Some("swapper/0".into());
+            return Some(alloc::format!("swapper/{}", self.cpu()));
         }
         self.table.lock().tasks.get(&id).map(|task| task.name.clone())
     }
@@ -157,6 +194,7 @@ impl Tasks {
                     _ => None,
                 },
                 service: task.service,
+                cpu: task.cpu,
             })
             .collect()
     }
@@ -189,18 +227,21 @@ impl Tasks {
         };
         let context = kernel.platform.create_context(task_main, u64::from(id.0))?;
         let state = if ready { State::Ready } else { State::Blocked { until: None, channel: None } };
+        let mut table = self.table.lock();
+        let cpu = table.idlest(kernel.platform.regions().cpus, self.cpu());
         let task = Task {
             name: name.chars().take(15).collect(),
             context,
+            cpu,
+            allowed: ANY_CPU,
             state,
             wake: Wake::Woken,
             body: Some(body),
             service,
         };
-        let mut table = self.table.lock();
         table.tasks.insert(id, task);
         if ready {
-            table.ready.push_back(id);
+            table.enqueue(id);
         }
         drop(table);
         if let Some(world) = kernel.linux_world()
@@ -208,7 +249,7 @@ impl Tasks {
         {
             let mut table = self.table.lock();
             table.tasks.remove(&id);
-            table.ready.retain(|&other| other != id);
+            table.cpus.iter_mut().for_each(|cpu| cpu.ready.retain(|&other| other != id));
             drop(table);
             kernel.platform.destroy_context(context);
             return Err(errno);
@@ -239,9 +280,110 @@ impl Tasks {
             if let Some(task) = table.tasks.get_mut(&current) {
                 task.state = State::Ready;
             }
-            table.ready.push_back(current);
+            table.enqueue(current);
         }
         self.to_scheduler(current);
+    }
+
+    /// Ends the turn of this CPU: the next goes on, and later the running task. Called by the platform where the task can be
+    /// interrupted; with one CPU nothing happens.
+    pub fn slice(&self) {
+        let current = self.current();
+        if current.0 == 0 || self.borrowed.load(Ordering::Relaxed) != 0 || self.table.lock().cpus.len() < 2 {
+            return;
+        }
+        // It is still `Running`, which tells the scheduler that it was interrupted.
+        self.to_scheduler(current);
+    }
+
+    /// Whether [`Tasks::slice`] would do anything. Uses no lock, so that an interrupt handler may ask.
+    pub fn takes_turns(&self) -> bool {
+        self.current().0 != 0
+            && self.borrowed.load(Ordering::Relaxed) == 0
+            && crate::try_kernel().is_some_and(|kernel| kernel.platform.regions().cpus > 1)
+    }
+
+    /// Waits for another CPU to do something, without giving up this one (a spin lock). False when no other CPU does
+    /// anything any more that could end the waiting.
+    pub fn spin(&self) -> bool {
+        {
+            let mut table = self.table.lock();
+            let cpus = table.cpus.len();
+            if cpus < 2 || self.borrowed.load(Ordering::Relaxed) != 0 {
+                return false;
+            }
+            table.spins += 1;
+            if table.spins > 2 * cpus {
+                table.spins = 0;
+                return false;
+            }
+        }
+        self.slice();
+        true
+    }
+
+    /// The tasks that other CPUs are in the middle of.
+    pub fn interrupted(&self) -> Vec<TaskId> {
+        self.table.lock().cpus.iter().filter_map(|cpu| cpu.interrupted).collect()
+    }
+
+    /// Whether another CPU is in the middle of a task: it may be inside a section that must not be pulled away under it.
+    pub fn others_interrupted(&self) -> bool {
+        self.table.lock().cpus.iter().any(|cpu| cpu.interrupted.is_some())
+    }
+
+    /// Restricts a task to the CPUs of a mask, of which one has to exist; it moves when it is switched to next.
+    ///
+    /// # Errors
+    /// `EINVAL` when no CPU of the mask exists.
+    pub fn allow(&self, id: TaskId, mask: u64) -> Result<(), Errno> {
+        let mut table = self.table.lock();
+        let existing = 1_u64.checked_shl(table.cpus.len().max(1) as u32).map_or(ANY_CPU, |bit| bit - 1);
+        if mask & existing == 0 {
+            return Err(Errno::EINVAL);
+        }
+        let Some(task) = table.tasks.get_mut(&id) else { return Ok(()) };
+        task.allowed = mask;
+        let (waits, before) = (task.state == State::Ready, task.cpu);
+        if waits && let Some(cpu) = table.cpus.get_mut(before as usize) {
+            cpu.ready.retain(|&other| other != id);
+            table.enqueue(id);
+        }
+        Ok(())
+    }
+
+    /// Binds the running task to a CPU and goes on there; one that does not exist changes nothing.
+    pub fn move_to(&self, me: TaskId, cpu: u32) {
+        let mask = 1_u64.checked_shl(cpu).unwrap_or(0);
+        if self.allow(me, mask).is_ok() && self.cpu() != cpu {
+            self.yield_now();
+        }
+    }
+
+    /// Runs `body` as a part of the running task, on a CPU; one that does not exist is as good as any.
+    pub fn on_cpu<T>(&self, cpu: u32, body: impl FnOnce() -> T) -> T {
+        let me = self.current();
+        let before = self.table.lock().tasks.get(&me).map_or(ANY_CPU, |task| task.allowed);
+        self.move_to(me, cpu);
+        let result = body();
+        // It was allowed before.
+        let _ = self.allow(me, before);
+        result
+    }
+
+    /// Runs `body` on another CPU's per-CPU memory, as an interrupt there would: between two instructions of what that CPU
+    /// does, and without waiting for anything.
+    pub fn as_cpu<T>(&self, cpu: u32, body: impl FnOnce() -> T) -> T {
+        let kernel = kernel();
+        let before = self.cpu();
+        self.borrowed.fetch_add(1, Ordering::Relaxed);
+        self.cpu.store(cpu, Ordering::Relaxed);
+        kernel.platform.select_cpu(cpu);
+        let result = body();
+        self.cpu.store(before, Ordering::Relaxed);
+        kernel.platform.select_cpu(before);
+        self.borrowed.fetch_sub(1, Ordering::Relaxed);
+        result
     }
 
     /// Makes a blocked task ready; true when it was blocked.
@@ -291,24 +433,47 @@ impl Tasks {
         }
     }
 
-    /// Switches from the scheduler to the next ready task; false when none is.
+    /// Switches from the scheduler to what the next CPU has to do; false when none has anything.
     fn run_next(&self, kernel: &Kernel) -> bool {
-        let (id, context) = {
+        let (cpu, id, context, since) = {
             let mut table = self.table.lock();
-            let Some(id) = table.ready.pop_front() else { return false };
+            let Some((cpu, id)) = table.next(self.cpu()) else { return false };
             let Some(task) = table.tasks.get_mut(&id) else { return true };
-            task.state = State::Running;
-            (id, task.context)
+            task.cpu = cpu;
+            let context = task.context;
+            // What was interrupted still has its CPU from before.
+            if task.state != State::Running {
+                task.state = State::Running;
+                table.cpus[cpu as usize].since = kernel.platform.now();
+            }
+            (cpu, id, context, table.cpus[cpu as usize].since)
         };
-        self.since.store(kernel.platform.now(), Ordering::Relaxed);
+        self.since.store(since, Ordering::Relaxed);
+        self.cpu.store(cpu, Ordering::Relaxed);
+        kernel.platform.select_cpu(cpu);
         self.current.store(id.0, Ordering::Relaxed);
         if let Some(world) = kernel.linux_world() {
             world.task_running(id);
         }
+        let spins = self.table.lock().spins;
         kernel.platform.switch(Context(0), context);
         self.current.store(0, Ordering::Relaxed);
+        // It may have died while it served another CPU's interrupt.
+        if self.borrowed.swap(0, Ordering::Relaxed) != 0 {
+            self.cpu.store(cpu, Ordering::Relaxed);
+            kernel.platform.select_cpu(cpu);
+        }
         if let Some(world) = kernel.linux_world() {
             world.task_running(TaskId(0));
+        }
+        {
+            let mut table = self.table.lock();
+            if table.tasks.get(&id).is_some_and(|task| task.state == State::Running) {
+                table.cpus[cpu as usize].interrupted = Some(id);
+            }
+            if table.spins == spins {
+                table.spins = 0;
+            }
         }
         self.bury(kernel, id);
         true
@@ -371,11 +536,50 @@ impl Table {
             Some(task) if matches!(task.state, State::Blocked { .. }) => {
                 task.state = State::Ready;
                 task.wake = why;
-                self.ready.push_back(id);
+                self.enqueue(id);
                 true
             }
             _ => false,
         }
+    }
+
+    /// Lets a task wait for the CPU it ran on last, or for one that it may run on.
+    fn enqueue(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        if task.allowed >> task.cpu & 1 == 0 {
+            let cpus = self.cpus.len() as u32;
+            task.cpu = (0..cpus).find(|cpu| task.allowed >> cpu & 1 != 0).unwrap_or(0);
+        }
+        self.cpus[task.cpu as usize].ready.push_back(id);
+    }
+
+    /// The CPU with the least to do, the running one last.
+    fn idlest(&mut self, cpus: u32, running: u32) -> u32 {
+        if self.cpus.is_empty() {
+            self.cpus.resize_with(cpus.max(1) as usize, Cpu::default);
+        }
+        let busy = |cpu: &Cpu, number| cpu.ready.len() + usize::from(cpu.interrupted.is_some() || number == running);
+        let idlest = self.cpus.iter().zip(0..).min_by_key(|&(cpu, number)| busy(cpu, number));
+        idlest.map_or(0, |(_, number)| number)
+    }
+
+    /// Whose turn it is after `last`'s, and what is to be done.
+    fn next(&mut self, last: u32) -> Option<(u32, TaskId)> {
+        let cpus = self.cpus.len();
+        (1..=cpus).map(|step| (last as usize + step) % cpus).find_map(|cpu| {
+            let own = &mut self.cpus[cpu];
+            let id = own.interrupted.take().or_else(|| own.ready.pop_front()).or_else(|| self.take_over(cpu))?;
+            Some((cpu as u32, id))
+        })
+    }
+
+    /// What waits for a busy CPU and may as well run on `cpu`.
+    fn take_over(&mut self, cpu: usize) -> Option<TaskId> {
+        let may = |id: &TaskId| self.tasks.get(id).is_some_and(|task| task.allowed >> cpu & 1 != 0);
+        self.cpus.iter_mut().filter(|busy| busy.interrupted.is_some()).find_map(|busy| {
+            let at = busy.ready.iter().position(may)?;
+            busy.ready.remove(at)
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::lock::Lock;
-use crate::task::TaskId;
+use crate::task::{ANY_CPU, TaskId};
 use crate::text::Errno;
 use crate::{Kernel, kernel};
 
@@ -31,6 +31,8 @@ struct Item {
     key: u64,
     queue: QueueId,
     run: Run,
+    /// The CPU it has to run on.
+    cpu: Option<u32>,
 }
 
 #[derive(Debug, Default)]
@@ -75,6 +77,14 @@ impl WorkQueues {
     /// # Errors
     /// `ENOMEM` when no worker can be made and none exists; `EINVAL` when there is no such queue.
     pub fn enqueue(&self, queue: QueueId, key: u64, run: Run) -> Result<bool, Errno> {
+        self.enqueue_on(None, queue, key, run)
+    }
+
+    /// As [`WorkQueues::enqueue`], for a certain CPU.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn enqueue_on(&self, cpu: Option<u32>, queue: QueueId, key: u64, run: Run) -> Result<bool, Errno> {
         {
             let mut state = self.0.lock();
             if !state.queues.contains_key(&queue) {
@@ -83,7 +93,7 @@ impl WorkQueues {
             if state.pending.iter().any(|item| item.key == key) {
                 return Ok(false);
             }
-            state.pending.push_back(Item { key, queue, run });
+            state.pending.push_back(Item { key, queue, run, cpu });
         }
         self.call_worker()?;
         Ok(true)
@@ -218,7 +228,14 @@ fn worker_main() {
     let me = kernel.tasks.current();
     loop {
         while let Some(item) = kernel.work.next(me) {
+            if let Some(cpu) = item.cpu {
+                kernel.tasks.move_to(me, cpu);
+            }
             (item.run)(item.key);
+            if item.cpu.is_some() {
+                // Every CPU of this mask exists.
+                let _ = kernel.tasks.allow(me, ANY_CPU);
+            }
             kernel.work.finished(me, item);
         }
         kernel.tasks.block(None, None);

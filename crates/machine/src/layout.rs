@@ -16,8 +16,10 @@ pub(crate) const RODATA: Range<u64> = 0x3000_0000..0x4000_0000;
 pub(crate) const DATA: Range<u64> = 0x5000_0000..0x6000_0000;
 /// Faults on any access; unlike a random low address, a fault here names an absent data symbol.
 pub(crate) const ABSENT: Range<u64> = 0x6800_0000..0x6c00_0000;
-/// The per-CPU area. Low, so that `%gs:symbol(%rip)` reaches it as `%gs:symbol` does.
-pub(crate) const PERCPU: Range<u64> = 0x7000_0000..0x7000_0000 + ferrmod_kernel::percpu::AREA_SIZE;
+/// The per-CPU areas. Low, so that `%gs:symbol(%rip)` reaches them as `%gs:symbol` does.
+pub(crate) const PERCPU: Range<u64> = 0x7000_0000..0x7000_0000 + MOST_CPUS as u64 * ferrmod_kernel::percpu::AREA_SIZE;
+/// As many CPUs as a machine can have.
+pub const MOST_CPUS: u32 = 8;
 /// Where the heap starts.
 pub(crate) const HEAP_START: u64 = 0x1_0000_0000;
 /// Sizes of the heap, tried in this order: no memory is taken before it is touched, but a limit may be in the way.
@@ -50,6 +52,9 @@ pub(crate) const BOOT_STACK: u64 = 1 << 20;
 pub(crate) const STACK: u64 = 512 << 10;
 /// The number of contexts besides the scheduler's.
 pub(crate) const CONTEXTS: u32 = 8192;
+
+/// The `arch_prctl` operation that sets the base of GS.
+pub(crate) const ARCH_SET_GS: u64 = 0x1001;
 
 /// A period of the tick, in nanoseconds: 250 Hz, as Debian's kernels.
 pub(crate) const TICK: u64 = 4_000_000;

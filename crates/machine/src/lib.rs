@@ -32,6 +32,6 @@ mod value;
 pub use ferrmod_kernel::LoadFlags;
 
 pub use facts_cache::FactsBytes;
-pub use options::{BootError, LoadOutcome, MachineError, Options, Outcome};
+pub use options::{BootError, LoadOutcome, MOST_CPUS, MachineError, Options, Outcome};
 pub use supervisor::{Fetch, Fetched, LogSink, Machine};
 pub use value::{Allocation, Argument, Called, LogLine, Memory, ModuleState, ModuleStatus, Registration, Report, Task};

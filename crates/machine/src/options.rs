@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::facts_cache::FactsBytes;
+pub use crate::layout::MOST_CPUS;
 
 /// What a machine is to be.
 #[derive(Clone, Debug)]
@@ -17,6 +18,9 @@ pub struct Options {
     pub blacklist: Vec<Vec<u8>>,
     /// The kernel's command line.
     pub command_line: String,
+    /// The number of CPUs, from 1 to [`MOST_CPUS`]. Several take turns on the processor of the host, so that what modules do on
+    /// one can be interrupted by what they do on another; with one, every run is the same.
+    pub cpus: u32,
     /// The longest a task may keep the processor before it is stopped.
     pub watchdog: Duration,
     /// The longest one request may take; what has not ended then is [`LoadOutcome::TimedOut`]. [`crate::Machine::set_timeout`]
@@ -36,6 +40,7 @@ impl Default for Options {
             signature_enforced: false,
             blacklist: Vec::new(),
             command_line: String::new(),
+            cpus: 1,
             watchdog: Duration::from_secs(2),
             timeout: Duration::from_secs(30),
             grace: Duration::from_secs(4),

@@ -12,7 +12,7 @@ use seccompiler::{
 };
 
 use crate::child::CONTROL;
-use crate::layout::TEXT;
+use crate::layout::{ARCH_SET_GS, TEXT};
 
 /// Stands for the child's process id until it is known. Larger than any process id.
 const OWN_PID: u32 = 0x7ead_beef;
@@ -63,6 +63,7 @@ fn make() -> Result<Program, seccompiler::BackendError> {
     for call in [libc::SYS_mmap, libc::SYS_mprotect] {
         rules.insert(call, vec![argument(2, MaskedEq(libc::PROT_EXEC as u64), 0)?]);
     }
+    rules.insert(libc::SYS_arch_prctl, vec![argument(0, Eq, ARCH_SET_GS)?]);
     // Not MADV_HWPOISON and its like, which act on the host.
     let advice = [libc::MADV_DONTNEED, libc::MADV_FREE, libc::MADV_POPULATE_WRITE];
     let advice = advice.iter().map(|&advice| argument(2, Eq, advice as u64)).collect::<Result<_, _>>()?;

@@ -25,6 +25,7 @@ pub(super) struct Stage {
     pub(super) index: Arc<Index>,
     pub(super) facts: FactsBytes,
     pub(super) timeout: Duration,
+    pub(super) cpus: u32,
     /// Whether soft dependencies are loaded and requests of modules are answered.
     pub(super) modprobe: bool,
 }
@@ -176,6 +177,7 @@ impl Stage {
         let options = Options {
             facts: Some(self.facts.clone()),
             timeout: self.timeout,
+            cpus: self.cpus,
             command_line: "ferrmod".into(),
             ..Options::default()
         };

@@ -178,7 +178,9 @@ impl Modules {
         if let (Some(percpu), Some((offset, size))) = (&layout.percpu, module.memory.percpu()) {
             let mut image_of = image.sections().get(percpu.section).map_or_else(Vec::new, |s| s.data.to_vec());
             image_of.resize(size as usize, 0);
-            write(kernel, kernel.platform.regions().percpu.start + offset, &image_of)?;
+            for area in kernel.platform.regions().percpu_areas() {
+                write(kernel, area + offset, &image_of)?;
+            }
         }
         kernel.platform.commit().map_err(|_| Errno::ENOMEM)?;
         *module.linked.lock() = Arc::new(linked);

@@ -152,7 +152,7 @@ impl Kernel {
     ) {
         let task = self.tasks.current();
         let mut lines: Vec<String> = before.iter().map(|&line| line.into()).collect();
-        lines.push(format!("WARNING: CPU: 0 PID: {} at {place}{location}", task.0));
+        lines.push(format!("WARNING: CPU: {} PID: {} at {place}{location}", self.tasks.cpu(), task.0));
         lines.push(self.linked_in());
         lines.extend(self.machine_lines(location, registers));
         lines.extend(trace_lines(trace));
@@ -221,7 +221,7 @@ impl Kernel {
             })
             .collect();
         let tainted = if taints == 0 { "Not tainted".into() } else { format!("Tainted: {letters}") };
-        format!("CPU: 0 PID: {} Comm: {name} {tainted} {}", task.0, self.release())
+        format!("CPU: {} PID: {} Comm: {name} {tainted} {}", self.tasks.cpu(), task.0, self.release())
     }
 
     fn linked_in(&self) -> String {

@@ -72,6 +72,52 @@ global_asm!(
     "mov rdi, rdx",
     "call rsi",
     "ud2",
+    // Where an interrupted task goes on, with all its registers but these: the instruction it was interrupted at lies on top of
+    // its stack, below 128 bytes that belong to it.
+    ".globl ferrmod_machine_interrupted",
+    ".hidden ferrmod_machine_interrupted",
+    "ferrmod_machine_interrupted:",
+    "pushfq",
+    "push 0x202",
+    "popfq",
+    "push rax",
+    "push rcx",
+    "push rdx",
+    "push rsi",
+    "push rdi",
+    "push r8",
+    "push r9",
+    "push r10",
+    "push r11",
+    "push rbp",
+    "mov rbp, rsp",
+    "sub rsp, {state}",
+    "and rsp, -64",
+    // The header of the saved state has to be zero where the processor does not write it.
+    "xor eax, eax",
+    "lea rdi, [rsp + 512]",
+    "mov ecx, 8",
+    "rep stosq",
+    "mov eax, {parts}",
+    "xor edx, edx",
+    "xsave64 [rsp]",
+    "call {slice}",
+    "mov eax, {parts}",
+    "xor edx, edx",
+    "xrstor64 [rsp]",
+    "mov rsp, rbp",
+    "pop rbp",
+    "pop r11",
+    "pop r10",
+    "pop r9",
+    "pop r8",
+    "pop rdi",
+    "pop rsi",
+    "pop rdx",
+    "pop rcx",
+    "pop rax",
+    "popfq",
+    "ret 128",
     // call(address [rdi], registers: *const [u64; 6] [rsi], stack: *const u64 [rdx], count [rcx]) -> rax
     ".globl ferrmod_machine_call",
     ".hidden ferrmod_machine_call",
@@ -104,9 +150,41 @@ global_asm!(
     "leave",
     "ret",
     ".popsection",
+    slice = sym slice,
+    state = const STATE,
+    parts = const PARTS,
 );
 
+/// Which registers are saved besides the general ones: x87, SSE, AVX and AVX-512, as far as there are any.
+const PARTS: u32 = 0xe7;
+/// Room for them: 2,688 bytes in the standard format.
+const STATE: u32 = 4096;
+/// What an interrupted task needs of its stack.
+const SLICE_ROOM: u64 = 16 << 10;
+
+extern "C" fn slice() {
+    if let Some(kernel) = ferrmod_kernel::try_kernel() {
+        kernel.tasks.slice();
+    }
+}
+
+/// Lets the running task, interrupted at `rip` with its stack at `rsp`, end the turn of its CPU when it goes on: the registers
+/// to go on with. `None` when its stack is no good for that.
+pub(super) fn interrupt(rip: u64, rsp: u64) -> Option<(u64, u64)> {
+    if !std::arch::is_x86_feature_detected!("xsave") {
+        return None;
+    }
+    let stack = stack(current());
+    let top = rsp.checked_sub(128 + 8)?;
+    (stack.start + SLICE_ROOM..stack.end).contains(&top).then(|| {
+        // SAFETY: the stack of the interrupted task, below what it uses.
+        unsafe { (top as *mut u64).write(rip) };
+        (ferrmod_machine_interrupted as *const () as u64, top)
+    })
+}
+
 unsafe extern "C" {
+    fn ferrmod_machine_interrupted();
     fn ferrmod_machine_switch(save: *mut u64, to: u64);
     fn ferrmod_machine_enter();
     fn ferrmod_machine_boot(top: u64, entry: extern "C" fn(u64) -> !, argument: u64) -> !;

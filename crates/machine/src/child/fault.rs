@@ -13,7 +13,7 @@ use ferrmod_kernel::trap::{Registers, Trap, Verdict};
 
 use super::process::halt;
 use super::{Step, check, context, leave, memory, process, worlds};
-use crate::layout::{PAGE, TEXT, TICK};
+use crate::layout::{MOST_CPUS, PAGE, TEXT, TICK};
 
 /// Bytes of the handlers' stack. An oops is formatted on it.
 const STACK: usize = if cfg!(debug_assertions) { 1 << 20 } else { 256 << 10 };
@@ -29,9 +29,16 @@ const UPPER_HALF: u64 = 1 << 63;
 /// How many handlers are active.
 static DEPTH: AtomicU32 = AtomicU32::new(0);
 
-/// What the watchdog has seen.
-static WATCHED: AtomicU64 = AtomicU64::new(0);
-static WATCHED_TICKS: AtomicU64 = AtomicU64::new(0);
+/// What the watchdog has seen of each CPU.
+static WATCHED: [Watched; MOST_CPUS as usize] =
+    [const { Watched { since: AtomicU64::new(0), ticks: AtomicU64::new(0) } }; MOST_CPUS as usize];
+
+struct Watched {
+    /// When its task was switched to.
+    since: AtomicU64,
+    /// The ticks it was seen at since.
+    ticks: AtomicU64,
+}
 static TICKS: AtomicU32 = AtomicU32::new(0);
 
 type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void);
@@ -270,21 +277,38 @@ extern "C" fn on_alarm(_: i32, info: *mut libc::siginfo_t, context: *mut libc::c
     if look && unsafe { libc::getppid() } != process.supervisor {
         leave(0);
     }
-    if let Some(elapsed) = watch(process, context.uc_mcontext.gregs[libc::REG_RIP as usize] as u64) {
+    let rip = context.uc_mcontext.gregs[libc::REG_RIP as usize] as u64;
+    if let Some(elapsed) = watch(process, rip) {
         deliver(Trap::SoftLockup(elapsed), context);
+    } else if can_interrupt(process, rip) {
+        let gregs = &mut context.uc_mcontext.gregs;
+        if let Some((rip, rsp)) = context::interrupt(rip, gregs[libc::REG_RSP as usize] as u64) {
+            gregs[libc::REG_RIP as usize] = rip as i64;
+            gregs[libc::REG_RSP as usize] = rsp as i64;
+        }
     }
     DEPTH.store(0, Ordering::Relaxed);
 }
 
+/// Whether the running task can make room for another CPU's here: in module code, in the middle of nothing of the kernel's.
+fn can_interrupt(process: &super::process::Process, rip: u64) -> bool {
+    TEXT.contains(&rip)
+        && !process.is_busy()
+        && ferrmod_kernel::lock::held() == 0
+        && ferrmod_kernel::try_kernel().is_some_and(|kernel| kernel.tasks.takes_turns())
+}
+
 /// Whether the running task has had the processor for too long and can be stopped here; for how long it has had it.
 fn watch(process: &super::process::Process, rip: u64) -> Option<u64> {
-    let since = ferrmod_kernel::try_kernel()?.running_since()?;
-    if WATCHED.swap(since, Ordering::Relaxed) != since {
-        WATCHED_TICKS.store(0, Ordering::Relaxed);
+    let kernel = ferrmod_kernel::try_kernel()?;
+    let since = kernel.running_since()?;
+    let watched = WATCHED.get(kernel.tasks.cpu() as usize)?;
+    if watched.since.swap(since, Ordering::Relaxed) != since {
+        watched.ticks.store(0, Ordering::Relaxed);
         return None;
     }
     // On a loaded host ticks are lost while others run, so both clocks have to agree.
-    let ticks = WATCHED_TICKS.fetch_add(1, Ordering::Relaxed);
+    let ticks = watched.ticks.fetch_add(1, Ordering::Relaxed);
     let elapsed = process.now().saturating_sub(since);
     let late = (ticks * TICK).checked_sub(process.watchdog / 4 * 3)? / TICK;
     if elapsed < process.watchdog {
@@ -296,7 +320,7 @@ fn watch(process: &super::process::Process, rip: u64) -> Option<u64> {
     let in_library = process.library.contains(&rip);
     let stop = (in_module && !unsafe_here) || (late > PATIENCE && !unsafe_here && !in_library) || late > 4 * PATIENCE;
     stop.then(|| {
-        WATCHED_TICKS.store(0, Ordering::Relaxed);
+        watched.ticks.store(0, Ordering::Relaxed);
         elapsed
     })
 }

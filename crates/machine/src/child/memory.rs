@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Step, whole_pages};
 use crate::layout::{
-    ABSENT, BOOT_STACK, CONTEXTS, DATA, HEAP_SIZES, HEAP_START, INBOX, INBOX_OFFSET, PAGE, PERCPU, RODATA, STACK,
-    STACKS, TEXT, VMEMMAP,
+    ABSENT, ARCH_SET_GS, BOOT_STACK, CONTEXTS, DATA, HEAP_SIZES, HEAP_START, INBOX, INBOX_OFFSET, PAGE, PERCPU, RODATA,
+    STACK, STACKS, TEXT, VMEMMAP,
 };
 
 static HEAP_END: AtomicU64 = AtomicU64::new(0);
@@ -100,11 +100,25 @@ pub(super) fn discard(range: Range<u64>) {
     }
 }
 
-/// Points GS at the per-CPU area. The C library does not use GS on x86-64.
+/// Where GS points.
+static GS: AtomicU64 = AtomicU64::new(0);
+
+/// Points GS at the first per-CPU area. The C library does not use GS on x86-64.
 pub(super) fn set_gs() -> Step {
-    const ARCH_SET_GS: i32 = 0x1001;
+    super::check("ARCH_SET_GS", arch_set_gs(PERCPU.start))
+}
+
+/// Points GS at a per-CPU area.
+pub(super) fn select_gs(area: u64) {
+    if GS.load(Ordering::Relaxed) != area {
+        arch_set_gs(area);
+    }
+}
+
+fn arch_set_gs(area: u64) -> i64 {
+    GS.store(area, Ordering::Relaxed);
     // SAFETY: sets the GS base of this thread only.
-    super::check("ARCH_SET_GS", unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_SET_GS, PERCPU.start) })
+    unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_SET_GS, area) }
 }
 
 // A copy that may fault: the fault handler knows the one instruction that can, and goes on behind it.

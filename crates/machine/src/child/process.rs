@@ -11,10 +11,13 @@ use ferrmod_kernel::text::log::Record;
 use ferrmod_kernel::trap::Registers;
 
 use super::{CONTROL, Setup, Step, context, fault, leave, memory, wire, worlds};
-use crate::layout::{ABSENT, DATA, OUTBOX_SIZE, PAGE_OFFSET, PERCPU, PHYS_BASE, RODATA, TEXT, TICK, VMEMMAP, inside};
+use crate::layout::{
+    ABSENT, DATA, MOST_CPUS, OUTBOX_SIZE, PAGE_OFFSET, PERCPU, PHYS_BASE, RODATA, TEXT, TICK, VMEMMAP, inside,
+};
 use crate::packet;
 use crate::protocol::{Down, Message, OPERATIONS, Operation, PACKET};
 use crate::value::LogLine;
+use ferrmod_kernel::percpu::AREA_SIZE;
 
 static PROCESS: OnceLock<Process> = OnceLock::new();
 
@@ -64,6 +67,7 @@ fn clock(clock: libc::clockid_t) -> u64 {
 
 /// Makes this process the platform.
 pub(super) fn start(setup: &Setup<'_>) -> Step {
+    let cpus = setup.options.cpus.clamp(1, MOST_CPUS);
     let process = Process {
         regions: Regions {
             text: TEXT,
@@ -71,7 +75,8 @@ pub(super) fn start(setup: &Setup<'_>) -> Step {
             data: DATA,
             heap: memory::heap(),
             absent: ABSENT,
-            percpu: PERCPU,
+            percpu: PERCPU.start..PERCPU.start + u64::from(cpus) * AREA_SIZE,
+            cpus,
             page_offset: PAGE_OFFSET,
             phys_base: PHYS_BASE,
             vmemmap: VMEMMAP.start,
@@ -271,6 +276,10 @@ impl Platform for Process {
     fn create_context(&self, entry: extern "C" fn(u64) -> !, argument: u64) -> Result<Context, Errno> {
         let _busy = self.busy();
         context::create(entry, argument)
+    }
+
+    fn select_cpu(&self, cpu: u32) {
+        memory::select_gs(self.regions.percpu_of(cpu));
     }
 
     fn switch(&self, from: Context, to: Context) {
