@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM};
 use signal_hook::{flag, low_level};
 
 /// Set when a signal asks for the end.
@@ -23,6 +23,8 @@ impl Interrupt {
             let _ = flag::register_usize(number, Arc::clone(&signal), usize::try_from(number).unwrap_or(0));
             let _ = flag::register(number, Arc::clone(&asked));
         }
+        // An index is worth writing when nobody reads the messages any more.
+        let _ = flag::register(SIGPIPE, Arc::default());
         Interrupt { asked, signal }
     }
 

@@ -52,7 +52,7 @@ pub(super) fn show(session: &mut Session, context: &Context<'_>) -> Status {
     Status::Success
 }
 
-/// Bytes that are kept before they are printed.
-const MOST_KEPT: usize = 64 * 1024;
+/// Bytes that are kept before they are printed. The first touch of more memory costs more than the calls that it saves.
+const MOST_KEPT: usize = 32 * 1024;
 /// No alias of a real module is longer, so that the buffer need not grow.
 const LONGEST_LINE: usize = 4096;

@@ -12,15 +12,21 @@ use std::os::unix::fs::FileExt;
 use super::{Budget, Store, Trie, TrieError};
 use crate::trie::{CHILDS, HEADER, OFFSET, PREFIX, VALUES};
 
-/// How far windows are apart, in bytes.
-const STEP: u64 = 64 * 1024;
+/// How far windows are apart, in bytes. In larger ones, what the first touch of a page costs is more than the calls that are saved.
+const STEP: u64 = 32 * 1024;
 /// How far a window goes on behind the beginning of the next one: nodes that are longer are rare.
-const OVERLAP: usize = 8 * 1024;
+const OVERLAP: usize = 1024;
 /// Windows that are kept. Files of kmod 30 have each node behind its children and need more than one.
 const WINDOWS: usize = 4;
 
-/// A node that is still to be visited: the length of the key above it, its byte, the reference.
-type Open = (usize, Option<u8>, u32);
+/// A node that is still to be visited.
+struct Open {
+    /// How long the key above it is.
+    length: usize,
+    /// The byte of the key that leads to it.
+    byte: u8,
+    reference: u32,
+}
 
 /// The parts of the file that were read last.
 struct Windows<'t> {
@@ -121,104 +127,133 @@ impl Windows<'_> {
 pub(super) fn each(trie: &Trie, visit: &mut impl FnMut(&[u8], u32, &[u8])) -> Result<(), TrieError> {
     let mut windows = Windows::new(trie);
     let mut budget = Budget { left: trie.size };
+    // The root has no byte: what stands first in here is not of the key.
     let mut key = Vec::new();
-    let mut values = Vec::new();
-    let mut open: Vec<Open> = vec![(0, None, trie.root)];
-    while let Some((length, byte, reference)) = open.pop() {
+    let mut open = vec![Open { length: 0, byte: 0, reference: trie.root }];
+    while let Some(Open { length, byte, reference }) = open.pop() {
         key.truncate(length);
-        key.extend(byte);
+        key.push(byte);
         let offset = reference & OFFSET;
         if offset < HEADER {
             return Err(TrieError::Reference(reference));
         }
         let bytes = windows.bytes_at(u64::from(offset))?;
-        values.clear();
         let above = (key.len(), open.len());
-        match take_apart(bytes, reference, &mut key, &mut open, &mut values) {
-            Some(consumed) => {
-                for &(priority, from, to) in &values {
-                    visit(&key, priority, bytes.get(from..to).unwrap_or_default());
-                }
-                budget.spend(offset, consumed)?;
-            }
+        let mut visited = 0;
+        let mut show = |key: &[u8], priority, value: &[u8]| {
+            visited += 1;
+            visit(key.get(1..).unwrap_or_default(), priority, value);
+        };
+        match take_apart(bytes, reference, &mut key, &mut open, &mut show) {
+            Some(consumed) => budget.spend(offset, consumed)?,
             None => {
                 key.truncate(above.0);
                 open.truncate(above.1);
-                visit_slowly(trie.node(reference)?, reference, &mut key, &mut open, &mut budget, visit)?;
+                let mut rest = |key: &[u8], priority, value: &[u8]| match visited {
+                    0 => visit(key.get(1..).unwrap_or_default(), priority, value),
+                    _ => visited -= 1,
+                };
+                visit_slowly(trie.node(reference)?, reference, &mut key, &mut open, &mut budget, &mut rest)?;
             }
         }
     }
     Ok(())
 }
 
-/// Takes the node apart that `bytes` begin with: appends its prefix to the key, its children to what is open (the first one last), and the
-/// priorities of its values and where they lie. How long it is; `None` when it does not end in `bytes` or is not right.
+/// Takes the node apart that `bytes` begin with: appends its prefix to the key and its children to what is open (the first one last), and
+/// shows its values. How long it is; `None` when it does not end in `bytes` or is not right.
+#[inline]
 fn take_apart(
     bytes: &[u8],
     reference: u32,
     key: &mut Vec<u8>,
     open: &mut Vec<Open>,
-    values: &mut Vec<(u32, usize, usize)>,
+    show: &mut impl FnMut(&[u8], u32, &[u8]),
 ) -> Option<usize> {
-    let mut at = 0;
+    let mut rest = bytes;
     if reference & PREFIX != 0 {
-        at = text_length(bytes)?;
-        key.extend_from_slice(bytes.get(..at)?);
-        at += 1;
+        rest = rest.get(take_text(rest, key)? + 1..)?;
     }
     if reference & CHILDS != 0 {
-        let [first, last, rest @ ..] = bytes.get(at..)? else { return None };
-        let count = usize::from(last.checked_sub(*first)?) + 1;
-        let table = rest.get(..count * 4)?;
+        let [first, last, after @ ..] = rest else { return None };
+        let (table, after) = after.split_at_checked((usize::from(last.checked_sub(*first)?) + 1) * 4)?;
+        rest = after;
         // Most places have no child, so they are passed over four at a time.
-        let (fours, rest) = table.as_chunks::<4>().0.as_chunks::<4>();
-        push_children(rest, first.wrapping_add((fours.len() * 4) as u8), key.len(), open);
+        let (fours, others) = table.as_chunks::<4>().0.as_chunks::<4>();
+        push_children(others, first.wrapping_add((fours.len() * 4) as u8), key.len(), open);
         for (number, four) in fours.iter().enumerate().rev() {
             if *four != [[0; 4]; 4] {
                 push_children(four, first.wrapping_add((number * 4) as u8), key.len(), open);
             }
         }
-        at += 2 + count * 4;
     }
     if reference & VALUES != 0 {
-        let word = |at: usize| Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk::<4>()?));
-        let count = word(at)?;
-        at += 4;
-        for _ in 0..count {
-            let priority = word(at)?;
-            let end = at + 4 + text_length(bytes.get(at + 4..)?)?;
-            values.push((priority, at + 4, end));
-            at = end + 1;
+        let (count, mut values) = rest.split_first_chunk()?;
+        for _ in 0..u32::from_be_bytes(*count) {
+            let (priority, text) = values.split_first_chunk()?;
+            let length = text_length(text)?;
+            show(key, u32::from_be_bytes(*priority), text.get(..length)?);
+            values = text.get(length + 1..)?;
         }
+        rest = values;
     }
-    Some(at)
+    Some(bytes.len() - rest.len())
 }
 
-/// Where the NUL is that ends a text. Texts are of a few words' length: too short for a search that has to be set up.
+/// Texts are looked through by so many bytes at once: most are no longer. A search that has to be set up would cost more.
+const WORD: usize = 16;
+
+/// Where the first byte of a word is that is 0.
+#[inline]
+fn nul(word: &[u8; WORD]) -> Option<usize> {
+    const LOW: u128 = u128::MAX / 0xff;
+    const HIGH: u128 = LOW << 7;
+    let word = u128::from_le_bytes(*word);
+    // The lowest bit that is set belongs to it.
+    let nul = word.wrapping_sub(LOW) & !word & HIGH;
+    (nul != 0).then_some((nul.trailing_zeros() / 8) as usize)
+}
+
+/// Where the NUL is that ends a text.
 #[inline]
 fn text_length(bytes: &[u8]) -> Option<usize> {
-    const LOW: u64 = u64::MAX / 0xff;
-    const HIGH: u64 = LOW << 7;
-    let (words, rest) = bytes.as_chunks::<8>();
-    for (number, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        // The lowest bit that is set belongs to the first byte that is 0.
-        let nul = word.wrapping_sub(LOW) & !word & HIGH;
-        if nul != 0 {
-            return Some(number * 8 + (nul.trailing_zeros() / 8) as usize);
+    let mut rest = bytes;
+    while let Some((word, after)) = rest.split_first_chunk() {
+        if let Some(nul) = nul(word) {
+            return Some(bytes.len() - rest.len() + nul);
         }
+        rest = after;
     }
-    Some(words.len() * 8 + rest.iter().position(|&byte| byte == 0)?)
+    Some(bytes.len() - rest.len() + rest.iter().position(|&byte| byte == 0)?)
+}
+
+/// Appends the text that `bytes` begin with; how long it is.
+#[inline]
+fn take_text(bytes: &[u8], text: &mut Vec<u8>) -> Option<usize> {
+    let mut rest = bytes;
+    let begin = text.len();
+    while let Some((word, after)) = rest.split_first_chunk::<WORD>() {
+        text.extend_from_slice(word);
+        if let Some(nul) = nul(word) {
+            let length = bytes.len() - rest.len() + nul;
+            text.truncate(begin + length);
+            return Some(length);
+        }
+        rest = after;
+    }
+    let end = rest.iter().position(|&byte| byte == 0)?;
+    text.extend_from_slice(rest.get(..end)?);
+    Some(bytes.len() - rest.len() + end)
 }
 
 /// Adds the children of the bytes from `first` on, the last one first.
 #[inline]
 fn push_children(children: &[[u8; 4]], first: u8, length: usize, open: &mut Vec<Open>) {
     for (number, child) in children.iter().enumerate().rev() {
-        let child = u32::from_be_bytes(*child);
-        if child != 0 {
+        let reference = u32::from_be_bytes(*child);
+        if reference != 0 {
             // There are at most 256 of them.
-            open.push((length, Some(first.wrapping_add(number as u8)), child));
+            open.push(Open { length, byte: first.wrapping_add(number as u8), reference });
         }
     }
 }
@@ -242,7 +277,7 @@ fn visit_slowly(
         for byte in first..=last {
             let child = node.word()?;
             if child != 0 {
-                open.push((key.len(), Some(byte), child));
+                open.push(Open { length: key.len(), byte, reference: child });
             }
         }
         open.get_mut(pushed..).unwrap_or_default().reverse();
