@@ -418,6 +418,7 @@ struct Budget {
 }
 
 impl Budget {
+    #[inline]
     fn spend(&mut self, node: u32, bytes: usize) -> Result<(), TrieError> {
         // A node has at least one byte, or it would not be there.
         let bytes = (bytes as u64).max(1);

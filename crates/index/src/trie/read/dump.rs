@@ -31,10 +31,10 @@ struct Open {
 /// The parts of the file that were read last.
 struct Windows<'t> {
     source: Source<'t>,
-    kept: Vec<Window>,
-    current: usize,
-    /// The one that is given up next.
-    oldest: usize,
+    /// The one that the last node was in.
+    current: Window,
+    /// Those before it, the newest last.
+    others: Vec<Window>,
 }
 
 enum Source<'t> {
@@ -42,6 +42,7 @@ enum Source<'t> {
     File(&'t File, u64),
 }
 
+#[derive(Default)]
 struct Window {
     start: u64,
     bytes: Vec<u8>,
@@ -53,19 +54,17 @@ impl Windows<'_> {
             Store::Memory(bytes) => Source::Memory(bytes),
             Store::File(file, _) => Source::File(file, trie.size),
         };
-        Windows { source, kept: Vec::new(), current: 0, oldest: 0 }
+        Windows { source, current: Window::default(), others: Vec::new() }
     }
 
     /// The bytes from `at` on, as far as they are at hand.
     #[inline]
     fn bytes_at(&mut self, at: u64) -> Result<&[u8], TrieError> {
-        // Mostly it is the window that the node before was in.
-        let near = self.kept.get(self.current).is_some_and(|window| at.wrapping_sub(window.start) < STEP);
-        if !near {
+        let skip = at.wrapping_sub(self.current.start);
+        if skip >= STEP || self.current.bytes.is_empty() {
             return self.bytes_elsewhere(at);
         }
-        let Some(window) = self.kept.get(self.current) else { return Ok(&[]) };
-        Ok(window.bytes.get((at - window.start) as usize..).unwrap_or_default())
+        Ok(self.current.bytes.get(skip as usize..).unwrap_or_default())
     }
 
     #[cold]
@@ -80,35 +79,31 @@ impl Windows<'_> {
             return Ok(&[]);
         }
         let start = at - at % STEP;
-        if self.kept.get(self.current).is_none_or(|window| window.start != start) {
-            self.current = match self.kept.iter().position(|window| window.start == start) {
-                Some(place) => place,
-                None => self.read(file, size, start)?,
-            };
+        if self.current.start != start || self.current.bytes.is_empty() {
+            self.change(file, size, start)?;
         }
-        let bytes = self.kept.get(self.current).map(|window| &*window.bytes).unwrap_or_default();
-        Ok(usize::try_from(at - start).ok().and_then(|skip| bytes.get(skip..)).unwrap_or_default())
+        Ok(usize::try_from(at - start).ok().and_then(|skip| self.current.bytes.get(skip..)).unwrap_or_default())
     }
 
-    /// Reads a window; which one it is.
-    fn read(&mut self, file: &File, size: u64, start: u64) -> Result<usize, TrieError> {
-        let slides = |window: &Window| window.start + STEP == start;
-        if self.kept.get(self.current).is_some_and(slides) {
-            self.oldest = self.current;
-        } else if self.kept.len() < WINDOWS {
-            self.kept.push(Window { start, bytes: Vec::new() });
-            self.oldest = self.kept.len() - 1;
-        } else {
-            self.oldest = (self.oldest + 1) % WINDOWS;
+    /// Goes to the window at `start`.
+    fn change(&mut self, file: &File, size: u64, start: u64) -> Result<(), TrieError> {
+        if let Some(kept) = self.others.iter().position(|window| window.start == start) {
+            let kept = self.others.remove(kept);
+            self.others.push(std::mem::replace(&mut self.current, kept));
+            return Ok(());
         }
-        let place = self.oldest;
-        let Some(window) = self.kept.get_mut(place) else { return Ok(place) };
-        window.start = start;
+        let slides = self.current.start + STEP == start;
+        if !slides && !self.current.bytes.is_empty() {
+            let oldest = if self.others.len() + 1 < WINDOWS { Window::default() } else { self.others.remove(0) };
+            self.others.push(std::mem::replace(&mut self.current, oldest));
+        }
+        let Window { start: place, bytes } = &mut self.current;
+        *place = start;
         let most = usize::try_from(size - start).unwrap_or(usize::MAX);
         // Sized once: what was in there before is overwritten.
-        window.bytes.resize(most.min(STEP as usize + OVERLAP), 0);
+        bytes.resize(most.min(STEP as usize + OVERLAP), 0);
         let mut length = 0;
-        while let Some(rest) = window.bytes.get_mut(length..)
+        while let Some(rest) = bytes.get_mut(length..)
             && !rest.is_empty()
         {
             match file.read_at(rest, start + length as u64) {
@@ -118,8 +113,8 @@ impl Windows<'_> {
                 Err(error) => return Err(TrieError::io(&error)),
             }
         }
-        window.bytes.truncate(length);
-        Ok(place)
+        bytes.truncate(length);
+        Ok(())
     }
 }
 
