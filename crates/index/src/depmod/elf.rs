@@ -411,6 +411,7 @@ impl Tables<'_, '_> {
         let versions = if self.has(0) && self.has(1) { self.bytes(3).as_chunks::<VERSION>().0 } else { &[] };
         seen.clear();
         seen.resize(versions.len(), false);
+        facts.imports.reserve_exact(versions.len());
         let mut next = 0;
         let extended = self.extended();
         let (table, strings) = (self.bytes(0), self.bytes(1));
@@ -516,19 +517,29 @@ fn version_name(layout: Layout, entry: &[u8; VERSION]) -> &[u8] {
     until_nul(entry.get(if layout.wide { 8 } else { 4 }..).unwrap_or_default())
 }
 
-/// The entry of `__versions` for `name` and its check sum. Mostly they are in the order of the symbols, so that the search
-/// begins at `next`.
+/// How far symbols that stand in another order than their versions mostly are from each other.
+const NEAR: usize = 4;
+
+/// The entry of `__versions` for `name` and its check sum. They are nearly in the order of the symbols, so that the search
+/// begins around `next`.
 fn version_of(layout: Layout, versions: &[[u8; VERSION]], next: &mut usize, name: &[u8]) -> Option<(usize, u64)> {
     let start = if layout.wide { 8 } else { 4 };
+    // The first bytes, as one number: nearly all of the others are passed over by them.
+    let first = |bytes: &[u8]| bytes.first_chunk().map(|&first| u64::from_le_bytes(first));
+    let begin = first(name);
     let is = |entry: &[u8; VERSION]| {
         entry
             .get(start..)
+            .filter(|field| begin.is_none() || first(field) == begin)
             .and_then(|field| field.strip_prefix(name))
             .is_some_and(|rest| rest.first().is_none_or(|&byte| byte == 0))
     };
     let index = match versions.get(*next) {
         Some(entry) if is(entry) => *next,
-        _ => versions.iter().position(is)?,
+        _ => {
+            let (far, near) = versions.split_at(next.saturating_sub(NEAR).min(versions.len()));
+            near.iter().position(is).map(|place| far.len() + place).or_else(|| far.iter().position(is))?
+        }
     };
     *next = index + 1;
     versions.get(index).map(|entry| (index, version_crc(layout, entry)))

@@ -123,7 +123,7 @@ impl Keys {
         }
     }
 
-    fn finish(mut self, text: Vec<u8>, what: What) -> Result<Made, TrieWriteError> {
+    fn finish(self, text: Vec<u8>, what: What) -> Result<Made, TrieWriteError> {
         let trie = if self.wanted { self.trie.finish(what.order)? } else { Vec::new() };
         Ok(Made { text, trie, notes: self.notes })
     }

@@ -136,7 +136,7 @@ pub enum DepmodError {
 #[derive(Debug)]
 pub struct Built {
     files: Vec<IndexFile>,
-    cache: Option<IndexFile>,
+    remembered: Option<Remembered>,
     /// How many modules there are.
     pub modules: usize,
     /// How many of them were read, and not known from the time before.
@@ -147,7 +147,24 @@ pub struct Built {
     pub changing: bool,
 }
 
+/// What is kept for the next time.
+#[derive(Debug)]
+struct Remembered {
+    entries: Vec<Entry>,
+    symbols: Symbols,
+    /// When the first file was looked at.
+    started: i128,
+}
+
+impl Remembered {
+    fn file(&self) -> IndexFile {
+        let facts = self.entries.iter().filter_map(|entry| Some((&entry.found.identity, entry.facts.as_ref()?)));
+        IndexFile { name: cache::NAME, bytes: cache::write(facts, &self.symbols, self.started) }
+    }
+}
+
 /// What one module of the index is.
+#[derive(Debug)]
 struct Entry {
     found: Found,
     facts: Option<Facts>,
@@ -168,12 +185,13 @@ pub fn build(options: &Options<'_>, observe: &mut dyn FnMut(Event<'_>)) -> Resul
     let mut read = 0;
     let mut round = 1;
     let (tree, entries, changing) = loop {
-        let mut tree = Tree::open(options).map_err(|error| match options.files.first() {
+        let tree = Tree::open(options).map_err(|error| match options.files.first() {
             Some(path) if path.is_relative() => DepmodError::Relative { path: path.clone() },
             _ => DepmodError::Tree { path: options.tree_folder(), error },
         })?;
-        let found = look(options, &mut tree, observe)?;
-        let (entries, problems, changed) = learn(options, &tree, found, &cache, &mut known, &mut symbols, &mut read);
+        let Learned { entries, problems, changed, read: count } =
+            learn(options, &tree, &cache, &mut known, &mut symbols, observe)?;
+        read += count;
         if options.is_cancelled() {
             return Err(DepmodError::Cancelled);
         }
@@ -207,26 +225,12 @@ pub fn build(options: &Options<'_>, observe: &mut dyn FnMut(Event<'_>)) -> Resul
         make_folder(options)?;
     }
     let write_cache = options.cache && (read > 0 || cache.len() != entries.len() - broken);
-    let (files, cache) = thread::scope(|scope| {
-        let kept = write_cache.then(|| {
-            let (entries, symbols) = (&entries, &symbols);
-            scope.spawn(move || {
-                let facts = entries.iter().filter_map(|entry| Some((&entry.found.identity, entry.facts.as_ref()?)));
-                cache::write(facts, symbols, started)
-            })
-        });
-        let files = contents(options, &tree, &modules, &graph, &exports, observe);
-        // A thread that panics is a bug; the index does without its cache then.
-        (files, kept.and_then(|thread| thread.join().ok()))
-    });
-    Ok(Built {
-        files: files?,
-        cache: cache.map(|bytes| IndexFile { name: cache::NAME, bytes }),
-        modules: modules.len(),
-        read,
-        broken,
-        changing,
-    })
+    let files = contents(options, &tree, &modules, &graph, &exports, observe)?;
+    // What is kept was borrowed until here.
+    drop(exports);
+    let modules = entries.len();
+    let remembered = write_cache.then_some(Remembered { entries, symbols, started });
+    Ok(Built { files, remembered, modules, read, broken, changing })
 }
 
 /// The name of the module in a file of this name: what stands before the first dot, with `_` for `-`.
@@ -241,20 +245,26 @@ pub fn module_name(path: &Path) -> Vec<u8> {
 /// # Errors
 /// When the tree cannot be read.
 pub fn is_current(options: &Options<'_>, observe: &mut dyn FnMut(Event<'_>)) -> Result<bool, DepmodError> {
-    let mut tree = Tree::open(options).map_err(|error| DepmodError::Tree { path: options.tree_folder(), error })?;
+    let tree = Tree::open(options).map_err(|error| DepmodError::Tree { path: options.tree_folder(), error })?;
     let Ok(index) = statat(&tree.folder, "modules.dep", AtFlags::empty()) else {
         return Ok(false);
     };
     let made = Identity::of(&index).modified;
-    let mut modules = Modules::new(options, &mut tree, observe);
+    let mut tell = |_: &Found| {};
+    let mut modules = Modules::new(options, &tree, observe, &mut tell);
     modules.search().map_err(|error| DepmodError::Tree { path: options.tree_folder(), error })?;
     Ok(modules.newest <= made)
 }
 
-/// The modules of the tree, in the order of the index.
-fn look(options: &Options<'_>, tree: &mut Tree, observe: &mut dyn FnMut(Event<'_>)) -> Result<Vec<Found>, DepmodError> {
+/// The modules of the tree, in the order of the index. `tell` is told about each file that is found as soon as it is.
+fn look(
+    options: &Options<'_>,
+    tree: &Tree,
+    observe: &mut dyn FnMut(Event<'_>),
+    tell: &mut dyn FnMut(&Found),
+) -> Result<Vec<Found>, DepmodError> {
     let files = &options.files;
-    let mut modules = Modules::new(options, tree, observe);
+    let mut modules = Modules::new(options, tree, observe, tell);
     if files.is_empty() {
         modules.search().map_err(|error| DepmodError::Tree { path: options.tree_folder(), error })?;
     }
@@ -269,46 +279,61 @@ fn look(options: &Options<'_>, tree: &mut Tree, observe: &mut dyn FnMut(Event<'_
     Ok(found)
 }
 
-/// The modules that cannot be read, by path.
-type Problems = Vec<(Vec<u8>, Problem)>;
+/// What the files of a tree say.
+struct Learned {
+    entries: Vec<Entry>,
+    /// The modules that cannot be read, by path.
+    problems: Vec<(Vec<u8>, Problem)>,
+    /// Whether one of the files changed meanwhile.
+    changed: bool,
+    /// How many were read.
+    read: usize,
+}
 
-/// Finds out what each file says: from the cache, or by reading it. Also whether one of them changed meanwhile.
+/// Finds the modules, and what each file says: from the cache, or by reading it.
 fn learn(
     options: &Options<'_>,
     tree: &Tree,
-    found: Vec<Found>,
     cache: &Cache<'_>,
     known: &mut HashMap<Identity, Facts>,
     symbols: &mut Symbols,
-    read: &mut usize,
-) -> (Vec<Entry>, Problems, bool) {
-    let mut facts: Vec<Option<Facts>> =
-        found.iter().map(|found| cache.find(&found.identity).or_else(|| known.remove(&found.identity))).collect();
-    let missing: Vec<usize> =
-        facts.iter().enumerate().filter(|(_, facts)| facts.is_none()).map(|(index, _)| index).collect();
+    observe: &mut dyn FnMut(Event<'_>),
+) -> Result<Learned, DepmodError> {
     if let Some(progress) = options.progress {
         progress.done.store(0, Ordering::Relaxed);
-        progress.total.store(missing.len(), Ordering::Relaxed);
+        progress.total.store(0, Ordering::Relaxed);
     }
-    *read += missing.len();
-    let scanned = scan::scan(options, tree, &found, &missing, symbols);
-    let mut problems = Vec::new();
-    for (index, outcome) in scanned.results {
-        match outcome {
-            Outcome::Facts(read) => {
-                if let Some(slot) = facts.get_mut(index) {
-                    *slot = Some(read);
-                }
+    // By the number of the file.
+    let mut outcomes: Vec<Option<Outcome>> = Vec::new();
+    let (found, scanned) = scan::scan(options, tree, symbols, |read| {
+        look(options, tree, observe, &mut |found| {
+            let facts = cache.find(&found.identity).or_else(|| known.remove(&found.identity));
+            if facts.is_none() {
+                read(found.number, found);
             }
-            Outcome::Broken(problem) => problems.push((index, problem)),
+            outcomes.push(facts.map(Outcome::Facts));
+        })
+    });
+    let read = scanned.results.len();
+    for (number, outcome) in scanned.results {
+        if let Some(slot) = outcomes.get_mut(number) {
+            *slot = Some(outcome);
         }
     }
-    problems.sort_by_key(|(index, _)| *index);
-    let path = |index: usize| found.get(index).map(|found| found.path.clone()).unwrap_or_default();
-    let problems = problems.into_iter().map(|(index, problem)| (path(index), problem)).collect();
-    let changed = !scanned.changed.is_empty();
-    let entries = found.into_iter().zip(facts).map(|(found, facts)| Entry { found, facts }).collect();
-    (entries, problems, changed)
+    let mut problems = Vec::new();
+    let mut entry = |found: Found| {
+        let facts = match outcomes.get_mut(found.number).and_then(Option::take) {
+            Some(Outcome::Facts(facts)) => Some(facts),
+            Some(Outcome::Broken(problem)) => {
+                problems.push((found.path.clone(), problem));
+                None
+            }
+            None => None,
+        };
+        Entry { found, facts }
+    };
+    let entries = found?.into_iter().map(&mut entry).collect();
+    Ok(Learned { entries, problems, changed: scanned.changed, read })
 }
 
 /// Every symbol that the kernel and the modules export. Of several exporters the last one counts.
@@ -444,18 +469,23 @@ impl Built {
         let path = options.index_folder();
         let folder = folder(options, true).map_err(|error| DepmodError::Folder { path: path.clone(), error })?;
         let files: Vec<&IndexFile> = self.files.iter().collect();
-        match commit::write(&folder, &files, true, &|| options.is_cancelled()) {
-            Ok(true) => {}
-            Ok(false) => return Err(DepmodError::Cancelled),
-            Err(commit::WriteError { name, error }) => {
-                return Err(DepmodError::Write { folder: path, name, error });
+        thread::scope(|scope| {
+            // Mostly, who writes waits for the disk.
+            let remembered = self.remembered.as_ref().map(|remembered| scope.spawn(|| remembered.file()));
+            match commit::write(&folder, &files, true, &|| options.is_cancelled()) {
+                Ok(true) => {}
+                Ok(false) => return Err(DepmodError::Cancelled),
+                Err(commit::WriteError { name, error }) => {
+                    return Err(DepmodError::Write { folder: path, name, error });
+                }
             }
-        }
-        if let Some(cache) = &self.cache {
-            // It has a check sum, so that nothing needs to wait for the disk; and without it the next time is only slower.
-            let _ = commit::write(&folder, &[cache], false, &|| false);
-        }
-        Ok(())
+            // A thread that panics is a bug; the index does without its cache then.
+            if let Some(Ok(cache)) = remembered.map(thread::ScopedJoinHandle::join) {
+                // It has a check sum, so that nothing needs to wait for the disk; and without it the next time is only slower.
+                let _ = commit::write(&folder, &[&cache], false, &|| false);
+            }
+            Ok(())
+        })
     }
 
     /// The files of the index that are not as they should be, with the first line (of text) or byte that is different.

@@ -2,8 +2,8 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use super::elf::{self, Buffers, ElfError, Facts, Source};
@@ -26,74 +26,107 @@ pub(super) enum Outcome {
 pub(super) struct Scanned {
     /// The result of each file, by its number.
     pub(super) results: Vec<(usize, Outcome)>,
-    /// The files that became others while they were read, by their numbers.
-    pub(super) changed: Vec<usize>,
+    /// Whether files became others while they were read.
+    pub(super) changed: bool,
 }
 
-/// Reads `files` (numbers into `found`); adds the symbols they name to `symbols`. Stops early when it is told to.
-pub(super) fn scan(
+/// The files that are still to be read.
+struct Queue<'a> {
+    options: &'a Options<'a>,
+    waiting: Mutex<Waiting>,
+    more: Condvar,
+}
+
+struct Waiting {
+    /// With their numbers; the next one is the last.
+    files: Vec<(usize, Found)>,
+    /// Whether more may come.
+    open: bool,
+}
+
+/// How many modules a thread has to read to be worth its making.
+const WORTH_A_THREAD: usize = 16;
+
+impl Queue<'_> {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a file.
+    fn push(&self, number: usize, found: Found) {
+        self.waiting().files.push((number, found));
+        self.more.notify_one();
+        if let Some(Progress { total, .. }) = self.options.progress {
+            total.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The next file; waits for it. `None` when there is none and none will come.
+    fn pop(&self) -> Option<(usize, Found)> {
+        let mut waiting = self.waiting();
+        loop {
+            if let Some(next) = waiting.files.pop() {
+                return Some(next);
+            }
+            if !waiting.open {
+                return None;
+            }
+            waiting = self.more.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// Closes the queue when the walk is over, however it ends: nobody is to wait for more.
+struct Closing<'q, 'a>(&'q Queue<'a>);
+
+impl Drop for Closing<'_, '_> {
+    fn drop(&mut self) {
+        let mut waiting = self.0.waiting();
+        waiting.open = false;
+        // The longest first: a large one that comes last would be waited for.
+        if waiting.files.iter().any(|(_, found)| !found.path.ends_with(b".ko")) {
+            waiting.files.sort_by_key(|(_, found)| found.identity.size);
+        }
+        self.0.more.notify_all();
+    }
+}
+
+/// Reads the files that `walk` finds and hands to the function it is given, each with a number; adds the symbols they name to
+/// `symbols`. They are read by other threads while the walk goes on, and by this one too when it is over. Stops early when it is told to.
+pub(super) fn scan<T>(
     options: &Options<'_>,
     tree: &Tree,
-    found: &[Found],
-    files: &[usize],
     symbols: &mut Symbols,
-) -> Scanned {
+    walk: impl FnOnce(&mut dyn FnMut(usize, &Found)) -> T,
+) -> (T, Scanned) {
     let threads = match options.threads {
         0 => thread::available_parallelism().map_or(1, std::num::NonZero::get),
         count => count,
     };
-    // A thread costs as much as reading a dozen modules.
-    let threads = threads.min(files.len().div_ceil(16)).max(1);
-    // The longest first: a large one that comes last would be waited for.
-    let mut order: Vec<usize> = files.to_vec();
-    let size = |&file: &usize| std::cmp::Reverse(found.get(file).map_or(0, |found| found.identity.size));
-    if threads > 1 && found.iter().any(|found| !found.path.ends_with(b".ko")) {
-        order.sort_by_key(size);
-    }
-    let next = AtomicUsize::new(0);
+    let queue = Queue { options, waiting: Mutex::new(Waiting { files: Vec::new(), open: true }), more: Condvar::new() };
     let done = Mutex::new(Vec::new());
-    let work = |own: &mut Symbols| {
-        let mut worker = Worker::new();
-        let mut scanned = Scanned::default();
-        while !options.is_cancelled() {
-            let Some((file, entry)) =
-                order.get(next.fetch_add(1, Ordering::Relaxed)).and_then(|&file| Some((file, found.get(file)?)))
-            else {
-                break;
-            };
-            match worker.read(tree, entry, own) {
-                Ok((facts, identity)) => {
-                    if identity != entry.identity {
-                        scanned.changed.push(file);
-                    }
-                    scanned.results.push((file, facts.map_or_else(Outcome::Broken, Outcome::Facts)));
-                }
-                Err(problem) => {
-                    // It was there a moment ago.
-                    if matches!(&problem, Problem::Io(error) if error.kind() == std::io::ErrorKind::NotFound) {
-                        scanned.changed.push(file);
-                    }
-                    scanned.results.push((file, Outcome::Broken(problem)));
-                }
-            }
-            if let Some(Progress { done, .. }) = options.progress {
-                done.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-        scanned
-    };
     let mut all = Scanned::default();
-    thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(|| {
-                let mut own = Symbols::default();
-                let scanned = work(&mut own);
-                done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((own, scanned));
-            });
-        }
-        all = work(symbols);
+    let walked = thread::scope(|scope| {
+        let mut count = 0;
+        let walked = {
+            let _closing = Closing(&queue);
+            walk(&mut |number, found| {
+                queue.push(number, found.clone());
+                count += 1;
+                // With the first files comes the first thread, and this one reads too in the end.
+                if count % WORTH_A_THREAD == 0 && count / WORTH_A_THREAD < threads {
+                    scope.spawn(|| {
+                        let mut own = Symbols::default();
+                        let scanned = work(tree, &queue, &mut own);
+                        done.lock().unwrap_or_else(PoisonError::into_inner).push((own, scanned));
+                    });
+                }
+            })
+        };
+        all = work(tree, &queue, symbols);
+        walked
     });
-    for (own, scanned) in done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+    for (own, scanned) in done.into_inner().unwrap_or_else(PoisonError::into_inner) {
         let numbers: Vec<SymbolNumber> = own.iter().map(|symbol| symbols.number(symbol)).collect();
         let translate = |list: &mut Vec<SymbolNumber>| {
             for number in list {
@@ -107,9 +140,36 @@ pub(super) fn scan(
             }
             all.results.push((file, result));
         }
-        all.changed.extend(scanned.changed);
+        all.changed |= scanned.changed;
     }
-    all
+    (walked, all)
+}
+
+/// Reads files until there are no more.
+fn work(tree: &Tree, queue: &Queue<'_>, own: &mut Symbols) -> Scanned {
+    let mut worker = Worker::new();
+    let mut scanned = Scanned::default();
+    while !queue.options.is_cancelled()
+        && let Some((number, found)) = queue.pop()
+    {
+        let outcome = match worker.read(tree, &found, own) {
+            Ok((facts, identity)) => {
+                scanned.changed |= identity != found.identity;
+                facts.map_or_else(Outcome::Broken, Outcome::Facts)
+            }
+            Err(problem) => {
+                // It was there a moment ago.
+                scanned.changed |=
+                    matches!(&problem, Problem::Io(error) if error.kind() == std::io::ErrorKind::NotFound);
+                Outcome::Broken(problem)
+            }
+        };
+        scanned.results.push((number, outcome));
+        if let Some(Progress { done, .. }) = queue.options.progress {
+            done.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    scanned
 }
 
 /// What one thread keeps from file to file.

@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashMap;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, openat, statat};
@@ -48,6 +49,8 @@ impl Identity {
 /// A module's file.
 #[derive(Debug, Clone)]
 pub(super) struct Found {
+    /// How many files were found before it.
+    pub(super) number: usize,
     /// The module's name, with `_` for `-`.
     pub(super) name: Vec<u8>,
     /// The file, in the tree, or absolute in the root when it is not in the tree.
@@ -68,7 +71,7 @@ pub(super) struct Tree {
     /// The same, in the root: `/lib/modules/RELEASE`.
     pub(super) path: PathBuf,
     /// Every folder that was read, and how it was then.
-    pub(super) seen: Vec<(Vec<u8>, Identity, bool)>,
+    seen: Mutex<Vec<(Vec<u8>, Identity, bool)>>,
 }
 
 /// The module's name by its file's: everything up to the first dot, with `_` for `-`. `None` when no module's file is named so.
@@ -97,7 +100,11 @@ impl Tree {
         let root = Root::open(&options.root)?;
         let path = options.tree();
         let folder = root.open_at(&path, OFlags::RDONLY | OFlags::DIRECTORY)?;
-        Ok(Tree { root, folder, path, seen: Vec::new() })
+        Ok(Tree { root, folder, path, seen: Mutex::default() })
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Vec<(Vec<u8>, Identity, bool)>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens a file of the tree (or of the root, when `path` is absolute). Whoever opened it knows that no link leads out of the root.
@@ -130,7 +137,7 @@ impl Tree {
 
     /// Whether a folder was changed since it was read.
     pub(super) fn changed(&self) -> bool {
-        self.seen.iter().any(|(path, before, linked)| {
+        self.seen().iter().any(|(path, before, linked)| {
             let now = if *linked || path.starts_with(b"/") {
                 self.root
                     .open_at(&self.path.join(path_of(path)), OFlags::PATH | OFlags::DIRECTORY)
@@ -150,8 +157,12 @@ impl Tree {
 /// The modules of a tree: one file a name.
 pub(super) struct Modules<'a> {
     options: &'a Options<'a>,
-    tree: &'a mut Tree,
+    tree: &'a Tree,
     observe: &'a mut dyn FnMut(Event<'_>),
+    /// Told about every file that is found, of those too that do not count in the end.
+    tell: &'a mut dyn FnMut(&Found),
+    /// How many that were.
+    told: usize,
     pub(super) found: Vec<Found>,
     by_name: HashMap<Vec<u8>, usize>,
     /// When the newest of all module files was changed, of those too that do not count; in nanoseconds.
@@ -170,10 +181,12 @@ struct Folder {
 impl<'a> Modules<'a> {
     pub(super) fn new(
         options: &'a Options<'a>,
-        tree: &'a mut Tree,
+        tree: &'a Tree,
         observe: &'a mut dyn FnMut(Event<'_>),
+        tell: &'a mut dyn FnMut(&Found),
     ) -> Modules<'a> {
-        Modules { options, tree, observe, found: Vec::new(), by_name: HashMap::new(), newest: i128::MIN }
+        let (found, by_name) = (Vec::new(), HashMap::new());
+        Modules { options, tree, observe, tell, told: 0, found, by_name, newest: i128::MIN }
     }
 
     /// Looks in the whole tree, and in the folders outside it that the configuration searches.
@@ -195,12 +208,13 @@ impl<'a> Modules<'a> {
         let host = inside.is_none();
         let path = bytes_of(inside.unwrap_or_else(|| path.to_owned()));
         let name = stem(base(&path));
-        let mut found = Found { name, path, identity: Identity::default(), linked: !host, host };
+        let mut found = Found { number: self.told, name, path, identity: Identity::default(), linked: !host, host };
         found.identity = Identity::of_file(self.tree.open_module(&found)?)?;
         if self.by_name.contains_key(&found.name) {
             return Err(rustix::io::Errno::EXIST.into());
         }
         self.by_name.insert(found.name.clone(), self.found.len());
+        self.tell(&found);
         self.found.push(found);
         Ok(())
     }
@@ -222,7 +236,7 @@ impl<'a> Modules<'a> {
                 entries.push((entry.file_name().to_owned(), entry.file_type()));
             }
         }
-        self.tree.seen.push((path.clone(), identity, linked));
+        self.tree.seen().push((path.clone(), identity, linked));
         Ok(Folder { path, linked, entries: entries.into_iter(), place: (identity.device, identity.inode) })
     }
 
@@ -263,7 +277,8 @@ impl<'a> Modules<'a> {
                 },
                 FileType::RegularFile => {
                     if let (Some(stat), Some(name)) = (stat, name_of(bytes)) {
-                        self.add(Found { name, path: full, identity: Identity::of(&stat), linked, host: false });
+                        let identity = Identity::of(&stat);
+                        self.add(Found { number: self.told, name, path: full, identity, linked, host: false });
                     }
                 }
                 kind => {
@@ -310,6 +325,7 @@ impl<'a> Modules<'a> {
         self.newest = self.newest.max(new.identity.modified);
         let Some(&at) = self.by_name.get(&new.name) else {
             self.by_name.insert(new.name.clone(), self.found.len());
+            self.tell(&new);
             self.found.push(new);
             return;
         };
@@ -317,8 +333,14 @@ impl<'a> Modules<'a> {
             return;
         };
         if rank(self.options, &new, None) < rank(self.options, old, Some(&new)) {
-            *old = new;
+            *old = new.clone();
+            self.tell(&new);
         }
+    }
+
+    fn tell(&mut self, found: &Found) {
+        self.told += 1;
+        (self.tell)(found);
     }
 }
 

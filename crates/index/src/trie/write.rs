@@ -1,5 +1,7 @@
 //! Writing a trie.
 
+use std::cmp::Reverse;
+
 use thiserror::Error;
 
 use super::{CHILDS, HEADER, KEY_BYTES, MAGIC, OFFSET, PREFIX, VALUES, VERSION};
@@ -47,7 +49,6 @@ struct Item {
     key: (u32, u32),
     value: (u32, u32),
     priority: u32,
-    number: u32,
 }
 
 /// Keys and values that become a trie. What it looks like depends only on what was inserted, except that of several values of one
@@ -100,7 +101,7 @@ impl TrieWriter {
             Some(last) if self.slice(last.value) == value => last.value,
             _ => self.push(value),
         };
-        self.items.push(Item { key, value, priority, number: self.items.len() as u32 });
+        self.items.push(Item { key, value, priority });
         Ok(())
     }
 
@@ -120,18 +121,11 @@ impl TrieWriter {
     ///
     /// # Errors
     /// When they would be too many.
-    pub fn finish(&mut self, order: NodeOrder) -> Result<Vec<u8>, TrieWriteError> {
+    pub fn finish(&self, order: NodeOrder) -> Result<Vec<u8>, TrieWriteError> {
         if self.text.len() > u32::MAX as usize {
             return Err(TrieWriteError::TooLarge);
         }
-        let mut items = std::mem::take(&mut self.items);
-        items.sort_unstable_by(|a, b| {
-            self.slice(a.key)
-                .cmp(self.slice(b.key))
-                .then(a.priority.cmp(&b.priority))
-                // Newest first.
-                .then(b.number.cmp(&a.number))
-        });
+        let items = self.sorted();
         let mut file = Vec::with_capacity(self.text.len().saturating_mul(3) + HEADER as usize);
         file.extend(MAGIC.to_be_bytes());
         file.extend(VERSION.to_be_bytes());
@@ -144,11 +138,54 @@ impl TrieWriter {
             }
         }
         let file = nodes.file;
-        self.items = items;
-        self.items.sort_unstable_by_key(|item| item.number);
         if file.len() > OFFSET as usize { Err(TrieWriteError::TooLarge) } else { Ok(file) }
     }
+
+    /// The items by their keys, those of one key by priority and the newest first.
+    ///
+    /// Keys begin alike, and comparing them goes through what is the same again and again. So they are sorted by eight bytes as one
+    /// number, and then those that have these in common by the next eight.
+    fn sorted(&self) -> Vec<Item> {
+        let word = |number: u32, depth: usize| {
+            let key = self.items.get(number as usize).map(|item| self.slice(item.key)).unwrap_or_default();
+            let rest = key.get(depth..).unwrap_or_default();
+            // There is no NUL in a key: what ends comes before what goes on.
+            u64::from_be_bytes(rest.first_chunk().copied().unwrap_or_else(|| {
+                let mut last = [0; WORD];
+                last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+                last
+            }))
+        };
+        let mut places: Vec<(u64, u32)> =
+            (0..self.items.len() as u32).map(|number| (word(number, 0), number)).collect();
+        // Groups that have so many bytes in common.
+        let mut open = vec![(0..places.len(), 0)];
+        while let Some((range, depth)) = open.pop() {
+            let mut begin = range.start;
+            let Some(group) = places.get_mut(range) else { continue };
+            if depth > 0 {
+                group.iter_mut().for_each(|(key, number)| *key = word(*number, depth));
+            }
+            group.sort_unstable_by_key(|(key, _)| *key);
+            for same in group.chunk_by_mut(|a, b| a.0 == b.0) {
+                let end = begin + same.len();
+                match same.first() {
+                    Some((key, _)) if same.len() > 1 && key.to_be_bytes().last() == Some(&0) => {
+                        let priority = |number: u32| self.items.get(number as usize).map(|item| item.priority);
+                        same.sort_unstable_by_key(|&(_, number)| (priority(number), Reverse(number)));
+                    }
+                    _ if same.len() > 1 => open.push((begin..end, depth + WORD)),
+                    _ => {}
+                }
+                begin = end;
+            }
+        }
+        places.into_iter().filter_map(|(_, number)| self.items.get(number as usize).copied()).collect()
+    }
 }
+
+/// How many bytes of keys are compared at once.
+const WORD: usize = size_of::<u64>();
 
 /// What one node holds, of the sorted items.
 #[derive(Debug, Clone, Copy)]
