@@ -27,28 +27,28 @@ pub enum Digest {
 }
 
 /// Object identifiers of digests, and their names as `modinfo` writes them.
-const DIGESTS: [(Digest, &str, &str); 15] = [
-    (Digest::Md4, "1.2.840.113549.2.4", "md4"),
-    (Digest::Md5, "1.2.840.113549.2.5", "md5"),
-    (Digest::Ripemd160, "1.3.36.3.2.1", "ripemd160"),
-    (Digest::Sha1, "1.3.14.3.2.26", "sha1"),
-    (Digest::Sha224, "2.16.840.1.101.3.4.2.4", "sha224"),
-    (Digest::Sha256, "2.16.840.1.101.3.4.2.1", "sha256"),
-    (Digest::Sha384, "2.16.840.1.101.3.4.2.2", "sha384"),
-    (Digest::Sha512, "2.16.840.1.101.3.4.2.3", "sha512"),
-    (Digest::Sha512_224, "2.16.840.1.101.3.4.2.5", "sha512-224"),
-    (Digest::Sha512_256, "2.16.840.1.101.3.4.2.6", "sha512-256"),
-    (Digest::Sha3_224, "2.16.840.1.101.3.4.2.7", "sha3-224"),
-    (Digest::Sha3_256, "2.16.840.1.101.3.4.2.8", "sha3-256"),
-    (Digest::Sha3_384, "2.16.840.1.101.3.4.2.9", "sha3-384"),
-    (Digest::Sha3_512, "2.16.840.1.101.3.4.2.10", "sha3-512"),
-    (Digest::Sm3, "1.2.156.10197.1.401", "sm3"),
+static DIGESTS: [(Digest, ObjectIdentifier, &str); 15] = [
+    (Digest::Md4, ObjectIdentifier::new_unwrap("1.2.840.113549.2.4"), "md4"),
+    (Digest::Md5, ObjectIdentifier::new_unwrap("1.2.840.113549.2.5"), "md5"),
+    (Digest::Ripemd160, ObjectIdentifier::new_unwrap("1.3.36.3.2.1"), "ripemd160"),
+    (Digest::Sha1, ObjectIdentifier::new_unwrap("1.3.14.3.2.26"), "sha1"),
+    (Digest::Sha224, ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.4"), "sha224"),
+    (Digest::Sha256, ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.1"), "sha256"),
+    (Digest::Sha384, ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.2"), "sha384"),
+    (Digest::Sha512, ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.3"), "sha512"),
+    (Digest::Sha512_224, ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.5"), "sha512-224"),
+    (Digest::Sha512_256, ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.6"), "sha512-256"),
+    (Digest::Sha3_224, ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.7"), "sha3-224"),
+    (Digest::Sha3_256, ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.8"), "sha3-256"),
+    (Digest::Sha3_384, ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.9"), "sha3-384"),
+    (Digest::Sha3_512, ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.10"), "sha3-512"),
+    (Digest::Sm3, ObjectIdentifier::new_unwrap("1.2.156.10197.1.401"), "sm3"),
 ];
 
 impl Digest {
     /// The digest of this object identifier.
     pub fn of_oid(oid: &ObjectIdentifier) -> Option<Self> {
-        DIGESTS.iter().find(|(_, text, _)| ObjectIdentifier::new_unwrap(text) == *oid).map(|(digest, ..)| *digest)
+        DIGESTS.iter().find(|(_, known, _)| known == oid).map(|(digest, ..)| *digest)
     }
 
     /// The digest of this name (`sha256`).
@@ -58,8 +58,8 @@ impl Digest {
 
     /// Its object identifier.
     pub fn oid(self) -> ObjectIdentifier {
-        let text = DIGESTS.iter().find(|(digest, ..)| *digest == self).map_or("0.0", |(_, text, _)| text);
-        ObjectIdentifier::new_unwrap(text)
+        const NONE: ObjectIdentifier = ObjectIdentifier::new_unwrap("0.0.0");
+        DIGESTS.iter().find(|(digest, ..)| *digest == self).map_or(NONE, |(_, oid, _)| *oid)
     }
 
     /// Its name, as `modinfo` writes it.

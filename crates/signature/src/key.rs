@@ -38,26 +38,26 @@ pub enum Scheme {
 
 /// Algorithms of signatures with the digest that their names contain. Only the first, those of ECDSA and SM2 stand in a module's
 /// signature; the others are of certificates.
-const ALGORITHMS: [(&str, Scheme, Option<Digest>); 13] = [
-    ("1.2.840.113549.1.1.1", Scheme::Rsa, None),
-    ("1.2.840.10045.4.1", Scheme::Ecdsa, Some(Digest::Sha1)),
-    ("1.2.840.10045.4.3.1", Scheme::Ecdsa, Some(Digest::Sha224)),
-    ("1.2.840.10045.4.3.2", Scheme::Ecdsa, Some(Digest::Sha256)),
-    ("1.2.840.10045.4.3.3", Scheme::Ecdsa, Some(Digest::Sha384)),
-    ("1.2.840.10045.4.3.4", Scheme::Ecdsa, Some(Digest::Sha512)),
-    ("1.2.156.10197.1.501", Scheme::Sm2, Some(Digest::Sm3)),
-    ("1.2.840.113549.1.1.5", Scheme::Rsa, Some(Digest::Sha1)),
-    ("1.2.840.113549.1.1.14", Scheme::Rsa, Some(Digest::Sha224)),
-    ("1.2.840.113549.1.1.11", Scheme::Rsa, Some(Digest::Sha256)),
-    ("1.2.840.113549.1.1.12", Scheme::Rsa, Some(Digest::Sha384)),
-    ("1.2.840.113549.1.1.13", Scheme::Rsa, Some(Digest::Sha512)),
-    ("1.2.840.113549.1.1.4", Scheme::Rsa, Some(Digest::Md5)),
+static ALGORITHMS: [(ObjectIdentifier, Scheme, Option<Digest>); 13] = [
+    (ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1"), Scheme::Rsa, None),
+    (ObjectIdentifier::new_unwrap("1.2.840.10045.4.1"), Scheme::Ecdsa, Some(Digest::Sha1)),
+    (ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.1"), Scheme::Ecdsa, Some(Digest::Sha224)),
+    (ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2"), Scheme::Ecdsa, Some(Digest::Sha256)),
+    (ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.3"), Scheme::Ecdsa, Some(Digest::Sha384)),
+    (ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.4"), Scheme::Ecdsa, Some(Digest::Sha512)),
+    (ObjectIdentifier::new_unwrap("1.2.156.10197.1.501"), Scheme::Sm2, Some(Digest::Sm3)),
+    (ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.5"), Scheme::Rsa, Some(Digest::Sha1)),
+    (ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.14"), Scheme::Rsa, Some(Digest::Sha224)),
+    (ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.11"), Scheme::Rsa, Some(Digest::Sha256)),
+    (ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.12"), Scheme::Rsa, Some(Digest::Sha384)),
+    (ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.13"), Scheme::Rsa, Some(Digest::Sha512)),
+    (ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.4"), Scheme::Rsa, Some(Digest::Md5)),
 ];
 
 impl Scheme {
     /// The scheme of a certificate's signature algorithm, and its digest.
     pub(crate) fn of_certificate(oid: &ObjectIdentifier) -> Option<(Self, Option<Digest>)> {
-        let known = ALGORITHMS.iter().find(|(text, ..)| ObjectIdentifier::new_unwrap(text) == *oid);
+        let known = ALGORITHMS.iter().find(|(known, ..)| known == oid);
         known.map(|(_, scheme, digest)| (*scheme, *digest))
     }
 
@@ -65,7 +65,7 @@ impl Scheme {
     #[cfg(feature = "sign")]
     pub(crate) fn oid(self, digest: Digest) -> Option<ObjectIdentifier> {
         let known = ALGORITHMS.iter().find(|(_, scheme, of)| *scheme == self && *of == Some(digest));
-        known.map(|(text, ..)| ObjectIdentifier::new_unwrap(text))
+        known.map(|(oid, ..)| *oid)
     }
 
     /// The scheme of a message's signature algorithm. Linux takes plain RSA here and not `sha256WithRSAEncryption`.

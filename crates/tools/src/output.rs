@@ -34,9 +34,13 @@ impl Output {
 
     /// Adds `parts`, one after the other.
     pub fn put(&mut self, parts: &[&[u8]]) {
-        for part in parts {
-            self.add(part);
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        if self.terminal == Some(false) && self.buffer.len() + length < CAPACITY {
+            self.buffer.reserve(length);
+            parts.iter().for_each(|part| self.buffer.extend_from_slice(part));
+            return;
         }
+        parts.iter().for_each(|part| self.add(part));
     }
 
     /// Adds `bytes`.

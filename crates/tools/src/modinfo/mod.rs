@@ -1,7 +1,7 @@
 //! `modinfo`: what modules say about themselves.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
@@ -24,7 +24,7 @@ mod fields;
 mod read;
 
 use fields::Fields;
-use read::{ModuleFile, Problem, Reader};
+use read::{ModuleFile, Opened, Problem, Reader};
 
 /// `modinfo`.
 pub(crate) const APPLET: Applet = Applet {
@@ -198,7 +198,9 @@ impl Run<'_> {
                 let opened = match (place, &modules) {
                     // Only the name is wanted: the file need not be there.
                     (Place::File { .. }, _) if self.wants_filename_only() => None,
-                    (Place::File { path, .. }, Some(modules)) => Some(modules.indexes.root().open(path)),
+                    (Place::File { path, .. }, Some(modules)) => {
+                        Some(modules.indexes.root().open(path).and_then(|file| Ok(Opened::new(file)?.0)))
+                    }
                     _ => None,
                 };
                 good &= self.one(place, opened);
@@ -232,7 +234,7 @@ impl Run<'_> {
     }
 
     /// Prints one module.
-    fn one(&mut self, place: &Place, file: Option<io::Result<File>>) -> bool {
+    fn one(&mut self, place: &Place, file: Option<io::Result<Opened>>) -> bool {
         if self.request.json {
             return self.document(place, file);
         }
@@ -291,7 +293,7 @@ impl Run<'_> {
         !self.request.json && self.request.field.as_deref() == Some(b"filename")
     }
 
-    fn open(&mut self, file: Option<io::Result<File>>) -> Result<ModuleFile, Problem> {
+    fn open(&mut self, file: Option<io::Result<Opened>>) -> Result<ModuleFile, Problem> {
         let file = file.unwrap_or(Err(io::ErrorKind::NotFound.into()))?;
         self.reader.read(file)
     }
@@ -312,7 +314,7 @@ impl Run<'_> {
         false
     }
 
-    fn document(&mut self, place: &Place, file: Option<io::Result<File>>) -> bool {
+    fn document(&mut self, place: &Place, file: Option<io::Result<Opened>>) -> bool {
         let field = self.request.field.clone();
         let field = field.as_deref().map(BStr::new);
         match place {
@@ -369,7 +371,7 @@ fn brackets_match(alias: &[u8]) -> bool {
 }
 
 /// Opens an operand if it is a file that is named as modules are; `None` when it is not.
-fn module_file(operand: &OsStr) -> Option<io::Result<File>> {
+fn module_file(operand: &OsStr) -> Option<io::Result<Opened>> {
     const ENDS: [&[u8]; 4] = [b".ko", b".ko.gz", b".ko.xz", b".ko.zst"];
     if !ENDS.iter().any(|end| operand.len() > end.len() && operand.as_bytes().ends_with(end)) {
         return None;
@@ -377,7 +379,7 @@ fn module_file(operand: &OsStr) -> Option<io::Result<File>> {
     // To open it and look then is one walk along the path less. A pipe of that name must not hold us up.
     let nonblock = OFlags::NONBLOCK.bits().cast_signed();
     match OpenOptions::new().read(true).custom_flags(nonblock).open(operand) {
-        Ok(file) => file.metadata().is_ok_and(|metadata| metadata.is_file()).then_some(Ok(file)),
+        Ok(file) => Opened::new(file).ok().filter(|(_, regular)| *regular).map(|(file, _)| Ok(file)),
         Err(error) => fs::metadata(operand).is_ok_and(|metadata| metadata.is_file()).then_some(Err(error)),
     }
 }

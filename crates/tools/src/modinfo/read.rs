@@ -49,6 +49,22 @@ impl From<std::io::Error> for Problem {
     }
 }
 
+/// An open file.
+#[derive(Debug)]
+pub(super) struct Opened {
+    file: File,
+    /// How many bytes it has.
+    size: u64,
+}
+
+impl Opened {
+    /// The file and what is known of it; also whether it is a regular one.
+    pub(super) fn new(file: File) -> std::io::Result<(Opened, bool)> {
+        let metadata = file.metadata()?;
+        Ok((Opened { file, size: metadata.len() }, metadata.is_file()))
+    }
+}
+
 /// Reads one file after the other, into the same memory.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
@@ -59,9 +75,8 @@ pub(super) struct Reader {
 
 impl Reader {
     /// Takes an open file, and unpacks it if it is compressed, whatever its name says.
-    pub(super) fn read(&mut self, file: File) -> Result<ModuleFile, Problem> {
+    pub(super) fn read(&mut self, Opened { file, size }: Opened) -> Result<ModuleFile, Problem> {
         let mut buffer = std::mem::take(&mut self.buffer);
-        let size = file.metadata()?.len();
         let length = size.min(TAIL) as usize;
         // What is in it is overwritten: only what is missing costs.
         buffer.resize(length, 0);
@@ -160,21 +175,29 @@ impl Source for ModuleFile {
     }
 }
 
+/// Every byte as `modinfo` writes it: `4E:`.
+static HEXADECIMAL: [[u8; 3]; 256] = {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let mut table = [*b"00:"; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15], b':'];
+        byte += 1;
+    }
+    table
+};
+
 /// Bytes as `modinfo` writes them: `4E:0A:…`, twenty a line, the later lines set in.
 pub(super) fn hexadecimal(bytes: &[u8], out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    let digit = |value: u8| DIGITS.get(usize::from(value & 15)).copied().unwrap_or(b'?');
     for (at, line) in bytes.chunks(20).enumerate() {
         if at != 0 {
             out.extend_from_slice(b"\n\t\t");
         }
-        let mut text = [b':'; 60];
-        for (byte, place) in line.iter().zip(text.chunks_exact_mut(3)) {
-            if let [high, low, _] = place {
-                (*high, *low) = (digit(byte >> 4), digit(*byte));
-            }
+        let mut text = [[0; 3]; 20];
+        for (byte, place) in line.iter().zip(&mut text) {
+            *place = HEXADECIMAL[usize::from(*byte)];
         }
-        out.extend_from_slice(text.get(..line.len() * 3).unwrap_or_default());
+        out.extend_from_slice(text.as_flattened().get(..line.len() * 3).unwrap_or_default());
     }
     // There is a colon at the end of each line but the last.
     out.pop();
