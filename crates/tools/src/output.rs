@@ -4,8 +4,8 @@ use std::io::{self, IsTerminal, Write};
 
 use rustix::io::Errno;
 
-/// Bytes that are kept before they are written.
-const CAPACITY: usize = 64 * 1024;
+/// Bytes that are kept before they are written. The first touch of more memory costs more than the calls that it saves.
+pub(crate) const CAPACITY: usize = 32 * 1024;
 
 /// Standard output.
 ///

@@ -153,7 +153,30 @@ impl Bench<'_> {
             let mut command = tool.command("modprobe");
             command.arg("--version");
             command
-        })
+        })?;
+        self.floor(tree)
+    }
+
+    /// What a program takes that does nothing: no other can be faster than it.
+    fn floor(&mut self, tree: &Root) -> Result<()> {
+        for (how, flags) in [("dynamic", &[][..]), ("static", &["-static"][..])] {
+            let name = format!("modprobe -D ext4, but ours is an empty program in C, {how}");
+            if !self.wants(&name) {
+                continue;
+            }
+            let source = tree.root.with_file_name("empty.c");
+            let program = tree.root.with_file_name(format!("empty-{how}"));
+            fs::write(&source, "int main(void) { return 0; }\n")?;
+            crate::command::run(Command::new("cc").arg("-O2").args(flags).arg("-o").arg(&program).arg(&source))?;
+            let peers = [Some(Tool::here(program)), self.peers[1].clone(), self.peers[2].clone()];
+            let mut bench = Bench { options: self.options, peers: &peers, emit: &mut *self.emit };
+            bench.row(&name, "", self.options.runs * 10, [true; 3], &|_| Ok(()), &|tool| {
+                let mut command = tool.command("modprobe");
+                command.arg("-d").arg(&tree.root).arg("-S").arg(&tree.release).args(["-D", "ext4"]);
+                command
+            })?;
+        }
+        Ok(())
     }
 
     fn modinfo(&mut self, packing: &str, tree: &Root, goal: &'static str) -> Result<()> {

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use wait4::Wait4;
 
 /// A multi-call kmod.
+#[derive(Clone)]
 pub(super) struct Tool {
     program: PathBuf,
     /// What stands before the name, for a program that brings its own C library.

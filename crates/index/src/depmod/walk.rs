@@ -297,7 +297,7 @@ impl<'a> Modules<'a> {
             FileType::RegularFile if !module() => return Some((linked, kind, None)),
             _ => {}
         }
-        let tree = &*self.tree;
+        let tree = self.tree;
         let stat = if linked || path.starts_with(b"/") || kind == FileType::Symlink {
             tree.root.open_at(&tree.path.join(path_of(path)), OFlags::PATH).and_then(|file| Ok((true, fstat(file)?)))
         } else {

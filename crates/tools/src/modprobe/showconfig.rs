@@ -4,6 +4,7 @@ use ferrmod_config::Kind;
 use ferrmod_plan::kmod::Table;
 
 use super::{Context, json};
+use crate::output::CAPACITY;
 use crate::session::{Session, Status};
 
 /// The directives in the order in which kmod prints them, ours behind them.
@@ -25,7 +26,7 @@ pub(super) fn show(session: &mut Session, context: &Context<'_>) -> Status {
         json::config(&mut session.out, context);
         return Status::Success;
     }
-    let mut text = Vec::with_capacity(MOST_KEPT + LONGEST_LINE);
+    let mut text = Vec::with_capacity(CAPACITY + LONGEST_LINE);
     for kind in KINDS {
         for entry in context.modules.config.entries(kind) {
             entry.write_to(&mut text);
@@ -42,7 +43,7 @@ pub(super) fn show(session: &mut Session, context: &Context<'_>) -> Status {
             text.push(b' ');
             text.extend_from_slice(module);
             text.push(b'\n');
-            if text.len() >= MOST_KEPT {
+            if text.len() >= CAPACITY {
                 session.out.add(&text);
                 text.clear();
             }
@@ -52,7 +53,5 @@ pub(super) fn show(session: &mut Session, context: &Context<'_>) -> Status {
     Status::Success
 }
 
-/// Bytes that are kept before they are printed. The first touch of more memory costs more than the calls that it saves.
-const MOST_KEPT: usize = 32 * 1024;
 /// No alias of a real module is longer, so that the buffer need not grow.
 const LONGEST_LINE: usize = 4096;
