@@ -11,6 +11,15 @@ pub fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync)
     with_threads(processors, items, work)
 }
 
+/// What `work` answers for each of `items`, in their order, when each first reads a file that may have to come from a disk: with
+/// several threads for each processor, so that a disk has something to do while others compute.
+pub fn in_parallel_reading<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    /// Four readers already get nine tenths of what a disk of a virtual machine gives, and each holds a file in memory.
+    const READERS: usize = 16;
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    with_threads(READERS.max(processors), items, work)
+}
+
 /// What `work` answers for each of `items`, in their order, with at most so many threads.
 ///
 /// The calling thread is one of them. Each takes the next item when it is done with one, so one slow item holds up no other.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use ferrmod_image::compress::decompress;
 use ferrmod_image::kernel::KernelImage;
-use ferrmod_signature::{Keyring, verify};
+use ferrmod_signature::{Key, Keyring, RsaKey, verify};
 use ferrmod_tests::corpus::{self, Tree};
 
 const THREADS: usize = 2;
@@ -35,10 +35,10 @@ fn ours(files: &[PathBuf], keyring: &Keyring) -> (usize, Duration) {
     (good.into_inner(), begin.elapsed())
 }
 
-fn theirs(program: &Path, certificate: &Path, list: &str) -> (usize, Duration) {
+fn theirs(program: &Path, certificate: &Path, list: &str, threads: usize) -> (usize, Duration) {
     let mut child = Command::new(program)
         .arg(certificate)
-        .arg(THREADS.to_string())
+        .arg(threads.to_string())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -76,6 +76,15 @@ fn main() {
         Command::new("cc").args(["-O2", "-o"]).arg(&program).arg(source).args(["-lcrypto", "-lpthread"]).status();
     let has_openssl = compiled.is_ok_and(|status| status.success());
 
+    if let Key::Rsa(key) = &keyring.trusted()[0].certificate.key {
+        let ours = power(key);
+        println!("RSA {} alone: {ours:?}", key.bits());
+        if has_openssl {
+            let (_, time) = theirs(&program, &certificate, "", 0);
+            println!("OpenSSL: {time:?}; ratio {:.2}", time.as_secs_f64() / ours.as_secs_f64());
+        }
+    }
+
     let (mut best_ours, mut best_theirs) = (Duration::MAX, Duration::MAX);
     for round in 0..=ROUNDS {
         let (good, time) = ours(&files, &keyring);
@@ -84,7 +93,7 @@ fn main() {
             best_ours = best_ours.min(time);
         }
         if has_openssl {
-            let (good, time) = theirs(&program, &certificate, &list);
+            let (good, time) = theirs(&program, &certificate, &list, THREADS);
             assert_eq!(good, files.len());
             if round > 0 {
                 best_theirs = best_theirs.min(time);
@@ -99,6 +108,20 @@ fn main() {
 
     alone("6.1");
     alone("6.12");
+}
+
+/// The time of one operation with the key, the best of many short rounds.
+fn power(key: &RsaKey) -> Duration {
+    const TIMES: u32 = 20;
+    let signature = vec![1; key.bytes()];
+    let round = |_| {
+        let begin = Instant::now();
+        for _ in 0..TIMES {
+            std::hint::black_box(key.open(std::hint::black_box(&signature))).unwrap();
+        }
+        begin.elapsed() / TIMES
+    };
+    (0..200).map(round).min().unwrap_or_default()
 }
 
 /// The time of one verification, without threads and files: RSA with 4096 bits in 6.1, ECDSA over P-384 in 6.12.

@@ -6,7 +6,8 @@
 //! reason carries the errno and the words of Linux.
 //!
 //! `no_std`, with `alloc`: the kernel room verifies with it as the tools do. Features: `ecdsa` verifies signatures by keys on the
-//! curves P-256 and P-384; `sign` makes signatures, reads keys and certificates in PEM.
+//! curves P-256 and P-384; `sign` makes signatures, reads keys and certificates in PEM; `simd`, which needs `std`, verifies RSA with
+//! AVX-512 where the processor has it.
 //!
 //! # What this crate does not do
 //! It opens no file, and does not know where a system keeps the certificates it trusts. It does not ask for the time: Linux
