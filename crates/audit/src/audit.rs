@@ -1,11 +1,12 @@
 //! Looking at everything, and putting together what was seen.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ferrmod_index::{Index, Tree as Folder, TreeError, in_parallel};
+use ferrmod_index::{Index, Tree as Folder, TreeError, in_parallel_reading};
 use ferrmod_linux::{Kernel, LoadedModules};
 use ferrmod_signature::Keyring;
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,8 @@ pub struct Options<'a> {
     pub running: bool,
     /// The root of the file system with the trees of modules and the database of packages.
     pub root: &'a Path,
+    /// The program that is asked for rpm's database: `rpm`, or where it is.
+    pub rpm: &'a OsStr,
     /// The kernel's release. `None`: the one that the kernel's files name; of what is installed, all there are.
     pub release: Option<&'a str>,
     /// The certificates that vouch for the modules of a tree, or why there are none.
@@ -110,7 +113,7 @@ pub struct Tree {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PackageDatabase {
-    /// Whose.
+    /// Whose: `dpkg` or `rpm`.
     pub kind: &'static str,
     /// How many packages it has.
     pub packages: usize,
@@ -158,7 +161,7 @@ pub fn audit(options: &Options<'_>) -> Result<Audit, AuditError> {
         settings: Vec::new(),
         findings: Vec::new(),
     };
-    let packages = database(options.root, &mut audit);
+    let packages = database(options, &mut audit);
     match options.subject {
         Subject::Loaded => loaded(options, packages.as_ref(), &mut audit)?,
         Subject::Installed => installed(options, packages.as_ref(), &mut audit)?,
@@ -177,19 +180,28 @@ impl Audit {
     }
 }
 
-/// The database of packages.
-fn database(root: &Path, audit: &mut Audit) -> Option<Packages> {
-    let Some(packages) = Packages::dpkg(root) else {
-        let rpm = ["var/lib/rpm", "usr/lib/sysimage/rpm"].iter().any(|folder| root.join(folder).is_dir());
-        let reason =
-            if rpm { "only dpkg's database is read here, and this is rpm's" } else { "there is no database of dpkg's" };
-        audit.unchecked("files against packages", reason);
+/// The database of packages. Where there are two of them, as on a system of one kind with the other's tools, that which knows modules.
+fn database(options: &Options<'_>, audit: &mut Audit) -> Option<Packages> {
+    const WHAT: &str = "files against packages";
+    let dpkg = Packages::dpkg(options.root);
+    let mut rpm = None;
+    let mut missing = "there is no database of dpkg's or rpm's".to_owned();
+    if dpkg.as_ref().is_none_or(Packages::is_empty) {
+        match Packages::rpm(options.root, options.rpm) {
+            Some(Ok(found)) => rpm = Some(found).filter(|found| dpkg.is_none() || !found.is_empty()),
+            Some(Err(reason)) if dpkg.is_some() => audit.unchecked(WHAT, reason),
+            Some(Err(reason)) => missing = reason,
+            None => {}
+        }
+    }
+    let Some(packages) = rpm.or(dpkg) else {
+        audit.unchecked(WHAT, missing);
         return None;
     };
     for problem in packages.problems() {
-        audit.unchecked("files against packages", problem.clone());
+        audit.unchecked(WHAT, problem.clone());
     }
-    audit.packages = Some(PackageDatabase { kind: "dpkg", packages: packages.packages() });
+    audit.packages = Some(PackageDatabase { kind: packages.kind(), packages: packages.packages() });
     Some(packages)
 }
 
@@ -198,8 +210,8 @@ struct Stage<'a> {
     tree: Folder,
     keyring: Option<Keyring>,
     packages: Option<&'a Packages>,
-    /// Whether the database of packages knows any module of the tree.
-    packaged: bool,
+    /// Whose database of packages knows a module of the tree.
+    packaged: Option<&'static str>,
     index: Index,
     files: Vec<ferrmod_index::ModuleFile>,
 }
@@ -221,7 +233,8 @@ impl<'a> Stage<'a> {
                 None
             }
         };
-        let packaged = packages.is_some_and(|packages| packages.below(&tree.release).next().is_some());
+        let knows = |packages: &&Packages| packages.below(&tree.release).next().is_some();
+        let packaged = packages.filter(knows).map(Packages::kind);
         audit.trees.push(Tree {
             release: shown(tree.release.as_bytes()),
             folder: Some(shown(tree.folder.as_os_str().as_encoded_bytes())),
@@ -235,7 +248,7 @@ impl<'a> Stage<'a> {
     /// What is to be said about the tree as a whole.
     fn whole(&self, audit: &mut Audit) {
         let Some(packages) = self.packages else { return };
-        if !self.packaged {
+        if self.packaged.is_none() {
             let (release, modules) = (shown(self.tree.release.as_bytes()), self.files.len());
             if modules > 0 {
                 let place = shown(self.tree.folder.as_os_str().as_encoded_bytes());
@@ -286,7 +299,7 @@ fn installed(options: &Options<'_>, packages: Option<&Packages>, audit: &mut Aud
         let stage = Stage::new(tree, options, packages, audit)?;
         let scene = stage.scene();
         let release = shown(stage.tree.release.as_bytes());
-        let judged = in_parallel(&stage.files, |module| {
+        let judged = in_parallel_reading(&stage.files, |module| {
             let file = Some(stage.read(&module.path));
             let module = Module { name: shown(module.name.as_bytes()), release: release.clone(), loaded: None, file };
             let findings = judge(&module, &scene);
@@ -329,9 +342,9 @@ fn loaded(options: &Options<'_>, packages: Option<&Packages>, audit: &mut Audit)
     };
     let bound = drivers::in_use(&kernel.roots().sys);
     let lines: Vec<_> = list.iter().flatten().collect();
-    let scene = stage.as_ref().map_or(Scene { has_tree: false, packaged: false }, Stage::scene);
+    let scene = stage.as_ref().map_or(Scene { has_tree: false, packaged: None }, Stage::scene);
     let release = audit.trees.first().map(|tree| tree.release.clone()).unwrap_or_default();
-    let judged = in_parallel(&lines, |line| {
+    let judged = in_parallel_reading(&lines, |line| {
         let name = shown(line.name);
         // Of several files of one name the one that modprobe takes.
         let path = stage.as_ref().and_then(|stage| stage.index.file(&name).ok().flatten()).map(|file| file.path);

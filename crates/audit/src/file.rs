@@ -5,11 +5,10 @@ use std::path::Path;
 use ferrmod_image::Image;
 use ferrmod_index::{FileError, read_packed, unpack};
 use ferrmod_signature::{Colons, Keyring, Refusal, summary};
-use md5::{Digest, Md5};
 use serde::Serialize;
 
 use crate::note::build_id;
-use crate::packages::{Md5Sum, Packaged};
+use crate::packages::Packaged;
 use crate::shown::shown;
 
 /// What is known about a module's file.
@@ -40,6 +39,9 @@ pub struct ModuleFile {
     pub package: Option<String>,
     /// When it is not what the package installed: the check sum it should have, and the one it has.
     pub package_differs: Option<(String, String)>,
+    /// The algorithm of these (`MD5`, `SHA256`).
+    #[serde(skip)]
+    pub package_algorithm: Option<String>,
     /// Why it cannot be read as a module; then nothing else is known but its path and package.
     pub unreadable: Option<String>,
 }
@@ -152,6 +154,7 @@ pub(crate) fn read(path: &Path, keyring: Option<&Keyring>, package: Option<&Pack
         signature: Signature::Unread,
         package: package.map(|package| package.package.clone()),
         package_differs: None,
+        package_algorithm: None,
         unreadable: None,
     };
     let bytes = match read_packed(path) {
@@ -162,11 +165,12 @@ pub(crate) fn read(path: &Path, keyring: Option<&Keyring>, package: Option<&Pack
         }
     };
     // The sum is that of the file as it is on the disk, before it is unpacked.
-    if let Some(wanted) = package.and_then(|package| package.md5) {
-        let found = Md5Sum(Md5::digest(&bytes).into());
-        if found != wanted {
-            file.package_differs = Some((wanted.to_string(), found.to_string()));
-        }
+    if let Some(wanted) = package.and_then(|package| package.sum)
+        && let Some(found) = wanted.of_same_kind(&bytes)
+        && found != wanted
+    {
+        file.package_differs = Some((wanted.to_string(), found.to_string()));
+        file.package_algorithm = Some(wanted.algorithm());
     }
     let module = match unpack(&bytes) {
         Ok(module) => module,

@@ -194,10 +194,12 @@ pub enum Evidence {
         file: String,
     },
     /// [`Rule::PackageDiffers`]
-    #[error("not what package {package} installed: MD5 {found}, not {wanted}")]
+    #[error("not what package {package} installed: {algorithm} {found}, not {wanted}")]
     PackageDiffers {
         /// The package.
         package: String,
+        /// The algorithm of the check sum.
+        algorithm: String,
         /// The check sum in the database.
         wanted: String,
         /// The file's.

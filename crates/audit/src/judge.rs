@@ -6,8 +6,8 @@ use crate::{Evidence, Finding, Loaded, Module, ModuleFile, Severity, Signature, 
 pub(crate) struct Scene {
     /// The tree of its kernel was read, so that a module without a file has none.
     pub(crate) has_tree: bool,
-    /// The database of packages knows the tree.
-    pub(crate) packaged: bool,
+    /// Whose database of packages knows the tree; `None` when none does.
+    pub(crate) packaged: Option<&'static str>,
 }
 
 /// Everything that is to be said about `module`.
@@ -126,10 +126,15 @@ impl Judge<'_> {
         match (&file.package, &file.package_differs) {
             (Some(package), Some((wanted, found))) => self.say(Evidence::PackageDiffers {
                 package: package.clone(),
+                algorithm: file.package_algorithm.clone().unwrap_or_default(),
                 wanted: wanted.clone(),
                 found: found.clone(),
             }),
-            (None, _) if scene.packaged => self.say(Evidence::Unpackaged { database: "dpkg" }),
+            (None, _) => {
+                if let Some(database) = scene.packaged {
+                    self.say(Evidence::Unpackaged { database });
+                }
+            }
             _ => {}
         }
     }

@@ -11,7 +11,7 @@
 //!
 //! # What this crate does not do
 //! It prints nothing, loads nothing, and does not find the certificates that a kernel trusts: who calls it hands them over. It reads
-//! dpkg's database and no other. It believes the kernel's files: who controls the kernel can make all of them lie alike, and a
+//! dpkg's database, asks the program `rpm` for rpm's, and knows no other. It believes the kernel's files: who controls the kernel can make all of them lie alike, and a
 //! machine that may be owned is to be looked at from outside as well.
 #![forbid(unsafe_code)]
 
@@ -26,9 +26,11 @@ mod module;
 mod note;
 mod owners;
 mod packages;
+mod rpm;
 mod rule;
 mod settings;
 mod shown;
+mod sum;
 mod taint;
 mod views;
 
@@ -41,8 +43,10 @@ pub use follow::{Change, Event, Follow};
 pub use module::{Loaded, Module};
 pub use note::build_id;
 pub use owners::{Owner, owner, owners};
-pub use packages::{Diversion, ListFault, Md5Sum, Packaged, Packages, parse_diversions, parse_md5sums};
+pub use packages::{Diversion, ListFault, Packaged, Packages, parse_diversions, parse_md5sums};
+pub use rpm::{RpmFile, parse_rpm};
 pub use rule::{Rule, Severity};
 pub use settings::Setting;
+pub use sum::{CheckSum, Md5Sum};
 pub use taint::Taint;
 pub use views::{View, ViewName};

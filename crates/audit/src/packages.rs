@@ -1,6 +1,6 @@
-//! What the package database says about module files: dpkg's.
+//! What the package database says about module files: dpkg's, which is read here, or rpm's, which `rpm` reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
@@ -9,33 +9,26 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use bstr::{BStr, BString, ByteSlice};
-use ferrmod_index::{in_parallel, module_name};
+use ferrmod_index::{in_parallel_reading, module_name};
 
+use crate::rpm;
 use crate::shown::shown;
+use crate::sum::{CheckSum, Md5Sum, bytes_of};
 
 /// No list of files of a package is that long: the largest packages have some hundred thousand files.
 const LARGEST: u64 = 1 << 28;
 
-/// A check sum.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Md5Sum(pub [u8; 16]);
-
-impl fmt::Display for Md5Sum {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
 /// Who installed a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packaged {
-    /// The package, with its architecture when it may be there for several (`linux-image-6.1.0-56-amd64`, `libc6:amd64`).
+    /// The package, with its architecture when it may be there for several (`linux-image-6.1.0-56-amd64`, `libc6:amd64`);
+    /// with its version when rpm has it (`kernel-core-6.1.0-1.x86_64`).
     pub package: String,
     /// The check sum of the file it installed; `None` when the package has none.
-    pub md5: Option<Md5Sum>,
+    pub sum: Option<CheckSum>,
 }
 
-/// A line of a list that dpkg does not write.
+/// A line of a list that the package manager does not write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: no {field}")]
 pub struct ListFault {
@@ -50,11 +43,7 @@ pub fn parse_md5sums(text: &[u8]) -> impl Iterator<Item = Result<(Md5Sum, &BStr)
     text.lines().enumerate().filter(|(_, line)| !line.is_empty()).map(|(at, line)| {
         let fault = |field| ListFault { line: at + 1, field };
         let (digits, path) = line.split_at_checked(32).ok_or(fault("check sum"))?;
-        let mut sum = [0; 16];
-        for (byte, pair) in sum.iter_mut().zip(digits.chunks_exact(2)) {
-            let digit = |at: usize| pair.get(at).and_then(|byte| char::from(*byte).to_digit(16));
-            *byte = digit(0).zip(digit(1)).map(|(high, low)| (high * 16 + low) as u8).ok_or(fault("check sum"))?;
-        }
+        let sum = bytes_of(digits).and_then(|bytes| bytes.try_into().ok()).ok_or(fault("check sum"))?;
         // md5sum marks binary files with a star; dpkg's builders never do, but may.
         let path = path.strip_prefix(b"  ").or_else(|| path.strip_prefix(b" *")).filter(|path| !path.is_empty());
         Ok((Md5Sum(sum), path.ok_or(fault("path"))?.as_bstr()))
@@ -92,6 +81,8 @@ fn key(path: &[u8]) -> Option<&[u8]> {
 /// The module files that packages installed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Packages {
+    /// Whose database it is.
+    kind: &'static str,
     files: BTreeMap<BString, Packaged>,
     /// How many packages were looked at.
     packages: usize,
@@ -118,8 +109,8 @@ impl Packages {
             }
         }
         let lists: Vec<(Vec<u8>, PathBuf)> = lists.into_iter().collect();
-        let read = in_parallel(&lists, |(package, path)| read_list(package, path));
-        let mut out = Packages { packages: lists.len(), ..Packages::default() };
+        let read = in_parallel_reading(&lists, |(package, path)| read_list(package, path));
+        let mut out = Packages { kind: "dpkg", packages: lists.len(), ..Packages::default() };
         for (mut files, problem) in read {
             out.problems.extend(problem);
             // A package of a later name that installs the same file as another cannot be; the last counts.
@@ -132,6 +123,47 @@ impl Packages {
             Err(error) => out.problems.push(format!("{}: {error}", shown(diversions.as_os_str().as_bytes()))),
         }
         Some(out)
+    }
+
+    /// What `program` says of rpm's database in `root`; `None` when there is none.
+    #[must_use]
+    pub fn rpm(root: &Path, program: &OsStr) -> Option<Result<Packages, String>> {
+        let folder = rpm::database(root)?;
+        let text = match rpm::ask(program, &folder) {
+            Ok(text) => text,
+            Err(error) => return Some(Err(error.to_string())),
+        };
+        let mut out = Packages { kind: "rpm", ..Packages::default() };
+        let mut packages = BTreeSet::new();
+        let mut fault = None;
+        for file in rpm::parse_rpm(&text) {
+            match file {
+                Ok(file) => {
+                    packages.insert(file.package);
+                    if file.installed
+                        && let Some(key) = key(file.path)
+                    {
+                        out.files.insert(key.into(), rpm::owner(&file));
+                    }
+                }
+                Err(error) => fault = fault.or(Some(error)),
+            }
+        }
+        out.packages = packages.len();
+        out.problems.extend(fault.map(|fault| format!("the answer of {}: {fault}", shown(program.as_bytes()))));
+        Some(Ok(out))
+    }
+
+    /// Whose database it is: `dpkg` or `rpm`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// Whether no package has a module.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
     }
 
     /// The owner of a file that another package has diverted is to be found where it was diverted to.
@@ -170,7 +202,7 @@ impl Packages {
         self.packages
     }
 
-    /// Lists that could not be read, or have lines that dpkg does not write.
+    /// Lists that could not be read, or have lines that the package manager does not write.
     #[must_use]
     pub fn problems(&self) -> &[String] {
         &self.problems
@@ -205,7 +237,7 @@ fn read_list(package: &[u8], path: &Path) -> (BTreeMap<BString, Packaged>, Optio
     if text.find(b"lib/modules/").is_none() {
         return (files, None);
     }
-    let owner = |md5| Packaged { package: shown(package), md5 };
+    let owner = |sum: Option<Md5Sum>| Packaged { package: shown(package), sum: sum.map(CheckSum::Md5) };
     if path.extension() == Some(OsStr::new("list")) {
         files.extend(text.lines().filter_map(|line| Some((key(line)?.into(), owner(None)))));
         return (files, None);
@@ -253,8 +285,8 @@ mod tests {
     fn a_diverted_file_is_elsewhere() {
         let path = "lib/modules/6.1/a.ko";
         let packages = |package: &str| {
-            let owner = Packaged { package: package.into(), md5: None };
-            Packages { files: BTreeMap::from([(path.into(), owner)]), packages: 1, problems: Vec::new() }
+            let owner = Packaged { package: package.into(), sum: None };
+            Packages { files: BTreeMap::from([(path.into(), owner)]), packages: 1, ..Packages::default() }
         };
         let text = b"/lib/modules/6.1/a.ko\n/lib/modules/6.1/a.ko.distrib\nmine\n/x\n";
         let diversion = parse_diversions(text).next().unwrap();

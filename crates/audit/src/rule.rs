@@ -106,7 +106,7 @@ rules! {
     PackageDiffers, "package-differs", Serious, "A module's file is not what its package installed",
         "Reinstall the package and find out how the file was changed.";
     PackageMissing, "package-missing", Warning, "A module that a package installed is gone",
-        "Reinstall the package, or divert the file with dpkg-divert if it is to stay away.";
+        "Reinstall the package, or, with dpkg, divert the file with dpkg-divert if it is to stay away.";
     Unpackaged, "unpackaged", Warning, "A module's file belongs to no package",
         "Modules that DKMS built are such files; for others find out who put them there.";
     UnpackagedTree, "unpackaged-tree", Warning, "A whole tree of modules belongs to no package",

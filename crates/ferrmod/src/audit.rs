@@ -6,7 +6,7 @@ mod openmetrics;
 mod sarif;
 mod text;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -147,6 +147,7 @@ impl Scene {
             kernel: &self.kernel,
             running: self.running,
             root: &self.root,
+            rpm: OsStr::new("rpm"),
             release: self.release.as_deref(),
             certificates: &certificates,
         };

@@ -12,7 +12,7 @@ use bstr::ByteSlice;
 use clap::Args;
 use ferrmod_image::facts::Facts;
 use ferrmod_image::{Image, compress};
-use ferrmod_index::in_parallel;
+use ferrmod_index::in_parallel_reading;
 use ferrmod_linux::{Keys, parse_keys};
 use ferrmod_signature::{Certificate, Colons, Keyring, Matched, Refusal, Signed};
 use serde::Serialize;
@@ -476,7 +476,7 @@ fn verify_file(path: &Path, keyrings: &Keyrings<'_>) -> Verdict {
 pub(crate) fn verify(verify: &Verify) -> Result<Exit, Failure> {
     let files = files(verify)?;
     let keyrings = keyrings(verify)?;
-    let modules = in_parallel(&files, |path| verify_file(path, &keyrings));
+    let modules = in_parallel_reading(&files, |path| verify_file(path, &keyrings));
     let exit = modules.iter().map(Verdict::exit).max().unwrap_or(Exit::Clean);
     if verify.json {
         let report = Report { schema: "ferrmod.verify/1", modules, exit_code: exit as u8 };

@@ -37,7 +37,7 @@ pub use index::{Found, Index, Needs, SoftNeeds, Source};
 pub use listing::ModuleFile;
 pub use name::{module_name, normalise};
 pub use offers::{Offer, OfferingModule, Offers, Progress};
-pub use parallel::{in_parallel, with_threads};
+pub use parallel::{in_parallel, in_parallel_reading, with_threads};
 pub use scan::Facts;
 pub use tree::{Tree, TreeError};
 pub use unpack::{Unpacker, unpack};

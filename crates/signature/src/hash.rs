@@ -21,6 +21,11 @@ impl Hash {
         Self { bytes, length: value.len().min(64) as u8 }
     }
 
+    /// A value of `digest` that was made before; `None` when it is not as long as those are.
+    pub fn from_bytes(digest: Digest, value: &[u8]) -> Option<Self> {
+        (digest.info().last().copied().map(usize::from) == Some(value.len())).then(|| Self::new(value))
+    }
+
     /// As a number of at least `size` bytes, as ECDSA takes it: the crates for the curves refuse short digests.
     #[cfg(feature = "ecdsa")]
     pub(crate) fn widened(&self, size: usize) -> alloc::vec::Vec<u8> {

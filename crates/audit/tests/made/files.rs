@@ -11,7 +11,6 @@ pub(crate) fn all() {
     what_kind_of_module();
     what_is_loaded_is_not_the_file();
     packages();
-    a_database_of_another_kind_is_told();
 }
 
 #[test]
@@ -212,17 +211,6 @@ fn packages() {
     world.remove("var/lib/dpkg/info/extra:amd64.list");
     let findings = world.installed();
     assert_eq!(findings.iter().filter(|finding| finding.rule.id().starts_with("unpackaged")).count(), 1);
-}
-
-#[test]
-fn a_database_of_another_kind_is_told() {
-    let world = World::new();
-    world.add_good("good");
-    world.remove("var/lib/dpkg");
-    assert!(world.loaded()[0].message.contains("there is no database of dpkg's"));
-    world.file("var/lib/rpm/rpmdb.sqlite", "");
-    let findings = world.loaded();
-    assert!(findings.iter().any(|finding| finding.message.contains("this is rpm's")), "{findings:?}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod baseline;
 mod files;
 mod follow;
 mod hidden;
+mod rpm;
 mod settings;
 mod world;
 

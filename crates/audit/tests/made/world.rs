@@ -1,5 +1,6 @@
 //! Roots of systems, made in temporary folders.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -171,6 +172,11 @@ impl World {
     }
 
     pub(crate) fn try_audit(&self, subject: Subject) -> Result<Audit, AuditError> {
+        self.try_audit_with(subject, OsStr::new("rpm"))
+    }
+
+    /// As [`World::try_audit`], with another program as rpm.
+    pub(crate) fn try_audit_with(&self, subject: Subject, rpm: &OsStr) -> Result<Audit, AuditError> {
         let certificates = |_: &ferrmod_index::Tree| {
             let mut keyring = Keyring::new();
             match keys() {
@@ -185,6 +191,7 @@ impl World {
             kernel: &kernel,
             running: false,
             root: &self.0,
+            rpm,
             release: None,
             certificates: &certificates,
         })
