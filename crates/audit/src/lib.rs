@@ -39,7 +39,7 @@ pub use baseline::{Baseline, BaselineError, BaselineModule};
 pub use drivers::in_use as modules_with_devices;
 pub use file::{ModuleFile, Signature};
 pub use finding::{Evidence, Finding, Source};
-pub use follow::{Change, Event, Follow};
+pub use follow::{By, Change, Event, Follow};
 pub use module::{Loaded, Module};
 pub use note::build_id;
 pub use owners::{Owner, owner, owners};

@@ -23,6 +23,7 @@ mod modules;
 mod policy;
 mod read;
 mod sysfs;
+mod trace;
 
 use std::path::PathBuf;
 
@@ -36,6 +37,7 @@ pub use modules::{LineFault, LoadedModule, LoadedModules, parse_modules};
 pub use policy::{Compression, Lockdown};
 pub use read::{Error, Problem};
 pub use sysfs::{InitState, Parameter, Section, State, SysModule};
+pub use trace::{Act, ModuleTrace, Traced};
 
 /// Where the files are in which a kernel shows itself.
 #[derive(Debug, Clone, PartialEq, Eq)]

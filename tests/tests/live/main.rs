@@ -6,11 +6,12 @@
 //! purpose the script has a mark.
 //!
 //! What both did is kept under the target folder in `tmp/live/*.txt`. While working on the tools, `FERRMOD_LIVE_TOOLS=FILE` takes
-//! that binary for ours, and `FERRMOD_LIVE_KEEP=1` does not boot again what has not changed. `FERRMOD_LIVE_SELF=1` boots the
+//! that binary for ours and `FERRMOD_LIVE_FERRMOD=FILE` that one for `ferrmod`, and `FERRMOD_LIVE_KEEP=1` does not boot again what has not changed. `FERRMOD_LIVE_SELF=1` boots the
 //! reference twice: what is then different is no difference of the tools. `FERRMOD_LIVE=0` leaves these tests out.
 
 mod archive;
 mod compare;
+mod follow;
 #[path = "../../../crates/plan/tests/check/ground.rs"]
 mod ground;
 mod guest;

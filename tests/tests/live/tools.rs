@@ -91,6 +91,17 @@ fn ours() -> &'static Path {
     BUILT.get_or_init(|| env::var_os("FERRMOD_LIVE_TOOLS").map_or_else(|| build("ferrmod-tools", "kmod"), Into::into))
 }
 
+/// `ferrmod` itself with the libraries it needs, if any; built once a test run.
+pub(crate) fn install_ferrmod(root: &Root) {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let built = BUILT
+        .get_or_init(|| env::var_os("FERRMOD_LIVE_FERRMOD").map_or_else(|| build("ferrmod", "ferrmod"), Into::into));
+    root.program("usr/bin/ferrmod", built);
+    for library in libraries(built) {
+        root.program(library.to_str().expect("a library has a plain name").trim_start_matches('/'), &library);
+    }
+}
+
 /// Builds a binary, in a target folder of its own: the flags are not those of other builds.
 fn build(package: &str, binary: &str) -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));

@@ -1,10 +1,14 @@
 //! `ferrmod audit --follow`: loads and unloads as they happen.
 
 use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use ferrmod_audit::{Change, Event, Finding, Follow, Severity, Subject};
+use ferrmod_audit::{By, Change, Event, Finding, Follow, Severity, Subject};
 use serde::Serialize;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::{AuditArgs, Scene};
 use crate::exit::{Exit, Failure};
@@ -12,6 +16,9 @@ use crate::output::{BAD, DIM, HEAD, NOTE};
 
 /// The name and version of the JSON schema of a line (docs/schema/audit.md).
 const SCHEMA: &str = "ferrmod.audit.event/1";
+
+/// How long a signal may wait.
+const STEP: Duration = Duration::from_millis(50);
 
 /// A line of `--json`.
 #[derive(Serialize)]
@@ -31,6 +38,17 @@ pub(crate) struct Line<'a> {
 pub(super) fn follow(args: &AuditArgs, scene: &Scene) -> Result<Exit, Failure> {
     let failed = |error: ferrmod_linux::Error| Failure::Tree(error.to_string());
     let mut follow = Follow::new(scene.kernel.clone()).map_err(failed)?;
+    // The trace is the kernel's, and has to be given back before this ends.
+    let ended = Arc::new(AtomicUsize::new(0));
+    if scene.running {
+        for signal in [SIGHUP, SIGINT, SIGTERM] {
+            signal_hook::flag::register_usize(signal, Arc::clone(&ended), signal as usize)?;
+        }
+        follow = follow.with_trace();
+        if let Some(problem) = follow.trace_problem() {
+            anstream::eprintln!("ferrmod: without the kernel's trace, who loads a module is not known: {problem}");
+        }
+    }
     let mut told = None;
     loop {
         // The log can be lost later, too, and that is told once.
@@ -50,13 +68,23 @@ pub(super) fn follow(args: &AuditArgs, scene: &Scene) -> Result<Exit, Failure> {
             }
             out.flush()?;
         }
-        thread::sleep(args.interval);
+        let begin = Instant::now();
+        while ended.load(Ordering::Relaxed) == 0 && begin.elapsed() < args.interval {
+            thread::sleep(args.interval.saturating_sub(begin.elapsed()).min(STEP));
+        }
+        let signal = ended.load(Ordering::Relaxed);
+        if signal != 0 {
+            drop(follow);
+            // As if it had not been caught.
+            let _ = signal_hook::low_level::emulate_default_handler(signal as i32);
+            return Ok(Exit::Clean);
+        }
     }
 }
 
 /// What is to be said of a module that was loaded.
 fn findings(scene: &Scene, event: &Event) -> Result<Vec<Finding>, Failure> {
-    if matches!(event.change, Change::Unloaded | Change::Mentioned) {
+    if matches!(event.change, Change::Unloaded | Change::Mentioned | Change::Passed) {
         return Ok(Vec::new());
     }
     let audit = scene.audit(Subject::Loaded)?;
@@ -74,6 +102,8 @@ fn text(event: &Event, findings: &[Finding]) -> String {
         Change::Unloaded => "unloaded",
         Change::Reloaded => "reloaded",
         Change::Mentioned => "in the log, not in the list",
+        Change::Passed => "came and went",
+        Change::Unlisted => "loaded, and not in the list",
     };
     let mut out = format!("{HEAD}{word}{HEAD:#} {}", event.module);
     if let Some(size) = event.size {
@@ -81,6 +111,9 @@ fn text(event: &Event, findings: &[Finding]) -> String {
     }
     if !event.taints.is_empty() {
         out.push_str(&format!(", taints {NOTE}{}{NOTE:#}", event.taints));
+    }
+    if let Some(By { task, pid }) = &event.by {
+        out.push_str(&format!(", by {task} ({pid})"));
     }
     out.push('\n');
     for finding in findings {

@@ -36,7 +36,7 @@ const fn of(pattern: &'static str, when: &'static str) -> Group {
 }
 
 /// What the callers of Linux's `request_module` ask for.
-const GROUPS: [Group; 34] = [
+const GROUPS: [Group; 35] = [
     of("act_*", "a traffic-control action of this kind is set"),
     of("arpt_*", "a netfilter rule with it is set"),
     of("binfmt-*", "a program of this format is run"),
@@ -65,6 +65,7 @@ const GROUPS: [Group; 34] = [
     of("sch_*", "a traffic-control queue of this kind is set"),
     of("snd-*", "a sound device of this number is opened"),
     of("sound-*", "a sound device of this number is opened"),
+    of("symbol:*", "a driver without a dependency on it asks for something that it exports (symbol_request)"),
     of("tcp_*", "a socket asks for this congestion control"),
     of("tty-ldisc-*", "a terminal is switched to this line discipline"),
     of("usbfunc:*", "a USB gadget with this function is made"),

@@ -192,6 +192,8 @@ fn refusals(facts: &Facts<'_, '_>, name: &str, subject: &Subject) -> Vec<Hindran
 /// depmod wrote nothing of it.
 struct Patterns<'c> {
     indexed: Vec<BString>,
+    /// What modules.symbols says that it exports, as it is asked for: `symbol:NAME`.
+    symbols: Vec<BString>,
     configured: Vec<Entry<'c>>,
     /// How the module itself spells them.
     spelled: HashMap<Vec<u8>, String>,
@@ -222,6 +224,14 @@ fn patterns<'c>(facts: &Facts<'_, 'c>, name: &BStr, subject: &Subject) -> Patter
             indexed.push(BString::from(key));
         }
     });
+    let mut symbols = Vec::new();
+    facts.modules.indexes.each(Table::Symbols, |key, _, value| {
+        if value == name.as_bytes() {
+            symbols.push(BString::from(key));
+        }
+    });
+    symbols.sort();
+    symbols.dedup();
     if indexed.is_empty() {
         indexed.extend(spelled.keys().cloned().map(BString::from));
     }
@@ -229,7 +239,7 @@ fn patterns<'c>(facts: &Facts<'_, 'c>, name: &BStr, subject: &Subject) -> Patter
     indexed.dedup();
     let config: &'c ferrmod_config::Config = facts.modules.config;
     let stands_for = |entry: &Entry<'_>| initramfs::normal(entry.value) == **name;
-    Patterns { indexed, configured: config.entries(Kind::Alias).filter(stands_for).collect(), spelled }
+    Patterns { indexed, symbols, configured: config.entries(Kind::Alias).filter(stands_for).collect(), spelled }
 }
 
 /// The devices that ask for one of the patterns.
@@ -306,7 +316,7 @@ fn by_requests(known: &Known<'_, '_>, subjects: &Subjects<'_>, patterns: &Patter
     let mut groups: BTreeMap<Group, Vec<&BString>> = BTreeMap::new();
     // What is behind `devname:` is no name that anybody asks for, but tells depmod of a device node.
     let is_request = |pattern: &&BString| !is_device_alias(pattern) && !pattern.starts_with(b"devname:");
-    for pattern in patterns.indexed.iter().filter(is_request) {
+    for pattern in patterns.indexed.iter().filter(is_request).chain(&patterns.symbols) {
         groups.entry(group(pattern)).or_default().push(pattern);
     }
     for (group, aliases) in groups {

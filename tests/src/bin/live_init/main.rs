@@ -52,13 +52,14 @@ fn main() -> ExitCode {
 }
 
 fn boot() -> std::io::Result<()> {
-    const MOUNTS: [(&str, &str); 6] = [
+    const MOUNTS: [(&str, &str); 7] = [
         ("proc", "/proc"),
         ("sysfs", "/sys"),
         ("devtmpfs", "/dev"),
         ("tmpfs", "/tmp"),
         ("tmpfs", "/run"),
         ("securityfs", "/sys/kernel/security"),
+        ("tracefs", "/sys/kernel/tracing"),
     ];
     for (kind, target) in MOUNTS {
         fs::create_dir_all(target)?;

@@ -6,6 +6,8 @@
 //! | `COMMAND WORDS` | runs a program, at most a minute; `NAME=VALUE` before it goes into its environment |
 //! | `& COMMAND WORDS` | starts it and goes on |
 //! | `join` | waits for all that were started; a record for each |
+//! | `interrupt` | presses Ctrl-C for all that were started |
+//! | `await PATH N` | waits until the folder has N entries |
 //! | `parallel N COMMAND WORDS` | runs it N times at once; the record has the exit statuses in order of size |
 //! | `until MODULE STATE` | waits until `/proc/modules` says so (`Loading`) |
 //! | `settle` | waits until `/proc/modules` stays the same |
@@ -136,6 +138,15 @@ impl Guest {
                 }
                 return Ok(());
             }
+            "interrupt" => {
+                for child in self.started.iter().filter_map(|(_, running)| running.child.as_ref().ok()) {
+                    if let Some(process) = rustix::process::Pid::from_raw(child.id().cast_signed()) {
+                        rustix::process::kill_process(process, rustix::process::Signal::INT)?;
+                    }
+                }
+                return Ok(());
+            }
+            "await" => return await_entries(argument(0), number(1)),
             "parallel" => self.parallel(number(0), arguments.get(1..).unwrap_or_default())?,
             "settle" => {
                 settle(CALM)?;
@@ -282,6 +293,15 @@ impl Guest {
         let all: String = done.into_iter().map(|alias| alias + "\n").collect();
         self.record(at, &format!("modaliases {bus}"), &Outcome::saying(all), report)
     }
+}
+
+/// Waits until a folder has so many entries.
+fn await_entries(folder: &str, count: u32) -> io::Result<()> {
+    let begin = Instant::now();
+    while fs::read_dir(folder).map_or(0, Iterator::count) != count as usize && begin.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
 }
 
 /// A program that was started, or could not be.
