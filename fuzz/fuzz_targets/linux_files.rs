@@ -1,7 +1,7 @@
-//! `/proc/modules`, `/proc/keys` and `/dev/kmsg`: whatever they hold, nothing panics, and what is read agrees with the text.
+//! `/proc/modules`, `/proc/keys`, `/dev/kmsg` and `trace_pipe`: whatever they hold, nothing panics, and what is read agrees with the text.
 #![no_main]
 
-use ferrmod_linux::{Record, parse_keys, parse_modules, variable};
+use ferrmod_linux::{Record, Traced, parse_keys, parse_modules, variable};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {
@@ -19,6 +19,10 @@ fuzz_target!(|text: &[u8]| {
     assert!(keys.asymmetric.iter().all(|key| !key.id.is_empty() && keys.holds(&key.id)));
     assert!(keys.blacklist.iter().all(|digest| !digest.is_empty()));
     let _ = std::str::from_utf8(text).map(variable);
+    if let Some(traced) = Traced::parse(text) {
+        assert!(!traced.module.is_empty() && traced.task.len() <= 16);
+        assert!(traced.module.len() + traced.taints.len() + traced.task.len() < text.len());
+    }
     match Record::parse(text) {
         Ok(record) => {
             assert!(record.level < 8 && record.text.len() <= text.len());

@@ -63,11 +63,16 @@ impl Made {
         }
         let mut builtin = TrieWriter::new();
         builtin.insert(b"inside", b"", 0).unwrap();
+        // `lone` is asked for by nothing but what it exports.
+        let mut symbols = TrieWriter::new();
+        for (number, symbol) in ["symbol:lone_attach", "symbol:lone_detach"].iter().enumerate() {
+            symbols.insert(symbol.as_bytes(), b"lone", number as u32).unwrap();
+        }
         let empty = TrieWriter::new;
         let tables = [
             ("dep", dependencies),
             ("alias", aliases),
-            ("symbols", empty()),
+            ("symbols", symbols),
             ("builtin", builtin),
             ("builtin.alias", empty()),
         ];

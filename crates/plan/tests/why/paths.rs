@@ -378,3 +378,21 @@ fn what_is_loaded_is_told() {
     let answer = made.answer_of("m", |subject| ferrmod_plan::why::Subject { loaded: Some(loaded.clone()), ..subject });
     assert_eq!((answer.loaded, answer.can_be_loaded), (Some(loaded), false));
 }
+
+#[test]
+fn a_driver_may_ask_for_a_symbol() {
+    let symbols = |config: &str, command_line: &str| {
+        let made = Made::new(config, command_line);
+        let answer = made.answer("lone");
+        let path = path(&answer, "request symbol:*");
+        (path.way.detail(), blocked_by(&made, path))
+    };
+    let (detail, blockers) = symbols("", "");
+    assert!(detail.ends_with("(symbol_request): symbol:lone_attach, symbol:lone_detach"), "{detail}");
+    assert!(blockers.is_empty(), "{blockers:?}");
+    // It is modprobe that gets the request.
+    assert_eq!(symbols("blacklist lone\n", "").1.len(), 1);
+    assert_eq!(symbols("install lone /bin/false\n", "").1.len(), 1);
+    let made = Made::new("", "");
+    assert!(!made.answer("m").paths.iter().any(|path| path.way.to_string().contains("symbol:")));
+}
