@@ -1,4 +1,4 @@
-//! Memory that devices reach, and windows onto devices. A machine's devices reach all memory; behind a window nobody answers.
+//! Memory that devices reach: in a machine, all of it.
 
 use ferrmod_kernel::heap::PAGE;
 use ferrmod_kernel::{Errno, kernel};
@@ -10,9 +10,6 @@ use crate::{pages, ram, slab};
 layout! {
     mod device = "device" { dma_mask, coherent_dma_mask }
 }
-
-/// What a bus without an answer reads as.
-const NOBODY: u8 = 0xff;
 
 /// `int dma_set_mask(struct device *, u64)`
 extern "C" fn dma_set_mask(dev: u64, mask: u64) -> i32 {
@@ -53,29 +50,17 @@ extern "C" fn dma_free_attrs(_dev: u64, size: u64, address: u64) {
     pages::give(pages::page_of(address), order, caller);
 }
 
-/// `void __iomem *ioremap(resource_size_t, unsigned long size)`: a window behind which nobody answers, so that all bits are read
-/// as ones.
-extern "C" fn ioremap(physical: u64, size: u64) -> u64 {
-    let caller = ram::caller();
-    let inside = physical % PAGE;
-    if size == 0 || size > 1 << 28 {
-        return 0;
-    }
-    let window = slab::vmalloc(inside + size, 0, caller);
-    if window == 0 {
-        return 0;
-    }
-    // SAFETY: memory that has just been given to us.
-    unsafe { ram::fill(window, NOBODY, inside + size) };
-    window + inside
+/// `dma_addr_t dma_map_page_attrs(struct device *, struct page *, size_t offset, size_t, direction, attrs)`: a device reaches
+/// every page where it is.
+extern "C" fn dma_map_page_attrs(_dev: u64, page: u64, offset: u64) -> u64 {
+    pages::address_of(page).wrapping_add(offset).wrapping_sub(kernel().platform.regions().page_offset)
 }
-/// `void iounmap(volatile void __iomem *)`
-extern "C" fn iounmap(window: u64) {
-    slab::release_any(window / PAGE * PAGE, ram::caller());
-}
+/// Caches see what devices write.
+extern "C" fn is_coherent() {}
 
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
-    c dma_set_mask, c dma_set_coherent_mask, c dma_alloc_attrs, c dma_free_attrs, c ioremap, c ioremap_wc = ioremap,
-    c ioremap_cache = ioremap, c ioremap_uc = ioremap, c iounmap,
+    c dma_set_mask, c dma_set_coherent_mask, c dma_alloc_attrs, c dma_free_attrs, c dma_map_page_attrs,
+    k dma_unmap_page_attrs = is_coherent, k dma_sync_single_for_cpu = is_coherent, k dma_sync_single_for_device = is_coherent,
+    k __dma_sync_single_for_cpu = is_coherent, k __dma_sync_single_for_device = is_coherent,
 ];

@@ -6,6 +6,7 @@ use ferrmod_kernel::lock::Lock;
 use ferrmod_kernel::{Errno, kernel};
 
 use crate::data::{Begin, Datum};
+use crate::device::devres;
 use crate::export::{Export, exports};
 use crate::field::layout;
 use crate::{ram, slab};
@@ -44,6 +45,15 @@ static PORTS: Datum = Datum::new("ioport_resource", 128, Begin::With(|at| begin_
 static MEMORY: Datum =
     Datum::new("iomem_resource", 128, Begin::With(|at| begin_tree(at, c"PCI mem", (1 << 52) - 1, 0x200)));
 
+/// `ioport_resource`
+pub(crate) fn ports() -> u64 {
+    PORTS.address()
+}
+/// `iomem_resource`
+pub(crate) fn memory() -> u64 {
+    MEMORY.address()
+}
+
 fn begin_tree(at: u64, name: &'static core::ffi::CStr, end: u64, flags: u64) {
     // SAFETY: `data::place` gives 128 writable bytes of zeros, more than the struct has.
     unsafe {
@@ -56,7 +66,8 @@ fn begin_tree(at: u64, name: &'static core::ffi::CStr, end: u64, flags: u64) {
 /// Regions that are taken: tree, first and last address, the `struct resource`.
 static REGIONS: Lock<Vec<(u64, u64, u64, u64)>> = Lock::new(Vec::new());
 
-fn take(tree: u64, start: u64, length: u64, name: u64, flags: u64, caller: u64) -> u64 {
+/// Takes a range of a tree for whoever called from `caller`: its `struct resource`, or 0 when it is taken already.
+pub(crate) fn take(tree: u64, start: u64, length: u64, name: u64, flags: u64, caller: u64) -> u64 {
     let Some(end) = start.checked_add(length.wrapping_sub(1)).filter(|_| length > 0) else { return 0 };
     let is_taken = REGIONS.lock().iter().any(|&(other, first, last, _)| other == tree && first <= end && start <= last);
     if is_taken {
@@ -89,21 +100,33 @@ extern "C" fn __request_region(tree: u64, start: u64, length: u64, name: u64, fl
 }
 /// `void __release_region(struct resource *, resource_size_t, resource_size_t)`
 extern "C" fn __release_region(tree: u64, start: u64, length: u64) {
+    if !give(tree, start, length) {
+        let end = start.wrapping_add(length).wrapping_sub(1);
+        let text = alloc::format!("\x014Trying to free nonexistent resource <{start:#018x}-{end:#018x}>\n");
+        kernel().printk(text.as_bytes());
+    }
+}
+/// Gives a range back; whether it was taken.
+pub(crate) fn give(tree: u64, start: u64, length: u64) -> bool {
     let end = start.wrapping_add(length).wrapping_sub(1);
     let found = {
         let mut regions = REGIONS.lock();
         let place = regions.iter().position(|&(other, first, last, _)| (other, first, last) == (tree, start, end));
         place.map(|place| regions.remove(place).3)
     };
-    match found {
-        Some(made) => {
-            kernel().registrations.remove("resource", made);
-            slab::release(made, 0);
-        }
-        None => kernel().printk(
-            alloc::format!("\x014Trying to free nonexistent resource <{start:#018x}-{end:#018x}>\n").as_bytes(),
-        ),
+    if let Some(made) = found {
+        kernel().registrations.remove("resource", made);
+        slab::release(made, 0);
     }
+    found.is_some()
+}
+/// `struct resource *__devm_request_region(struct device *, struct resource *, resource_size_t, resource_size_t, const char *)`
+extern "C" fn __devm_request_region(dev: u64, tree: u64, start: u64, length: u64, name: u64) -> u64 {
+    let made = take(tree, start, length, name, 0, ram::caller());
+    if made != 0 {
+        devres::on_release(dev, move || _ = give(tree, start, length));
+    }
+    made
 }
 
 extern "C" fn no() -> i32 {
@@ -151,9 +174,7 @@ extern "C" fn dev_valid_name(name: u64) -> bool {
 
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
-    c __request_region, c __release_region, c fb_get_options,
-    k pci_get_device = nothing, k pci_get_class = nothing, k pci_get_subsys = nothing, k pci_get_slot = nothing,
-    k pci_get_domain_bus_and_slot = nothing, k pci_dev_present = no, k pci_dev_put = takes_hook, k pci_find_next_bus = nothing,
+    c __request_region, c __release_region, c __devm_request_region, c fb_get_options, k pci_find_next_bus = nothing,
     k acpi_get_devices = acpi_visits_nothing, k acpi_walk_namespace = acpi_visits_nothing, k acpi_get_table = acpi_not_found,
     k acpi_get_handle = acpi_not_found, k acpi_evaluate_object = acpi_not_found, k acpi_evaluate_integer = acpi_not_found,
     k acpi_dev_present = no, k acpi_dev_found = no, k acpi_dev_get_first_match_dev = nothing, k acpi_has_method = no,

@@ -40,10 +40,13 @@ mod field;
 mod firmware;
 mod hardware;
 mod hrtimer;
+mod hwmon;
+mod i2c;
 mod identity;
 mod input;
 mod instructions;
 mod intervals;
+mod iomem;
 mod irq;
 mod iter;
 mod jump_labels;
@@ -65,13 +68,17 @@ mod pages;
 mod parameter_types;
 mod parameters;
 mod parser;
+mod pci;
 mod percpu;
+mod power;
 mod printf;
 mod ram;
 mod random;
 mod rbtree;
 mod rcu;
 mod registries;
+mod regmap;
+mod regulator;
 mod request;
 mod rhashtable;
 mod slab;
@@ -124,6 +131,8 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
     device::EXPORTS,
     device::bus::EXPORTS,
     device::class::EXPORTS,
+    device::described::EXPORTS,
+    device::property::EXPORTS,
     device::devres::EXPORTS,
     device::driver::EXPORTS,
     device::show::EXPORTS,
@@ -153,7 +162,19 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
     console::EXPORTS,
     dma::EXPORTS,
     input::EXPORTS,
+    hwmon::EXPORTS,
+    i2c::EXPORTS,
+    i2c::described::EXPORTS,
+    i2c::transfer::EXPORTS,
+    iomem::EXPORTS,
     irq::EXPORTS,
+    pci::EXPORTS,
+    pci::config::EXPORTS,
+    pci::enable::EXPORTS,
+    pci::interrupts::EXPORTS,
+    power::EXPORTS,
+    regmap::EXPORTS,
+    regulator::EXPORTS,
     list_lru::EXPORTS,
     crypto::acomp::EXPORTS,
     crypto::aead::EXPORTS,
@@ -258,6 +279,8 @@ pub(crate) static DATA: &[&[&Datum]] = &[
     device::buses::VARIABLES,
     device::platform::VARIABLES,
     firmware::VARIABLES,
+    i2c::VARIABLES,
+    i2c::described::VARIABLES,
     kobject::VARIABLES,
     net::devices::VARIABLES,
     net::hooks::VARIABLES,

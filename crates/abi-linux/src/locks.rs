@@ -273,7 +273,8 @@ fn me() -> u64 {
 /// The low bits of `owner` are flags.
 const OWNER_FLAGS: u64 = 7;
 
-fn mutex_try(lock: u64) -> bool {
+/// Takes a mutex if nobody has it.
+pub(crate) fn mutex_try(lock: u64) -> bool {
     // SAFETY: a mutex of the module's.
     unsafe {
         if mutex::owner.get::<u64>(lock) & !OWNER_FLAGS != 0 {

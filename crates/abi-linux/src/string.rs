@@ -443,7 +443,7 @@ extern "C" fn __fortify_panic(reason: u8, room: u64, size: u64) {
 pub(crate) static EXPORTS: &[Export] = exports![
     c memcpy, c __memcpy = memcpy, c memmove = memcpy, c __memmove = memcpy, c memset, c __memset = memset, c memset16,
     c memset32, c memset64, c memcmp, c bcmp, c memchr, c memchr_inv, c memscan, c memweight,
-    c memcpy_fromio = memcpy, c memcpy_toio = memcpy, c memset_io = memset, c __memcpy_flushcache = memcpy,
+    c __memcpy_flushcache = memcpy,
     c strlen, c strnlen, c strcpy, c stpcpy, c strcat, c strncpy, c strncat, c strscpy, c sized_strscpy = strscpy,
     c strscpy_pad, c strlcpy, c strlcat, c strcmp, c strncmp, c strcasecmp, c strncasecmp, c strchr, c strchrnul, c strnchr,
     c strnchrnul, c strrchr, c strstr, c strnstr, c strspn, c strcspn, c strpbrk, c strsep, c skip_spaces, c strim,

@@ -4,13 +4,15 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bstr::BStr;
+use ferrmod_kernel::hardware::{DeviceId, DeviceStatus};
 use ferrmod_kernel::module::{Module, State};
 use ferrmod_kernel::world::{Parameter, World, WorldSymbol};
 use ferrmod_kernel::{Errno, TaskId};
 use ferrmod_linker::check::Host;
 
 use crate::boot::facts;
-use crate::{module, parameters, ram, symbols, tasks};
+use crate::device::described;
+use crate::{irq, module, parameters, ram, symbols, tasks};
 
 /// See the module's documentation.
 pub(crate) struct LinuxWorld;
@@ -113,6 +115,22 @@ impl World for LinuxWorld {
         let result = unsafe { ram::call(init, []) as i32 };
         tasks::check_balance(init, before);
         result
+    }
+
+    fn add_device(&self, id: DeviceId) -> Result<(), Errno> {
+        described::add(id)
+    }
+
+    fn remove_device(&self, id: DeviceId) {
+        described::remove(id);
+    }
+
+    fn device_status(&self, id: DeviceId) -> Option<DeviceStatus> {
+        described::status(id)
+    }
+
+    fn interrupt(&self, line: u32) -> bool {
+        irq::handle(line)
     }
 
     fn exit(&self, module: &Arc<Module>) {

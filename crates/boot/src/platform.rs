@@ -33,6 +33,7 @@ impl Hardware {
             data: module(&plan.data),
             heap: direct(&plan.heap),
             absent: ABSENT,
+            windows: 0..0,
             percpu: percpu..percpu + AREA_SIZE,
             cpus: 1,
             page_offset: DIRECT_MAP,

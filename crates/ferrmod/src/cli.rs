@@ -42,12 +42,15 @@ pub enum Command {
 /// log is printed as it happens, then what is loaded, then everything is unloaded in reverse order, then the verdict.
 ///
 /// The kernel runs in a child process that can touch nothing outside of itself: no root is needed, and no virtual machine.
+///
+/// With --device, devices are there before the modules are. What their drivers answer is told; for a device that nobody has taken
+/// then, the modules that the tree names for it are loaded.
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
 pub struct Run {
     /// A module: a file, a name or an alias.
-    #[arg(value_name = "MODULE")]
-    pub module: OsString,
+    #[arg(value_name = "MODULE", required_unless_present = "device")]
+    pub module: Option<OsString>,
     /// Its parameters.
     #[arg(value_name = "NAME=VALUE")]
     pub parameters: Vec<OsString>,
@@ -139,14 +142,23 @@ pub struct MachineArgs {
     /// How long a load or an unload may take, in seconds.
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub timeout: Duration,
+    /// A device for the drivers, with settings after commas: platform:NAME, i2c:lm75@0x48,temp=23500, pci:8086:10d3,bar0=128K or
+    /// pci:1234:11e8, which is QEMU's edu (docs/run.md has all of it). Can be given more than once.
+    #[arg(long, value_name = "BUS:WHAT[,KEY=VALUE]...", value_parser = described)]
+    pub device: Vec<String>,
+}
+
+/// A description of a device, read and given back as it was.
+fn described(text: &str) -> Result<String, ferrmod_machine::DescriptionError> {
+    text.parse::<ferrmod_machine::Description>().map(|_| text.to_owned())
 }
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  clean
-  1  a module's init returned an error
+  1  a module's init returned an error, or every driver that was offered a device did
   2  usage
-  3  a module was refused or not found
+  3  a module was refused or not found, or no driver fits a device
   4  oops or watchdog
   5  something was left behind";
 
@@ -179,7 +191,7 @@ pub struct Request {
 impl Run {
     /// The modules asked for, in order.
     pub fn requests(&self) -> Vec<Request> {
-        let mut requests = vec![request(&self.module, &self.parameters)];
+        let mut requests: Vec<Request> = self.module.iter().map(|module| request(module, &self.parameters)).collect();
         for group in self.more.split(|word| word == "--") {
             if let Some((module, parameters)) = group.split_first() {
                 requests.push(request(module, parameters));

@@ -8,6 +8,7 @@ use ferrmod_kernel::Errno;
 use ferrmod_machine::Outcome;
 
 use crate::cli::{Console, Request};
+use crate::described;
 use crate::exit::{Exit, Failure};
 use crate::output;
 use crate::report::{Ended, Loaded, RunReport};
@@ -27,6 +28,10 @@ dmesg                           the kernel log
 cat PATH...                     a file of the machine (/proc, /sys, /dev)
 ls [PATH]                       a directory of the machine
 echo WORD... > PATH             write to a file of the machine
+device                          the devices that were described, and their drivers
+device add DESCRIPTION          make one, such as i2c:lm75@0x48,temp=23500, and load its module
+device set NUMBER NAME=VALUE    change a setting of one
+device remove NUMBER            take one away
 help                            this list
 exit                            leave";
 
@@ -48,6 +53,7 @@ pub(crate) fn console(console: &Console) -> Result<Exit, Failure> {
             println!("{}", output::log_line(line));
         }
     })?;
+    described::autoload(&mut session)?;
     match script {
         Some(text) => {
             for line in text.lines() {
@@ -136,6 +142,7 @@ fn execute(session: &mut Session, line: &str, live: bool) -> Result<Step, Failur
         }
         ("lsmod", []) => lsmod(session),
         ("top", []) => top(session, live),
+        ("device", words) => described::command(session, words),
         ("modinfo", [module]) => modinfo(session, module),
         ("dmesg", []) => dmesg(session),
         ("cat", paths @ [_, ..]) => cat(session, paths),

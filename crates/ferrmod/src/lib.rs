@@ -21,6 +21,7 @@ pub mod check;
 pub mod cli;
 mod console;
 mod demo;
+mod described;
 mod devices;
 pub mod diff;
 mod exit;

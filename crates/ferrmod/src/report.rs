@@ -6,6 +6,7 @@ use ferrmod_kernel::Errno;
 use ferrmod_machine::{LoadOutcome, LogLine, ModuleStatus, Outcome, Report};
 use serde::Serialize;
 
+use crate::described::Described;
 use crate::exit::Exit;
 use crate::output::{BAD, DIM, GOOD, HEAD, NOTE};
 
@@ -183,6 +184,8 @@ pub(crate) struct RunReport {
     pub(crate) loads: Vec<Load>,
     /// What was loaded before unloading, newest first.
     pub(crate) modules: Vec<Loaded>,
+    /// The described devices, as they were before unloading.
+    pub(crate) devices: Vec<Described>,
     pub(crate) unloads: Vec<Unload>,
     /// What was left behind.
     pub(crate) left: Left,
@@ -271,7 +274,8 @@ impl RunReport {
             .iter()
             .map(|load| load.ended.exit(if load.init_ran { Exit::ModuleError } else { Exit::Refused }));
         let unloads = self.unloads.iter().map(|unload| unload.ended.exit(Exit::LeftBehind));
-        let mut all: Vec<Exit> = loads.chain(unloads).collect();
+        let devices = self.devices.iter().map(Described::exit);
+        let mut all: Vec<Exit> = loads.chain(unloads).chain(devices).collect();
         if !self.oopses.is_empty() {
             all.push(Exit::Oops);
         }
@@ -300,6 +304,9 @@ impl RunReport {
             let style = if load.ended == Ended::Ok { GOOD } else { BAD };
             let what = if load.init_ran || load.ended == Ended::Ok { "init" } else { "load" };
             let _ = writeln!(out, "{}: {what} {style}{}{style:#} {DIM}({}){DIM:#}", load.module, load.ended, load.why);
+        }
+        for device in &self.devices {
+            let _ = write!(out, "{device}");
         }
         for unload in self.unloads.iter().filter(|unload| unload.ended != Ended::Ok) {
             let _ = writeln!(out, "{}: unload {BAD}{}{BAD:#}", unload.module, unload.ended);
@@ -330,8 +337,8 @@ impl RunReport {
         let exit = self.exit();
         let (style, word) = match exit {
             Exit::Clean => (GOOD, "clean: everything was unloaded and nothing was left behind"),
-            Exit::ModuleError => (BAD, "a module's init returned an error"),
-            Exit::Refused => (BAD, "a module was refused"),
+            Exit::ModuleError => (BAD, "a module's init or a driver's probe returned an error"),
+            Exit::Refused => (BAD, "a module was refused, or no driver fits a device"),
             Exit::Oops => (BAD, "a module went wrong; the machine contained it"),
             Exit::LeftBehind => (NOTE, "something was left behind"),
             Exit::Usage => (BAD, "usage"),

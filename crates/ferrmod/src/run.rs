@@ -5,6 +5,7 @@ use ferrmod_machine::{Machine, MachineError};
 
 use crate::cli::Run;
 use crate::console;
+use crate::described;
 use crate::exit::{Exit, Failure};
 use crate::output;
 use crate::report::{Ended, Left, Line, Loaded, RunReport, Unload};
@@ -34,6 +35,11 @@ pub(crate) fn run(run: &Run) -> Result<Exit, Failure> {
             }
         }
     }
+    if report.loads.last().is_none_or(|load| load.ended == Ended::Ok || load.optional)
+        && session.machine.dead().is_none()
+    {
+        report.loads.extend(described::autoload(&mut session)?);
+    }
     finish(&mut session, &mut report, run)?;
     let exit = report.exit();
     report.exit_code = exit as u8;
@@ -59,7 +65,12 @@ fn finish(session: &mut Session, report: &mut RunReport, run: &Run) -> Result<()
             println!();
             console::interact(session)?;
         }
+        described::look(session)?;
+        report.devices = session.devices.clone();
         report.unloads = unload_all(&mut session.machine)?;
+        if session.machine.dead().is_none() {
+            described::remove_all(session)?;
+        }
     }
     if session.machine.dead().is_none() {
         let left = session.machine.report()?;

@@ -8,6 +8,7 @@ use ferrmod_image::linux::Image;
 use ferrmod_machine::{LoadFlags, LogLine, Machine, Options};
 
 use crate::cli::{MachineArgs, Request};
+use crate::described::{self, Described};
 use crate::exit::Failure;
 use crate::kernel_image;
 use crate::report::{Ended, Load};
@@ -21,6 +22,8 @@ pub(crate) struct Session {
     pub(crate) release: String,
     /// Init functions that have failed so far.
     failed_inits: u64,
+    /// The devices that were described, as they were when last looked at.
+    pub(crate) devices: Vec<Described>,
     /// Every record of the kernel log so far.
     pub(crate) log: Arc<Mutex<Vec<LogLine>>>,
 }
@@ -53,6 +56,8 @@ impl Session {
             .map(|vermagic| kernel_image::release_of(vermagic.as_bstr()));
         // A console without modules still wants the kernel it was told of.
         let wanted = wanted.or(release).or_else(|| image.as_ref().map(|_| String::new()));
+        // Devices without modules want the kernel of the tree that their modules will come from.
+        let wanted = wanted.or_else(|| (!args.device.is_empty()).then(|| tree.release()).flatten());
         let mut options = Options {
             strict: args.strict,
             cpus: args.cpus,
@@ -83,7 +88,11 @@ impl Session {
             Some(plan.into_iter().map(|planned| (planned.bytes, planned.arguments)).collect())
         });
         let machine = Machine::boot(options, sink, fetch)?;
-        Ok((Self { machine, tree, release: running, failed_inits: 0, log }, plan))
+        let mut session = Self { machine, tree, release: running, failed_inits: 0, devices: Vec::new(), log };
+        for device in &args.device {
+            described::add(&mut session, device)?;
+        }
+        Ok((session, plan))
     }
 
     /// What has to be loaded for `request`, in order.

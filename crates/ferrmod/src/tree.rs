@@ -68,6 +68,11 @@ impl Tree {
         index.as_ref().map_err(String::as_str)
     }
 
+    /// The release of the tree's kernel; `None` when there is no tree.
+    pub(crate) fn release(&self) -> Option<String> {
+        self.index(&[]).ok().map(|index| index.tree().release.clone())
+    }
+
     /// What has to be loaded for `requests`, in order.
     ///
     /// # Errors

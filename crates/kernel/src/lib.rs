@@ -19,6 +19,7 @@ pub mod area;
 pub mod bits;
 pub mod chrdev;
 pub mod files;
+pub mod hardware;
 pub mod heap;
 pub mod inject;
 pub mod lock;
@@ -47,6 +48,7 @@ pub use text::Errno;
 use area::Area;
 use bstr::BStr;
 use files::Files;
+use hardware::Hardware;
 use heap::Heap;
 use inject::Injection;
 use lock::Lock;
@@ -105,6 +107,8 @@ pub struct Kernel {
     pub registrations: Registrations,
     /// `/proc`, `/sys`, `/dev`.
     pub files: Files,
+    /// Described devices.
+    pub hardware: Hardware,
     /// Failure injection.
     pub inject: Injection,
     softirq: Lock<Option<TaskId>>,
@@ -144,6 +148,7 @@ pub fn boot(platform: &'static dyn Platform, options: Options) -> &'static Kerne
         work: WorkQueues::default(),
         registrations: Registrations::default(),
         files: Files::default(),
+        hardware: Hardware::default(),
         inject: Injection::default(),
         softirq: Lock::new(None),
         worlds: Lock::new(Vec::new()),

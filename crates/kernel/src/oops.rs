@@ -13,6 +13,7 @@ use crate::{Kernel, lock};
 
 mod emulate;
 mod report;
+mod window;
 
 /// A fault that killed a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +48,7 @@ impl Kernel {
     /// Takes a fault from the platform's handler, which runs on a stack of its own.
     ///
     /// A WARN is printed and the code goes on; an instruction with an exception-table entry goes on at its fix-up; port
-    /// input reads ones. Everything else is an oops that kills the task, or stops the kernel when the scheduler or the
+    /// access and one to a device's window go to the device. Everything else is an oops that kills the task, or stops the kernel when the scheduler or the
     /// kernel's own locked state was hit.
     pub fn trap(&'static self, trap: Trap, registers: &mut Registers) -> Verdict {
         if lock::held() > 0 {
@@ -59,7 +60,13 @@ impl Kernel {
         if self.fixed_up(registers) {
             return Verdict::Resume;
         }
-        if trap == Trap::GeneralProtection && emulate::port_access(self.platform, registers) {
+        if trap == Trap::GeneralProtection && emulate::port_access(self, registers) {
+            return Verdict::Resume;
+        }
+        if let Trap::PageFault { address, fetch: false, .. } = trap
+            && self.platform.regions().windows.contains(&address)
+            && self.window_access(address, registers)
+        {
             return Verdict::Resume;
         }
         let number = self.oopses.lock().len() + 1;

@@ -24,6 +24,8 @@ pub struct Regions {
     pub heap: Range<u64>,
     /// Addresses that fault on any access; data symbols nobody provides point here.
     pub absent: Range<u64>,
+    /// Addresses that nothing is mapped at, for the windows of described devices; empty where there can be none.
+    pub windows: Range<u64>,
     /// The per-CPU areas, [`crate::percpu::AREA_SIZE`] bytes a CPU; the GS base of module code is the start of its CPU's.
     pub percpu: Range<u64>,
     /// The number of CPUs, from 1 to 64.

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use bstr::BStr;
 use ferrmod_linker::check::Host;
 
+use crate::hardware::{DeviceId, DeviceStatus};
 use crate::module::{Module, State};
 use crate::task::TaskId;
 use crate::text::Errno;
@@ -120,6 +121,27 @@ pub trait World: Sync {
 
     /// Runs the exit function.
     fn exit(&self, module: &Arc<Module>);
+
+    /// A described device has been made: show it to the drivers of its bus.
+    ///
+    /// # Errors
+    /// `ENODEV` when this world has no such bus.
+    fn add_device(&self, _id: DeviceId) -> Result<(), Errno> {
+        Err(Errno::ENODEV)
+    }
+
+    /// It goes: take it from its driver and its bus.
+    fn remove_device(&self, _id: DeviceId) {}
+
+    /// How a device that was shown stands with the drivers.
+    fn device_status(&self, _id: DeviceId) -> Option<DeviceStatus> {
+        None
+    }
+
+    /// A device raised this line: run its handlers; whether one of them did something.
+    fn interrupt(&self, _line: u32) -> bool {
+        false
+    }
 }
 
 /// A parameter of a loaded module.

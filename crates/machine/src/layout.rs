@@ -20,6 +20,8 @@ pub(crate) const ABSENT: Range<u64> = 0x6800_0000..0x6c00_0000;
 pub(crate) const PERCPU: Range<u64> = 0x7000_0000..0x7000_0000 + MOST_CPUS as u64 * ferrmod_kernel::percpu::AREA_SIZE;
 /// As many CPUs as a machine can have.
 pub const MOST_CPUS: u32 = 8;
+/// The windows of described devices: faults on any access. Below 4 GiB, so that 32-bit base address registers reach it.
+pub(crate) const WINDOWS: Range<u64> = 0xc000_0000..0xe000_0000;
 /// Where the heap starts.
 pub(crate) const HEAP_START: u64 = 0x1_0000_0000;
 /// Sizes of the heap, tried in this order: no memory is taken before it is touched, but a limit may be in the way.
@@ -72,7 +74,7 @@ mod tests {
     fn ranges_are_disjoint_and_low_ones_are_low() {
         let stacks = STACKS..STACKS + BOOT_STACK + PAGE * 2 + u64::from(CONTEXTS) * (STACK + PAGE);
         let heap = HEAP_START..HEAP_START + HEAP_SIZES[0];
-        let all = [TEXT, RODATA, DATA, ABSENT, PERCPU, heap, VMEMMAP, stacks, INBOX];
+        let all = [TEXT, RODATA, DATA, ABSENT, PERCPU, WINDOWS, heap, VMEMMAP, stacks, INBOX];
         for pair in all.windows(2) {
             assert!(pair[0].end <= pair[1].start, "{pair:x?}");
         }

@@ -116,6 +116,9 @@ pub enum MachineError {
         /// Bytes there is room for.
         room: usize,
     },
+    /// What was asked for cannot be; the machine goes on.
+    #[error("{0}")]
+    Refused(String),
     /// The kernel answered with an error to something that involves no module.
     #[error("the machine's kernel answered with errno {0}")]
     Errno(i32),

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::value::{Argument, Called, LogLine, ModuleStatus, Report};
+use crate::value::{Argument, Called, Device, LogLine, ModuleStatus, Report};
 
 /// The largest message that travels in the packet itself, in bytes.
 pub(crate) const INLINE: usize = 16 << 10;
@@ -103,6 +103,20 @@ pub(crate) enum Request<'a> {
     FailAllocation {
         number: u64,
     },
+    AddDevice {
+        description: &'a str,
+        deadline: u64,
+    },
+    RemoveDevice {
+        number: u32,
+        deadline: u64,
+    },
+    SetDevice {
+        number: u32,
+        name: &'a str,
+        value: i64,
+    },
+    Devices,
     Report,
     Run {
         nanoseconds: u64,
@@ -156,6 +170,8 @@ pub(crate) enum Response {
     Nothing,
     Called(Called),
     Report(Box<Report>),
+    Devices(Vec<Device>),
+    Refused(String),
 }
 
 /// The packet that says where a message is.

@@ -7,7 +7,7 @@ use ferrmod_kernel::LoadFlags;
 use crate::options::{LoadOutcome, MachineError, Outcome};
 use crate::protocol::{Module, Request, Response};
 use crate::supervisor::Machine;
-use crate::value::{Argument, Called, LogLine, ModuleStatus, Report};
+use crate::value::{Argument, Called, Device, LogLine, ModuleStatus, Report};
 
 fn nanoseconds(duration: Duration) -> u64 {
     duration.as_nanos().try_into().unwrap_or(u64::MAX)
@@ -221,6 +221,52 @@ impl Machine {
     /// [`MachineError`] when the machine is gone.
     pub fn fail_allocation(&mut self, number: u64) -> Result<(), MachineError> {
         plain(self.ask_now(Request::FailAllocation { number })?, nothing)
+    }
+
+    /// Makes a described device ([`ferrmod_kernel::hardware::description`] has the words) and shows it to the drivers; its number.
+    ///
+    /// # Errors
+    /// [`MachineError::Refused`] when the text describes none, or the machine did not survive a driver's `probe`.
+    pub fn add_device(&mut self, description: &str) -> Result<Outcome<u32>, MachineError> {
+        let response = self.ask_now(Request::AddDevice { description, deadline: self.deadline() })?;
+        if let Response::Refused(reason) = response {
+            return Err(MachineError::Refused(reason));
+        }
+        outcome(response, |response| match response {
+            Response::Number(number) => number.try_into().ok(),
+            _ => None,
+        })
+    }
+
+    /// Takes a device from its driver and away.
+    ///
+    /// # Errors
+    /// [`MachineError`] when the machine did not survive it.
+    pub fn remove_device(&mut self, number: u32) -> Result<Outcome<()>, MachineError> {
+        let response = self.ask_now(Request::RemoveDevice { number, deadline: self.deadline() })?;
+        outcome(response, nothing)
+    }
+
+    /// Changes a setting of a device, such as the temperature around a sensor.
+    ///
+    /// # Errors
+    /// [`MachineError::Refused`] when it has no such setting or not this value, or the machine is gone.
+    pub fn set_device(&mut self, number: u32, name: &str, value: i64) -> Result<(), MachineError> {
+        match self.ask_now(Request::SetDevice { number, name, value })? {
+            Response::Refused(reason) => Err(MachineError::Refused(reason)),
+            other => plain(other, nothing),
+        }
+    }
+
+    /// The devices that were added.
+    ///
+    /// # Errors
+    /// [`MachineError`] when the machine is gone.
+    pub fn devices(&mut self) -> Result<Vec<Device>, MachineError> {
+        plain(self.ask_now(Request::Devices)?, |response| match response {
+            Response::Devices(devices) => Some(devices),
+            _ => None,
+        })
     }
 
     /// What there is besides modules: registrations, memory, tasks, oopses.

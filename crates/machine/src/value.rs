@@ -74,6 +74,21 @@ pub struct Called {
     pub buffers: Vec<serde_bytes::ByteBuf>,
 }
 
+/// A described device, and how it stands with the drivers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Its number in this machine, from 1.
+    pub number: u32,
+    /// Its directory in the machine's `/sys`.
+    pub path: String,
+    /// What names the modules that may have a driver for it.
+    pub modalias: String,
+    /// The driver that has it.
+    pub driver: Option<String>,
+    /// The drivers that were offered it and what their `probe` returned, oldest first: 0 or a negative errno.
+    pub probes: Vec<(String, i32)>,
+}
+
 /// Something registered with the kernel and not taken back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registration {

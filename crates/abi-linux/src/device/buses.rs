@@ -78,6 +78,10 @@ fn begin(at: u64, name: &'static core::ffi::CStr, matches: &str, probe: &str, re
 
 /// Registers every bus, once their functions can be called.
 pub(crate) fn register_all() {
+    for bus in [&PLATFORM, &I2C, &PCI] {
+        // SAFETY: the kernel's own buses.
+        unsafe { bus_type::uevent.set(bus.address(), symbols::address("bus_uevent_modalias").unwrap_or(0)) };
+    }
     for bus in VARIABLES {
         // Without memory the bus is missing, and its drivers are told so.
         let _ = bus::register(bus.address(), 0);
@@ -100,8 +104,8 @@ macro_rules! buses {
 
 buses! {
     PLATFORM "platform_bus_type" c"platform" ("platform_match" "platform_probe" "platform_remove");
-    PCI "pci_bus_type" c"pci" ("bus_without_devices" "" "");
-    I2C "i2c_bus_type" c"i2c" ("bus_without_devices" "" "");
+    PCI "pci_bus_type" c"pci" ("pci_match" "pci_probe" "pci_remove");
+    I2C "i2c_bus_type" c"i2c" ("i2c_match" "i2c_probe" "i2c_remove");
     SPI "spi_bus_type" c"spi" ("bus_without_devices" "" "");
     SERIO "serio_bus" c"serio" ("bus_without_devices" "" "");
     SERDEV "serdev_bus_type" c"serial" ("bus_without_devices" "" "");
@@ -173,7 +177,7 @@ pub(crate) fn platform() -> &'static Family {
 
 /// The functions of this file that no table makes.
 pub(crate) static EXPORTS: &[Export] = exports![
-    k bus_without_devices, c __acpi_bus_register_driver = acpi_register, c __coreboot_driver_register, k i2c_for_each_dev, c __auxiliary_driver_register,
+    k bus_without_devices, c __acpi_bus_register_driver = acpi_register, c __coreboot_driver_register, c __auxiliary_driver_register,
     c auxiliary_driver_unregister, c __dax_driver_register, c dax_driver_unregister,
 ];
 
@@ -236,8 +240,4 @@ extern "C" fn acpi_register(driver: u64, owner: u64) -> i32 {
 extern "C" fn __coreboot_driver_register(driver: u64, owner: u64) -> i32 {
     let caller = ram::caller();
     coreboot_driver_register::FAMILY.register(driver, owner, caller)
-}
-/// `int i2c_for_each_dev(void *data, int (*fn)(struct device *, void *))`: there are none.
-extern "C" fn i2c_for_each_dev() -> i32 {
-    0
 }

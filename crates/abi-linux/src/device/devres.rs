@@ -1,5 +1,7 @@
 //! What a device's driver need not give back by itself: resources that go when the driver or the device goes.
 
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use ferrmod_kernel::lock::Lock;
@@ -16,6 +18,8 @@ enum Resource {
     Memory(u64),
     /// Memory at an address, and a function to call with the device and it.
     Released { at: u64, release: u64 },
+    /// Something of the kernel's own to do, by its number.
+    Own(u64),
     /// The start of a group, by its name.
     Open(u64),
     /// Its end.
@@ -26,13 +30,15 @@ impl Resource {
     fn at(self) -> Option<u64> {
         match self {
             Self::Memory(at) | Self::Released { at, .. } => Some(at),
-            Self::Open(_) | Self::Close(_) => None,
+            Self::Own(_) | Self::Open(_) | Self::Close(_) => None,
         }
     }
 }
 
 /// The resources of each device, oldest first.
 static RESOURCES: Lock<Option<HashMap<u64, Vec<Resource>>>> = Lock::new(None);
+/// What the kernel does itself: the last number, and the actions.
+static OWN: Lock<(u64, BTreeMap<u64, Box<dyn FnOnce() + Send>>)> = Lock::new((0, BTreeMap::new()));
 /// The release functions of resources that no device has yet.
 static LOOSE: Lock<Option<HashMap<u64, u64>>> = Lock::new(None);
 
@@ -50,8 +56,26 @@ fn end(dev: u64, resource: Resource) {
             }
             slab::release(at, 0);
         }
+        Resource::Own(number) => {
+            let action = OWN.lock().1.remove(&number);
+            if let Some(action) = action {
+                action();
+            }
+        }
         Resource::Open(_) | Resource::Close(_) => (),
     }
+}
+
+/// Does something when the driver or the device goes.
+pub(crate) fn on_release(dev: u64, action: impl FnOnce() + Send + 'static) {
+    let number = {
+        let mut own = OWN.lock();
+        own.0 += 1;
+        let number = own.0;
+        own.1.insert(number, Box::new(action));
+        number
+    };
+    push(dev, Resource::Own(number));
 }
 
 /// Releases everything a device has, newest first.

@@ -19,6 +19,30 @@ const KIND: &str = "driver";
 /// Bus and driver, in the order of registration.
 static DRIVERS: Lock<Vec<(u64, u64)>> = Lock::new(Vec::new());
 
+/// What the drivers that were offered a device answered, oldest first.
+static PROBES: Lock<Vec<(u64, String, i32)>> = Lock::new(Vec::new());
+/// So many answers are kept for one device.
+const KEPT: usize = 16;
+
+/// The drivers that were offered a device, and what their `probe` returned.
+pub(crate) fn probes(dev: u64) -> Vec<(String, i32)> {
+    let probes = PROBES.lock();
+    probes.iter().filter(|(other, ..)| *other == dev).map(|(_, name, result)| (name.clone(), *result)).collect()
+}
+
+fn remember(dev: u64, driver: u64, result: i32) {
+    let name = name(driver);
+    let mut probes = PROBES.lock();
+    if probes.iter().filter(|(other, ..)| *other == dev).count() < KEPT {
+        probes.push((dev, name, result));
+    }
+}
+
+/// Forgets what was answered for a device that goes.
+pub(crate) fn forget(dev: u64) {
+    PROBES.lock().retain(|(other, ..)| *other != dev);
+}
+
 /// The drivers of a bus.
 pub(crate) fn of_bus(bus: u64) -> Vec<u64> {
     DRIVERS.lock().iter().filter(|(other, _)| *other == bus).map(|&(_, driver)| driver).collect()
@@ -214,6 +238,7 @@ pub(crate) fn bind(dev: u64, driver: u64) -> Result<(), Errno> {
     let function = if probe != 0 { probe } else { driver_probe };
     // SAFETY: the bus's or the driver's function takes the device.
     let result = if function == 0 { 0 } else { unsafe { ram::call(function, [dev]) as i32 } };
+    remember(dev, driver, result);
     if let Some(errno) = Errno::from_return(result.into()) {
         bus::notify(bus, bus::NOT_BOUND, dev);
         unlink(dev, driver);

@@ -12,15 +12,17 @@ use hashbrown::HashMap;
 
 use crate::export::{Export, exports};
 use crate::kobject::{self, kobject as c_kobject, kset};
-use crate::{locks, printf, ram, slab, symbols, sysfs, uevent, vfs};
+use crate::{locks, pci, printf, ram, slab, symbols, sysfs, uevent, vfs};
 
 pub(crate) mod bus;
 pub(crate) mod buses;
 pub(crate) mod class;
+pub(crate) mod described;
 pub(crate) mod devres;
 pub(crate) mod driver;
 pub(crate) mod layout;
 pub(crate) mod platform;
+pub(crate) mod property;
 pub(crate) mod show;
 
 use layout::{bus_type, device, device_driver, device_type, mutex};
@@ -97,6 +99,13 @@ pub(crate) fn name(dev: u64) -> String {
     }
     // SAFETY: the caller's device.
     unsafe { ram::c_string_or_empty(device::init_name.get(dev)) }.to_str_lossy().into_owned()
+}
+
+/// What the messages about a device begin with: its driver, if it has one, and its name.
+pub(crate) fn label(dev: u64) -> String {
+    // SAFETY: the caller's device.
+    let driver: u64 = unsafe { device::driver.get(dev) };
+    if driver == 0 { name(dev) } else { alloc::format!("{} {}", driver::name(driver), name(dev)) }
 }
 
 /// Begins a device.
@@ -264,6 +273,8 @@ fn show(dev: u64, class: u64, bus: u64, added: &mut Added) -> Result<(), Errno> 
         Ok(())
     };
     kernel().files.add(&alloc::format!("{path}/uevent"), uevent_file(dev))?;
+    described::show(dev, &path)?;
+    pci::show(dev, &path)?;
     // SAFETY: the caller's device and its class, type and bus.
     unsafe {
         if class != 0 {
@@ -385,6 +396,7 @@ pub(crate) fn delete(dev: u64) {
     class::leaves(dev);
     bus::notify(bus, bus::REMOVING, dev);
     driver::release(dev);
+    driver::forget(dev);
     hide(dev, class, bus, &added);
     devres::release_all(dev);
     bus::notify(bus, bus::REMOVED, dev);
@@ -559,25 +571,32 @@ extern "C" fn device_destroy(class: u64, number: u32) {
     }
 }
 
-/// `struct device *__root_device_register(const char *name, struct module *owner)`
-extern "C" fn __root_device_register(name: u64, _owner: u64) -> u64 {
-    let caller = ram::caller();
+/// Makes a device that others are to lie below, for whoever called from `caller`.
+fn make_root_for(name: &[u8], caller: u64) -> Result<u64, Errno> {
     // A `struct root_device` begins with its device and ends with its owner.
     let dev = slab::allocate(device::SIZE.get() + 8, 8, slab::ZERO, caller);
     if dev == 0 {
-        return Errno::ENOMEM.to_pointer();
+        return Err(Errno::ENOMEM);
     }
     begin(dev);
-    // SAFETY: a zeroed block with room for the struct; the module's C string.
-    let added = unsafe {
-        device::release.set(dev, symbols::address("device_create_release").unwrap_or(0));
-        kobject::set_name(object(dev), ram::c_string(name), caller).and_then(|()| add_for(dev, caller))
-    };
-    if let Err(errno) = added {
-        kobject::put(object(dev));
-        return errno.to_pointer();
-    }
-    dev
+    // SAFETY: a zeroed block with room for the struct.
+    unsafe { device::release.set(dev, symbols::address("device_create_release").unwrap_or(0)) };
+    let added = kobject::set_name(object(dev), name, caller).and_then(|()| add_for(dev, caller));
+    added.inspect_err(|_| kobject::put(object(dev)))?;
+    Ok(dev)
+}
+/// Makes a device of the kernel's own that others are to lie below.
+///
+/// # Errors
+/// `EEXIST`, `ENOMEM`.
+pub(crate) fn make_root(name: &[u8]) -> Result<u64, Errno> {
+    make_root_for(name, 0)
+}
+/// `struct device *__root_device_register(const char *name, struct module *owner)`
+extern "C" fn __root_device_register(name: u64, _owner: u64) -> u64 {
+    let caller = ram::caller();
+    // SAFETY: the module's C string.
+    make_root_for(unsafe { ram::c_string(name) }, caller).unwrap_or_else(Errno::to_pointer)
 }
 
 extern "C" fn device_create_file(dev: u64, attribute: u64) -> i32 {
@@ -606,13 +625,13 @@ extern "C" fn dev_driver_string(dev: u64) -> u64 {
 }
 
 /// The devices whose parent is `parent`, oldest first.
-fn children(parent: u64) -> Vec<u64> {
+pub(crate) fn children(parent: u64) -> Vec<u64> {
     // SAFETY: devices that are added.
     all().into_iter().filter(|&dev| unsafe { device::parent.get::<u64>(dev) } == parent).collect()
 }
 
 /// Calls `function(device, data)` until it answers something else than 0.
-fn each(devices: Vec<u64>, data: u64, function: u64) -> i32 {
+pub(crate) fn each(devices: Vec<u64>, data: u64, function: u64) -> i32 {
     for dev in devices {
         // SAFETY: the module's function.
         let result = unsafe { ram::call(function, [dev, data]) } as i32;

@@ -3,14 +3,16 @@
 use alloc::vec::Vec;
 
 use bstr::ByteSlice;
+use ferrmod_kernel::hardware::DeviceId;
+use ferrmod_kernel::hardware::description::PlatformDevice;
 use ferrmod_kernel::{Errno, kernel};
 
 use super::layout::{device, device_driver};
-use super::{buses, driver, object};
+use super::{buses, described, driver, object};
 use crate::data::{Begin, Datum};
 use crate::export::{Export, exports};
 use crate::field::layout;
-use crate::{kobject, ram, slab, symbols};
+use crate::{iomem, kobject, ram, slab, symbols};
 
 layout! {
     mod platform_device = "platform_device" {
@@ -19,10 +21,13 @@ layout! {
     mod platform_device_info = "platform_device_info" { parent, fwnode, name, id, res, num_res, data, size_data, dma_mask }
     mod platform_driver = "platform_driver" { probe, remove, remove_new, driver, id_table }
     mod platform_device_id = "platform_device_id" { name }
-    mod resource = "resource" { name, flags }
+    mod resource = "resource" { start, end, name, flags }
     mod dma = "device" { dma_mask, coherent_dma_mask, platform_data, fwnode }
 }
 
+/// `IORESOURCE_MEM`, `IORESOURCE_IRQ`
+const MEMORY: u64 = 0x200;
+const IRQ: u64 = 0x400;
 /// `PLATFORM_DEVID_NONE`, `PLATFORM_DEVID_AUTO`
 const NONE: i32 = -1;
 const AUTO: i32 = -2;
@@ -163,6 +168,51 @@ fn add(made: u64, caller: u64) -> Result<(), Errno> {
     })
 }
 
+/// What names the modules that may have a driver for a device.
+pub(crate) fn modalias(dev: u64) -> alloc::string::String {
+    // SAFETY: a device of this bus, and its C string.
+    let name = unsafe { ram::c_string_or_empty(platform_device::name.get(of_device(dev))) };
+    alloc::format!("platform:{}", name.to_str_lossy())
+}
+
+/// Makes the device that was described.
+///
+/// # Errors
+/// As [`add`].
+pub(crate) fn describe(id: DeviceId, wanted: &PlatformDevice) -> Result<(), Errno> {
+    let made = allocate(wanted.name.as_bytes(), wanted.id.map_or(NONE, i32::from), 0);
+    if made == 0 {
+        return Err(Errno::ENOMEM);
+    }
+    let windows = kernel().hardware.windows(id).into_iter().map(|(_, _, range)| (range.start, range.end - 1, MEMORY));
+    let lines = wanted.line.into_iter().map(|line| (line.into(), line.into(), IRQ));
+    let all: Vec<(u64, u64, u64)> = windows.chain(lines).collect();
+    let size = resource::SIZE.get();
+    let block = slab::allocate(size * all.len() as u64, 8, slab::ZERO, 0);
+    let added = if block == 0 && !all.is_empty() {
+        Err(Errno::ENOMEM)
+    } else {
+        for (number, &(start, end, flags)) in all.iter().enumerate() {
+            let at = block + number as u64 * size;
+            // SAFETY: a zeroed block with room for so many.
+            unsafe {
+                resource::start.set(at, start);
+                resource::end.set(at, end);
+                resource::flags.set(at, flags);
+                resource::name.set(at, platform_device::name.get::<u64>(made));
+            }
+        }
+        // SAFETY: a platform device.
+        unsafe {
+            platform_device::resource.set(made, block);
+            platform_device::num_resources.set(made, all.len() as u32);
+        }
+        described::remember(id, platform_device::dev.at(made));
+        add(made, 0)
+    };
+    added.inspect_err(|_| platform_device_put(made))
+}
+
 fn next_number() -> i32 {
     use core::sync::atomic::{AtomicI32, Ordering};
     static NEXT: AtomicI32 = AtomicI32::new(0);
@@ -269,6 +319,45 @@ extern "C" fn platform_get_resource_byname(made: u64, kind: u32, name: u64) -> u
         };
         resources(made).into_iter().find(is).unwrap_or(0)
     }
+}
+
+/// The interrupt line of a device with this number among its lines.
+fn line(made: u64, number: u32) -> i32 {
+    match platform_get_resource(made, IRQ as u32, number) {
+        0 => Errno::ENXIO.to_return(),
+        // SAFETY: one of the device's resources.
+        at => unsafe { resource::start.get::<u64>(at) as i32 },
+    }
+}
+extern "C" fn platform_get_irq(made: u64, number: u32) -> i32 {
+    let found = line(made, number);
+    if found < 0 {
+        let label = super::label(platform_device::dev.at(made));
+        kernel().printk(alloc::format!("\x013{label}: error {found}: IRQ index {number} not found\n").as_bytes());
+    }
+    found
+}
+extern "C" fn platform_get_irq_optional(made: u64, number: u32) -> i32 {
+    line(made, number)
+}
+extern "C" fn platform_irq_count(made: u64) -> i32 {
+    (0..).take_while(|&number| line(made, number) >= 0).count() as i32
+}
+/// `void __iomem *devm_platform_ioremap_resource(struct platform_device *, unsigned)`
+extern "C" fn devm_platform_ioremap_resource(made: u64, number: u32) -> u64 {
+    let caller = ram::caller();
+    let at = platform_get_resource(made, MEMORY as u32, number);
+    iomem::map_resource(platform_device::dev.at(made), at, caller).unwrap_or_else(Errno::to_pointer)
+}
+/// `void __iomem *devm_platform_get_and_ioremap_resource(struct platform_device *, unsigned, struct resource **)`
+extern "C" fn devm_platform_get_and_ioremap_resource(made: u64, number: u32, result: u64) -> u64 {
+    let caller = ram::caller();
+    let at = platform_get_resource(made, MEMORY as u32, number);
+    if result != 0 {
+        // SAFETY: the driver's variable.
+        unsafe { ram::put(result, at) };
+    }
+    iomem::map_resource(platform_device::dev.at(made), at, caller).unwrap_or_else(Errno::to_pointer)
 }
 
 /// Whether a driver fits a device: by its table of names, else by its own name.
@@ -403,6 +492,7 @@ pub(crate) static EXPORTS: &[Export] = exports![
     c platform_device_release, c platform_device_alloc, c platform_device_add_resources, c platform_device_add_data,
     c platform_device_add, c platform_device_register, c platform_device_del, c platform_device_put,
     c platform_device_unregister, c platform_device_register_full, c platform_get_resource, c platform_get_resource_byname,
-    c platform_match, c platform_probe, c platform_remove, c __platform_driver_probe, s1 __platform_create_bundle,
+    c platform_get_irq, c platform_get_irq_optional, c platform_irq_count, c devm_platform_ioremap_resource,
+    c devm_platform_get_and_ioremap_resource, c platform_match, c platform_probe, c platform_remove, c __platform_driver_probe, s1 __platform_create_bundle,
     c __platform_register_drivers, c platform_unregister_drivers,
 ];

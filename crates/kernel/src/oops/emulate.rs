@@ -1,5 +1,7 @@
 //! Instructions that fault here and would not on Linux, and fix-ups of those that may.
 
+use crate::Kernel;
+use crate::hardware::Access;
 use crate::platform::Platform;
 use crate::trap::Registers;
 
@@ -25,7 +27,7 @@ pub(super) fn exception_fixup(data: u32, fixup: u64, registers: &mut Registers) 
 }
 
 /// The register with the processor's number (0 is rax, 4 is rsp).
-fn register_mut(registers: &mut Registers, number: u32) -> Option<&mut u64> {
+pub(super) fn register_mut(registers: &mut Registers, number: u32) -> Option<&mut u64> {
     Some(match number {
         0 => &mut registers.rax,
         1 => &mut registers.rcx,
@@ -47,8 +49,9 @@ fn register_mut(registers: &mut Registers, number: u32) -> Option<&mut u64> {
     })
 }
 
-/// Port input and output: no device is there, so input gives ones and output goes nowhere.
-pub(super) fn port_access(platform: &dyn Platform, registers: &mut Registers) -> bool {
+/// Port input and output: where no device is, input gives ones and output goes nowhere.
+pub(super) fn port_access(kernel: &'static Kernel, registers: &mut Registers) -> bool {
+    let platform = kernel.platform;
     let mut bytes = [0; 4];
     let mut length = 0;
     while length < bytes.len() && platform.read(registers.rip + length as u64, &mut bytes[length..=length]).is_ok() {
@@ -75,19 +78,28 @@ pub(super) fn port_access(platform: &dyn Platform, registers: &mut Registers) ->
         0xec..=0xef | 0x6c..=0x6f => 1,
         _ => return false,
     };
+    let port = match (opcode, bytes[..length].get(at + 1)) {
+        (0xe4..=0xe7, Some(&port)) => port.into(),
+        (0xe4..=0xe7, None) => return false,
+        _ => registers.rdx & 0xffff,
+    };
+    let access = Access { address: port, port: true, width: width as u8 };
     match opcode {
         0xe4 | 0xe5 | 0xec | 0xed => {
+            let value = kernel.hardware_read(access);
             registers.rax = match width {
-                1 => registers.rax | 0xff,
-                2 => registers.rax | 0xffff,
+                1 => registers.rax & !0xff | value,
+                2 => registers.rax & !0xffff | value,
                 // Writing a 32-bit register clears the upper half.
-                _ => 0xffff_ffff,
+                _ => value,
             };
         }
+        0xe6 | 0xe7 | 0xee | 0xef => kernel.hardware_write(access, registers.rax),
         0x6c | 0x6d => {
             let count = if repeated { registers.rcx.min(1 << 20) } else { 1 };
             for _ in 0..count {
-                if platform.write(registers.rdi, &[0xff; 4][..width as usize]).is_err() {
+                let value = kernel.hardware_read(access).to_le_bytes();
+                if platform.write(registers.rdi, &value[..width as usize]).is_err() {
                     return false;
                 }
                 registers.rdi += width;
@@ -98,6 +110,14 @@ pub(super) fn port_access(platform: &dyn Platform, registers: &mut Registers) ->
         }
         0x6e | 0x6f => {
             let count = if repeated { core::mem::take(&mut registers.rcx) } else { 1 };
+            for number in 0..count.min(1 << 20) {
+                let mut value = [0; 8];
+                let from = registers.rsi.wrapping_add(number.wrapping_mul(width));
+                if platform.read(from, &mut value[..width as usize]).is_err() {
+                    return false;
+                }
+                kernel.hardware_write(access, u64::from_le_bytes(value));
+            }
             registers.rsi = registers.rsi.wrapping_add(count.wrapping_mul(width));
         }
         _ => (),

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::{Step, whole_pages};
 use crate::layout::{
     ABSENT, ARCH_SET_GS, BOOT_STACK, CONTEXTS, DATA, HEAP_SIZES, HEAP_START, INBOX, INBOX_OFFSET, PAGE, PERCPU, RODATA,
-    STACK, STACKS, TEXT, VMEMMAP,
+    STACK, STACKS, TEXT, VMEMMAP, WINDOWS,
 };
 
 static HEAP_END: AtomicU64 = AtomicU64::new(0);
@@ -52,6 +52,7 @@ pub(super) fn map(file: RawFd) -> Step {
     place(RODATA, read, shared, file, RODATA.start - TEXT.start).map_err(named("module rodata"))?;
     place(INBOX, read, shared, file, INBOX_OFFSET).map_err(named("inbox"))?;
     place(DATA, read | write, private, -1, 0).map_err(named("module data"))?;
+    place(WINDOWS, libc::PROT_NONE, private, -1, 0).map_err(named("device windows"))?;
     place(ABSENT, libc::PROT_NONE, private, -1, 0).map_err(named("absent symbols"))?;
     place(PERCPU, read | write, private, -1, 0).map_err(named("per-CPU area"))?;
     place(VMEMMAP, read | write, private, -1, 0).map_err(named("vmemmap"))?;

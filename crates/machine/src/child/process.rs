@@ -12,7 +12,7 @@ use ferrmod_kernel::trap::Registers;
 
 use super::{CONTROL, Setup, Step, context, fault, leave, memory, wire, worlds};
 use crate::layout::{
-    ABSENT, DATA, MOST_CPUS, OUTBOX_SIZE, PAGE_OFFSET, PERCPU, PHYS_BASE, RODATA, TEXT, TICK, VMEMMAP, inside,
+    ABSENT, DATA, MOST_CPUS, OUTBOX_SIZE, PAGE_OFFSET, PERCPU, PHYS_BASE, RODATA, TEXT, TICK, VMEMMAP, WINDOWS, inside,
 };
 use crate::packet;
 use crate::protocol::{Down, Message, OPERATIONS, Operation, PACKET};
@@ -75,6 +75,7 @@ pub(super) fn start(setup: &Setup<'_>) -> Step {
             data: DATA,
             heap: memory::heap(),
             absent: ABSENT,
+            windows: WINDOWS,
             percpu: PERCPU.start..PERCPU.start + u64::from(cpus) * AREA_SIZE,
             cpus,
             page_offset: PAGE_OFFSET,

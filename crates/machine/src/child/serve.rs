@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use bstr::{BStr, BString};
+use ferrmod_kernel::hardware::{Description, DeviceId};
 use ferrmod_kernel::inject::Injection;
 use ferrmod_kernel::module::State;
 use ferrmod_kernel::text::log::Next;
@@ -13,7 +14,9 @@ use super::process::{line, process};
 use super::{context, fault, leave, wire, worlds};
 use crate::options::Options;
 use crate::protocol::{Down, Message, PACKET, Request, Response};
-use crate::value::{Allocation, Argument, Called, Memory, ModuleState, ModuleStatus, Registration, Report, Task};
+use crate::value::{
+    Allocation, Argument, Called, Device, Memory, ModuleState, ModuleStatus, Registration, Report, Task,
+};
 
 /// Allocations of one owner that a report lists.
 const LISTED: usize = 64;
@@ -112,6 +115,20 @@ fn handle(kernel: &'static Kernel, request: Request<'_>) -> Response {
             kernel.inject.arm(number);
             Response::Done
         }
+        Request::AddDevice { description, deadline } => match description.parse::<Description>() {
+            Ok(description) => task(kernel, "device", deadline, move || {
+                kernel.add_device(description).map(|id| Response::Number(id.0.into()))
+            }),
+            Err(error) => Response::Refused(error.to_string()),
+        },
+        Request::RemoveDevice { number, deadline } => {
+            task(kernel, "device", deadline, move || kernel.remove_device(DeviceId(number)).map(|()| Response::Done))
+        }
+        Request::SetDevice { number, name, value } => match kernel.hardware.set(DeviceId(number), name, value) {
+            Ok(()) => Response::Done,
+            Err(reason) => Response::Refused(reason),
+        },
+        Request::Devices => Response::Devices(devices(kernel)),
         Request::Report => Response::Report(Box::new(report(kernel))),
         Request::Run { nanoseconds } => {
             kernel.run_until(kernel.platform.now().saturating_add(nanoseconds));
@@ -119,6 +136,19 @@ fn handle(kernel: &'static Kernel, request: Request<'_>) -> Response {
         }
         Request::Shutdown => leave(0),
     }
+}
+
+fn devices(kernel: &'static Kernel) -> Vec<Device> {
+    let all = kernel.hardware.list().into_iter();
+    all.filter_map(|id| Some((id, kernel.device_status(id).ok()?)))
+        .map(|(id, status)| Device {
+            number: id.0,
+            path: status.path,
+            modalias: status.modalias,
+            driver: status.driver,
+            probes: status.probes,
+        })
+        .collect()
 }
 
 fn answer(result: Result<Response, Errno>) -> Response {

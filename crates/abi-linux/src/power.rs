@@ -1,0 +1,25 @@
+//! Power management of devices. A machine never sleeps, and its devices are always awake.
+
+use crate::export::{Export, exports};
+
+/// What was asked for is so already.
+extern "C" fn done() -> i32 {
+    0
+}
+extern "C" fn nothing() {}
+/// A device in use is awake.
+extern "C" fn awake() -> i32 {
+    1
+}
+
+/// The functions of this file.
+pub(crate) static EXPORTS: &[Export] = exports![
+    k pm_runtime_enable = nothing, k __pm_runtime_disable = nothing, k devm_pm_runtime_enable = done,
+    k __pm_runtime_resume = done, k __pm_runtime_suspend = done, k __pm_runtime_idle = done, k __pm_runtime_set_status = done,
+    k pm_runtime_allow = nothing, k pm_runtime_forbid = nothing, k pm_runtime_no_callbacks = nothing,
+    k pm_runtime_set_autosuspend_delay = nothing, k __pm_runtime_use_autosuspend = nothing, k pm_runtime_barrier = done,
+    k pm_runtime_get_if_active = awake, k pm_runtime_get_if_in_use = awake, k pm_schedule_suspend = done,
+    k pm_runtime_irq_safe = nothing, k pm_runtime_force_suspend = done, k pm_runtime_force_resume = done,
+    k pm_wakeup_dev_event = nothing, k pm_wakeup_ws_event = nothing, k cpu_latency_qos_add_request = nothing,
+    k cpu_latency_qos_remove_request = nothing, k cpu_latency_qos_update_request = nothing,
+];

@@ -1,0 +1,242 @@
+//! Devices that were described on the command line or the console: made, their modules loaded, and what their drivers said.
+
+use std::fmt;
+
+use ferrmod_machine::{Device, Outcome};
+use serde::Serialize;
+
+use crate::cli::Request;
+use crate::exit::{Exit, Failure};
+use crate::output::{BAD, DIM, GOOD, NOTE};
+use crate::report::{Ended, Load};
+use crate::session::Session;
+
+/// What a driver answered when it was offered a device.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Probe {
+    /// The driver's name.
+    pub(crate) driver: String,
+    /// What its probe returned.
+    #[serde(flatten)]
+    pub(crate) ended: Ended,
+}
+
+/// A described device, and how it stood with the drivers before unloading.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Described {
+    /// As it was described.
+    pub(crate) device: String,
+    /// Its number in the machine; 0 when it could not be made.
+    pub(crate) number: u32,
+    /// Its directory in the machine's `/sys`.
+    pub(crate) path: String,
+    /// What names the modules that may have a driver for it.
+    pub(crate) modalias: String,
+    /// The driver that has it.
+    pub(crate) driver: Option<String>,
+    /// Every driver that was offered it, in order.
+    pub(crate) probes: Vec<Probe>,
+    /// How making it ended, and why no module was loaded for it.
+    #[serde(flatten)]
+    pub(crate) made: Ended,
+    /// Why no module was loaded for it.
+    pub(crate) no_module: Option<String>,
+}
+
+impl Described {
+    /// A device as it is when it has just been described.
+    fn new(text: &str, number: u32, made: Ended) -> Self {
+        Self {
+            device: text.to_owned(),
+            number,
+            path: String::new(),
+            modalias: String::new(),
+            driver: None,
+            probes: Vec::new(),
+            made,
+            no_module: None,
+        }
+    }
+
+    fn update(&mut self, known: &Device) {
+        self.path.clone_from(&known.path);
+        self.modalias.clone_from(&known.modalias);
+        self.driver.clone_from(&known.driver);
+        self.probes = known
+            .probes
+            .iter()
+            .map(|(driver, result)| {
+                let ended = if *result == 0 { Ended::Ok } else { Ended::errno(result.saturating_neg()) };
+                Probe { driver: driver.clone(), ended }
+            })
+            .collect();
+    }
+
+    /// The exit code that this device amounts to.
+    pub(crate) fn exit(&self) -> Exit {
+        match (&self.made, &self.driver) {
+            (Ended::Ok, Some(_)) => Exit::Clean,
+            (Ended::Ok, None) if self.probes.is_empty() => Exit::Refused,
+            (Ended::Ok, None) => Exit::ModuleError,
+            (other, _) => other.exit(Exit::Refused),
+        }
+    }
+}
+
+/// One line for the device and one for each driver that was offered it.
+impl fmt::Display for Described {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.made != Ended::Ok {
+            return writeln!(f, "device {}: {BAD}{}{BAD:#}", self.device, self.made);
+        }
+        writeln!(f, "device {} {}: {} {DIM}({}){DIM:#}", self.number, self.device, self.path, self.modalias)?;
+        let name = self.path.rsplit('/').next().unwrap_or(&self.path);
+        for probe in &self.probes {
+            let style = if probe.ended == Ended::Ok { GOOD } else { BAD };
+            writeln!(f, "probe: {name} driver {} {style}{}{style:#}", probe.driver, probe.ended)?;
+        }
+        match (&self.driver, &self.no_module) {
+            (None, Some(reason)) => writeln!(f, "probe: {name} {NOTE}no driver{NOTE:#}: {reason}"),
+            (None, None) if self.probes.is_empty() => writeln!(f, "probe: {name} {NOTE}no driver{NOTE:#} fits it"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Makes a device.
+///
+/// # Errors
+/// [`Failure`] when the text describes none.
+pub(crate) fn add(session: &mut Session, text: &str) -> Result<(), Failure> {
+    let (number, made) = match session.machine.add_device(text)? {
+        Outcome::Done(number) => (number, Ended::Ok),
+        Outcome::Errno(errno) => (0, Ended::errno(errno)),
+        Outcome::Oopsed => (0, Ended::Oops),
+        Outcome::Hung => (0, Ended::Hung),
+        Outcome::TimedOut => (0, Ended::Timeout),
+    };
+    session.devices.push(Described::new(text, number, made));
+    look(session)
+}
+
+/// Looks how the devices stand with the drivers now.
+///
+/// # Errors
+/// [`Failure`] when the machine is gone.
+pub(crate) fn look(session: &mut Session) -> Result<(), Failure> {
+    if session.devices.is_empty() || session.machine.dead().is_some() {
+        return Ok(());
+    }
+    let known = session.machine.devices()?;
+    for device in &mut session.devices {
+        if let Some(known) = known.iter().find(|known| known.number == device.number) {
+            device.update(known);
+        }
+    }
+    Ok(())
+}
+
+/// Loads the modules that the tree names for the devices nobody has taken, as udev does.
+///
+/// # Errors
+/// [`Failure`] when the machine is gone.
+pub(crate) fn autoload(session: &mut Session) -> Result<Vec<Load>, Failure> {
+    let mut loads = Vec::new();
+    for at in 0..session.devices.len() {
+        look(session)?;
+        let device = &session.devices[at];
+        if device.made != Ended::Ok || device.driver.is_some() || device.modalias.is_empty() {
+            continue;
+        }
+        let (number, modalias) = (device.number, device.modalias.clone());
+        let request = Request { module: modalias.clone().into(), arguments: Vec::new() };
+        let plan = match session.plan(&request) {
+            Ok(plan) => plan,
+            Err(failure) => {
+                session.devices[at].no_module = Some(failure.to_string());
+                continue;
+            }
+        };
+        for mut planned in plan {
+            if planned.requested {
+                if session.loaded()?.contains(&planned.name) {
+                    continue;
+                }
+                planned.why = format!("device {number}, {modalias}");
+            }
+            if let Some(load) = session.load(&planned)? {
+                let failed = load.ended != Ended::Ok && !(load.optional && matches!(load.ended, Ended::Error { .. }));
+                loads.push(load);
+                if failed {
+                    break;
+                }
+            }
+            if session.machine.dead().is_some() {
+                return Ok(loads);
+            }
+        }
+    }
+    look(session)?;
+    Ok(loads)
+}
+
+/// Takes the devices away.
+///
+/// # Errors
+/// [`Failure`] when the machine is gone.
+pub(crate) fn remove_all(session: &mut Session) -> Result<(), Failure> {
+    for number in session.devices.iter().map(|device| device.number).filter(|&number| number != 0).collect::<Vec<_>>() {
+        session.machine.remove_device(number)?;
+    }
+    Ok(())
+}
+
+/// The console's `device`.
+///
+/// # Errors
+/// [`Failure`] for words that are none, or when the machine is gone.
+pub(crate) fn command(session: &mut Session, words: &[&str]) -> Result<Exit, Failure> {
+    let numbered = |word: &str| {
+        word.parse::<u32>()
+            .map_err(|_| Failure::Usage(format!("`{word}` is not the number of a device; `device` lists them")))
+    };
+    match words {
+        [] => {
+            look(session)?;
+            session.devices.iter().for_each(|device| anstream::print!("{device}"));
+            Ok(Exit::Clean)
+        }
+        ["add", text] => {
+            add(session, text)?;
+            for load in autoload(session)? {
+                anstream::println!("{}: init {} ({})", load.module, load.ended, load.why);
+            }
+            let device = session.devices.last();
+            device.iter().for_each(|device| anstream::print!("{device}"));
+            Ok(device.map_or(Exit::Clean, Described::exit))
+        }
+        ["set", number, setting] => {
+            let (name, value) = setting
+                .split_once('=')
+                .and_then(|(name, value)| Some((name, value.parse().ok()?)))
+                .ok_or_else(|| Failure::Usage(format!("`{setting}` is not NAME=NUMBER")))?;
+            session.machine.set_device(numbered(number)?, name, value)?;
+            Ok(Exit::Clean)
+        }
+        ["remove", number] => {
+            let number = numbered(number)?;
+            let ended: Ended = session.machine.remove_device(number)?.into();
+            if ended != Ended::Ok {
+                anstream::println!("device: {number}: {ended}");
+                return Ok(ended.exit(Exit::ModuleError));
+            }
+            session.devices.retain(|device| device.number != number);
+            Ok(Exit::Clean)
+        }
+        _ => Err(Failure::Usage(
+            "device, device add DESCRIPTION, device set NUMBER NAME=VALUE, device remove NUMBER".into(),
+        )),
+    }
+}

@@ -1,0 +1,394 @@
+//! What a device is said to be: `BUS:WHAT[,KEY=VALUE]...`.
+//!
+//! | text | device |
+//! |---|---|
+//! | `platform:NAME[,id=N][,mem=BYTES][,irq=N]` | a platform device, with a window and an interrupt line |
+//! | `i2c:NAME@ADDRESS[,model=NAME][,SETTING=VALUE]...` | a chip on the I2C bus |
+//! | `pci:VVVV:DDDD[:SSSS:ssss][,class=CCSSII][,rev=RR][,barN=BYTES\|io:PORTS\|edu]...` | a PCI function |
+//! | `virtio:ID[,vendor=VVVV]` | a virtio device |
+//!
+//! Numbers of a bus (vendor, device, class, revision) are hexadecimal as everywhere; addresses take `0x`; sizes and settings are
+//! decimal or `0x`, and sizes may end in `K` or `M`.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::str::FromStr;
+
+use super::chip;
+
+/// A described device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Description {
+    /// On the platform bus.
+    Platform(PlatformDevice),
+    /// On the I2C bus.
+    I2c(I2cDevice),
+    /// On the PCI bus.
+    Pci(PciDevice),
+    /// On the virtio bus.
+    Virtio(VirtioDevice),
+}
+
+/// A platform device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlatformDevice {
+    /// Its name, which a driver's must equal.
+    pub name: String,
+    /// Its number; without one it is called by its name alone.
+    pub id: Option<u16>,
+    /// Bytes of its window.
+    pub window: Option<u64>,
+    /// Its interrupt line.
+    pub line: Option<u32>,
+}
+
+/// A chip on an I2C bus.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct I2cDevice {
+    /// Its name, one of a driver's `i2c_device_id`s.
+    pub name: String,
+    /// Its 7-bit address.
+    pub address: u8,
+    /// The register set behind it.
+    pub model: chip::Kind,
+    /// What it is set to at first.
+    pub settings: Vec<(String, i64)>,
+}
+
+/// A PCI function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PciDevice {
+    /// Vendor and device.
+    pub id: (u16, u16),
+    /// Vendor and device of the board.
+    pub subsystem: (u16, u16),
+    /// Class, subclass and interface.
+    pub class: u32,
+    /// Revision.
+    pub revision: u8,
+    /// The windows, by base address register.
+    pub bars: [Option<Bar>; 6],
+}
+
+/// What is behind a base address register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bar {
+    /// A window of so many bytes where nobody answers.
+    Memory(u64),
+    /// So many ports where nobody answers.
+    Ports(u64),
+    /// The registers of QEMU's `edu` device.
+    Edu,
+}
+
+/// A virtio device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VirtioDevice {
+    /// Its kind (virtio specification, "Device Types").
+    pub device: u32,
+    /// Its vendor.
+    pub vendor: u32,
+}
+
+/// Why a text describes no device: the part that is wrong, where it begins in the text, and what was expected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{part}` at character {}: {expected}", at + 1)]
+pub struct DescriptionError {
+    /// The part that is wrong.
+    pub part: String,
+    /// Bytes before it.
+    pub at: usize,
+    /// What would be right.
+    pub expected: String,
+}
+
+/// QEMU's `edu` device, as its specification gives it.
+const EDU: (u16, u16) = (0x1234, 0x11e8);
+/// The window of a PCI function that nothing else is said of.
+const WINDOW: u64 = 1 << 20;
+/// No window is larger, in bytes.
+const LARGEST: u64 = 64 << 20;
+/// `PCI_SUBSYSTEM` and class of a function of which nothing is said.
+const NO_CLASS: u32 = 0xff_00_00;
+/// The vendor that QEMU's virtio devices have.
+const REDHAT: u32 = 0x1af4;
+
+/// A part of a text, and where it begins.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Part<'a> {
+    fn wrong(self, expected: impl Into<String>) -> DescriptionError {
+        DescriptionError { part: self.text.to_string(), at: self.at, expected: expected.into() }
+    }
+
+    /// The parts between separators.
+    fn split(self, separator: char) -> impl Iterator<Item = Part<'a>> {
+        let mut at = self.at;
+        self.text.split(separator).map(move |text| {
+            let part = Part { text, at };
+            at += text.len() + separator.len_utf8();
+            part
+        })
+    }
+
+    fn split_once(self, separator: char) -> Option<(Part<'a>, Part<'a>)> {
+        let (first, second) = self.text.split_once(separator)?;
+        let at = self.at + first.len() + separator.len_utf8();
+        Some((Part { text: first, at: self.at }, Part { text: second, at }))
+    }
+
+    fn hexadecimal(self, digits: usize, what: &str) -> Result<u32, DescriptionError> {
+        let fits = self.text.len() <= digits && self.text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        u32::from_str_radix(self.text, 16)
+            .ok()
+            .filter(|_| fits)
+            .ok_or_else(|| self.wrong(alloc::format!("{what} is up to {digits} hexadecimal digits")))
+    }
+
+    fn number(self, expected: &str) -> Result<i64, DescriptionError> {
+        let (sign, digits) = self.text.strip_prefix('-').map_or((1, self.text), |digits| (-1, digits));
+        let value = match digits.strip_prefix("0x") {
+            Some(digits) => i64::from_str_radix(digits, 16),
+            None => digits.parse(),
+        };
+        let unsigned = digits.starts_with(|first: char| first.is_ascii_digit()) && !digits.contains("0x-");
+        value.ok().filter(|_| unsigned).map(|value: i64| value * sign).ok_or_else(|| self.wrong(expected))
+    }
+
+    /// A number of bytes: a power of two, since windows are.
+    fn size(self) -> Result<u64, DescriptionError> {
+        let expected = "a size is a power of two from 4 bytes to 64M, such as 4096 or 64K";
+        let (digits, unit) = match self.text.strip_suffix(['K', 'M']) {
+            Some(digits) if self.text.ends_with('K') => (digits, 1 << 10),
+            Some(digits) => (digits, 1 << 20),
+            None => (self.text, 1),
+        };
+        let bytes = Part { text: digits, at: self.at }.number(expected).map_err(|_| self.wrong(expected))?;
+        u64::try_from(bytes)
+            .ok()
+            .and_then(|bytes| bytes.checked_mul(unit))
+            .filter(|bytes| bytes.is_power_of_two() && (4..=LARGEST).contains(bytes))
+            .ok_or_else(|| self.wrong(expected))
+    }
+
+    /// A name as buses have them.
+    fn name(self, what: &str) -> Result<String, DescriptionError> {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'+');
+        // `I2C_NAME_SIZE` and `PLATFORM_NAME_SIZE` have room for 19 and 23 characters.
+        if self.text.is_empty() || self.text.len() > 23 || !self.text.bytes().all(fits) {
+            return Err(self.wrong(alloc::format!("{what} is 1 to 23 letters, digits, `-`, `_`, `+` or `.`")));
+        }
+        Ok(self.text.to_string())
+    }
+}
+
+impl FromStr for Description {
+    type Err = DescriptionError;
+
+    fn from_str(text: &str) -> Result<Self, DescriptionError> {
+        let whole = Part { text, at: 0 };
+        let buses =
+            "a device is platform:NAME, i2c:NAME@ADDRESS, pci:VVVV:DDDD or virtio:ID, and its settings after commas";
+        let (bus, rest) = whole.split_once(':').ok_or_else(|| whole.wrong(buses))?;
+        let mut parts = rest.split(',');
+        // Splitting gives at least one part.
+        let what = parts.next().unwrap_or(rest);
+        let mut settings = Vec::new();
+        for part in parts {
+            let pair = part.split_once('=').ok_or_else(|| part.wrong("a setting is NAME=VALUE"))?;
+            if settings.iter().any(|(key, _): &(Part<'_>, _)| key.text == pair.0.text) {
+                return Err(pair.0.wrong("this was said before"));
+            }
+            settings.push(pair);
+        }
+        match bus.text {
+            "platform" => platform(what, &settings).map(Self::Platform),
+            "i2c" => i2c(what, &settings).map(Self::I2c),
+            "pci" => pci(what, &settings).map(Self::Pci),
+            "virtio" => virtio(what, &settings).map(Self::Virtio),
+            _ => Err(bus.wrong(buses)),
+        }
+    }
+}
+
+type Settings<'a> = [(Part<'a>, Part<'a>)];
+
+fn platform(what: Part<'_>, settings: &Settings<'_>) -> Result<PlatformDevice, DescriptionError> {
+    let mut device =
+        PlatformDevice { name: what.name("the name of a platform device")?, id: None, window: None, line: None };
+    for &(key, value) in settings {
+        let small = |expected: &str, most: i64| {
+            value
+                .number(expected)
+                .ok()
+                .filter(|number| (0..=most).contains(number))
+                .ok_or_else(|| value.wrong(expected))
+        };
+        match key.text {
+            "id" => device.id = Some(small("an id is a number from 0 to 32767", 32767)? as u16),
+            "mem" => device.window = Some(value.size()?),
+            "irq" => device.line = Some(small("an interrupt line is a number from 0 to 23", 23)? as u32),
+            _ => return Err(key.wrong("a platform device has id=, mem= and irq=")),
+        }
+    }
+    Ok(device)
+}
+
+fn i2c(what: Part<'_>, settings: &Settings<'_>) -> Result<I2cDevice, DescriptionError> {
+    let (name, address) =
+        what.split_once('@').ok_or_else(|| what.wrong("a chip is NAME@ADDRESS, such as lm75@0x48"))?;
+    let known = name.name("the name of a chip")?;
+    if known.len() > 19 {
+        return Err(name.wrong("the name of a chip is at most 19 characters"));
+    }
+    let expected = "an address is a number from 0x03 to 0x77";
+    let number = address.number(expected)?;
+    // Those below and above are reserved (I2C-bus specification, "Reserved addresses").
+    let address = u8::try_from(number).ok().filter(|number| (0x03..=0x77).contains(number));
+    let address = address.ok_or_else(|| what.wrong(expected))?;
+    let model = match settings.iter().find(|(key, _)| key.text == "model") {
+        None => chip::Kind::of(&known).unwrap_or(chip::Kind::Ones),
+        Some((_, value)) => chip::Kind::of(value.text).ok_or_else(|| {
+            value.wrong(alloc::format!("the models are {}", chip::Kind::NAMES.map(|(name, _)| name).join(", ")))
+        })?,
+    };
+    let mut chip = chip::Chip::new(model);
+    let mut taken = Vec::new();
+    for &(key, value) in settings.iter().filter(|(key, _)| key.text != "model") {
+        let number = value.number("a setting of a chip is a number")?;
+        chip.set(key.text, number).map_err(|error| match error {
+            chip::SettingError::Range(..) => value.wrong(error.to_string()),
+            chip::SettingError::Unknown(_) => key.wrong(error.to_string()),
+        })?;
+        taken.push((key.text.to_string(), number));
+    }
+    Ok(I2cDevice { name: known, address, model, settings: taken })
+}
+
+fn pci(what: Part<'_>, settings: &Settings<'_>) -> Result<PciDevice, DescriptionError> {
+    let ids: Vec<Part<'_>> = what.split(':').collect();
+    let [vendor, device, board @ ..] = ids.as_slice() else {
+        return Err(what.wrong("a PCI function is VVVV:DDDD or VVVV:DDDD:SSSS:ssss"));
+    };
+    let short = |part: &Part<'_>| part.hexadecimal(4, "an id").map(|id| id as u16);
+    let id = (short(vendor)?, short(device)?);
+    if id.0 == 0xffff {
+        return Err(vendor.wrong("ffff is what an empty slot reads as"));
+    }
+    let subsystem = match board {
+        [] => (0, 0),
+        [vendor, device] => (short(vendor)?, short(device)?),
+        _ => return Err(what.wrong("a PCI function is VVVV:DDDD or VVVV:DDDD:SSSS:ssss")),
+    };
+    let mut class = if id == EDU { 0x00_ff_00 } else { NO_CLASS };
+    let mut revision = if id == EDU { 0x10 } else { 0 };
+    let mut bars = [None; 6];
+    for &(key, value) in settings {
+        match key.text {
+            "class" if value.text.len() == 6 => class = value.hexadecimal(6, "a class")?,
+            "class" => return Err(value.wrong("a class is 6 hexadecimal digits, such as 020000")),
+            "rev" => revision = value.hexadecimal(2, "a revision")? as u8,
+            _ => {
+                let number = key.text.strip_prefix("bar").and_then(|number| number.parse::<usize>().ok());
+                let bar = number.and_then(|number| bars.get_mut(number));
+                let bar = bar.ok_or_else(|| key.wrong("a PCI function has class=, rev= and bar0= to bar5="))?;
+                *bar = Some(match value.text.strip_prefix("io:") {
+                    _ if value.text == "edu" => Bar::Edu,
+                    None => Bar::Memory(value.size()?),
+                    Some(ports) => {
+                        let count = Part { text: ports, at: value.at + 3 };
+                        let ports = count.size()?;
+                        if ports > 256 {
+                            return Err(count.wrong("a function has at most 256 ports behind a register"));
+                        }
+                        Bar::Ports(ports)
+                    }
+                });
+            }
+        }
+    }
+    if bars.iter().all(Option::is_none) {
+        bars[0] = Some(if id == EDU { Bar::Edu } else { Bar::Memory(WINDOW) });
+    }
+    Ok(PciDevice { id, subsystem, class, revision, bars })
+}
+
+fn virtio(what: Part<'_>, settings: &Settings<'_>) -> Result<VirtioDevice, DescriptionError> {
+    let expected = "a kind of virtio device is a number from 1 to 63, such as 4 for entropy";
+    let device = what.number(expected)?;
+    let device = u32::try_from(device).ok().filter(|device| (1..64).contains(device));
+    let mut found = VirtioDevice { device: device.ok_or_else(|| what.wrong(expected))?, vendor: REDHAT };
+    for &(key, value) in settings {
+        match key.text {
+            "vendor" => found.vendor = value.hexadecimal(8, "a vendor")?,
+            _ => return Err(key.wrong("a virtio device has vendor=")),
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Description {
+        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn each_bus_has_its_words() {
+        let Description::Platform(device) = parsed("platform:i8042,id=2,mem=64K,irq=5") else { panic!() };
+        assert_eq!(
+            (device.name.as_str(), device.id, device.window, device.line),
+            ("i8042", Some(2), Some(65536), Some(5))
+        );
+        let Description::I2c(device) = parsed("i2c:lm75@0x48,temp=-23500") else { panic!() };
+        assert_eq!((device.address, device.settings), (0x48, [("temp".to_string(), -23500)].to_vec()));
+        assert_eq!(device.model, chip::Kind::Lm75);
+        let Description::Pci(device) = parsed("pci:8086:10d3:103c:1587,class=020000,rev=3,bar0=128K,bar2=io:32") else {
+            panic!()
+        };
+        assert_eq!((device.id, device.subsystem), ((0x8086, 0x10d3), (0x103c, 0x1587)));
+        assert_eq!((device.class, device.revision), (0x02_0000, 3));
+        assert_eq!(device.bars[..3], [Some(Bar::Memory(128 << 10)), None, Some(Bar::Ports(32))]);
+        let Description::Pci(device) = parsed("pci:1234:11e8") else { panic!() };
+        assert_eq!(device.bars[0], Some(Bar::Edu));
+        let Description::Virtio(device) = parsed("virtio:4") else { panic!() };
+        assert_eq!((device.device, device.vendor), (4, 0x1af4));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_place() {
+        for (text, part, at) in [
+            ("", "", 0),
+            ("e1000e", "e1000e", 0),
+            ("usb:1:2", "usb", 0),
+            ("platform:", "", 9),
+            ("platform:a b", "a b", 9),
+            ("platform:a,irq=99", "99", 15),
+            ("platform:a,x", "x", 11),
+            ("i2c:lm75", "lm75", 4),
+            ("i2c:lm75@0x80", "lm75@0x80", 4),
+            ("i2c:lm75@0x48,temp=1,temp=2", "temp", 21),
+            ("i2c:lm75@0x48,temp=900000", "900000", 19),
+            ("i2c:lm75@0x48,model=x", "x", 20),
+            ("i2c:lm75@0x48,speed=1", "speed", 14),
+            ("pci:8086", "8086", 4),
+            ("pci:8086:10d33", "10d33", 9),
+            ("pci:8086:+1", "+1", 9),
+            ("pci:ffff:0001", "ffff", 4),
+            ("pci:8086:10d3,bar6=1", "bar6", 14),
+            ("pci:8086:10d3,bar0=5", "5", 19),
+            ("pci:8086:10d3,bar0=io:4096", "4096", 22),
+            ("pci:8086:10d3,class=2", "2", 20),
+            ("virtio:0", "0", 7),
+        ] {
+            let error = text.parse::<Description>().expect_err(text);
+            assert_eq!((error.part.as_str(), error.at), (part, at), "{text}: {error}");
+        }
+    }
+}
