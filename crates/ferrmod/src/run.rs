@@ -68,7 +68,8 @@ fn finish(session: &mut Session, report: &mut RunReport, run: &Run) -> Result<()
         described::look(session)?;
         report.devices = session.devices.clone();
         report.unloads = unload_all(&mut session.machine)?;
-        if session.machine.dead().is_none() {
+        // A driver that was killed still has its device, which nobody can take from it.
+        if session.machine.dead().is_none() && session.machine.report()?.oopses.is_empty() {
             described::remove_all(session)?;
         }
     }

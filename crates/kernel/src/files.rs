@@ -79,6 +79,9 @@ impl core::fmt::Debug for Files {
     }
 }
 
+/// So many links are followed on the way to a file (`MAXSYMLINKS`).
+const MOST_LINKS: u32 = 40;
+
 fn parent_of(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(parent, _)| parent)
 }
@@ -182,7 +185,7 @@ impl Files {
         })
     }
 
-    /// The node at `path`; links are not followed.
+    /// The node at `path`; no links are followed.
     pub fn node(&self, path: &str) -> Option<Node> {
         let path = normal(path);
         if path.is_empty() {
@@ -194,12 +197,55 @@ impl Files {
         self.0.lock().nodes.get(&path).cloned()
     }
 
+    /// The path without links in it; the last part may stay one unless `last` says that it is followed too.
+    ///
+    /// # Errors
+    /// `ELOOP` when links lead in circles.
+    fn resolve(&self, path: &str, last: bool) -> Result<String, Errno> {
+        let direct = normal(path);
+        // What is found at once has no link above it.
+        match self.node(&direct) {
+            Some(Node::Link(_)) if last => (),
+            Some(_) => return Ok(direct),
+            None => (),
+        }
+        let mut parts: Vec<String> = path.split('/').rev().map(Into::into).collect();
+        let mut out = String::new();
+        let mut links = 0;
+        while let Some(part) = parts.pop() {
+            match part.as_str() {
+                "" | "." => continue,
+                ".." => {
+                    out.truncate(out.rfind('/').unwrap_or(0));
+                    continue;
+                }
+                _ => (),
+            }
+            let next = alloc::format!("{out}/{part}");
+            let is_last = parts.iter().all(|part| part.is_empty());
+            match self.node(&next) {
+                Some(Node::Link(target)) if last || !is_last => {
+                    links += 1;
+                    if links > MOST_LINKS {
+                        return Err(Errno::ELOOP);
+                    }
+                    if target.starts_with('/') {
+                        out.clear();
+                    }
+                    parts.extend(target.split('/').rev().map(Into::into));
+                }
+                _ => out = next,
+            }
+        }
+        Ok(out)
+    }
+
     /// The names in a directory, sorted.
     ///
     /// # Errors
     /// `ENOENT` without such a path, `ENOTDIR` when it is not a directory.
     pub fn list(&self, path: &str) -> Result<Vec<String>, Errno> {
-        let path = normal(path);
+        let path = self.resolve(path, true)?;
         if let Some((provider, rest)) = self.provider(&path) {
             return provider.list(&rest).ok_or(Errno::ENOENT);
         }
@@ -219,13 +265,13 @@ impl Files {
         Ok(names)
     }
 
-    /// Type and permissions of what is at `path`, as `st_mode` has them; links are not followed.
+    /// Type and permissions of what is at `path`, as `st_mode` has them; a link there is not followed.
     ///
     /// # Errors
     /// `ENOENT`.
     pub fn mode(&self, path: &str) -> Result<u32, Errno> {
         // stat(2): S_IFDIR, S_IFREG, S_IFLNK.
-        Ok(match self.node(path).ok_or(Errno::ENOENT)? {
+        Ok(match self.node(&self.resolve(path, false)?).ok_or(Errno::ENOENT)? {
             Node::Directory => 0o040_755,
             Node::File(mode, _) => 0o100_000 | u32::from(mode),
             Node::Link(_) => 0o120_777,
@@ -233,7 +279,7 @@ impl Files {
     }
 
     fn file(&self, path: &str) -> Result<(u16, Arc<dyn FileOperations>), Errno> {
-        match self.node(path).ok_or(Errno::ENOENT)? {
+        match self.node(&self.resolve(path, true)?).ok_or(Errno::ENOENT)? {
             Node::File(mode, operations) => Ok((mode, operations)),
             Node::Directory => Err(Errno::EISDIR),
             Node::Link(_) => Err(Errno::ELOOP),
@@ -332,6 +378,24 @@ mod tests {
         files.add("/proc/sysx", Node::Directory).unwrap();
         assert!(files.remove("/proc/sys"));
         assert_eq!(files.list("/proc").unwrap(), ["sysx", "version"], "a name that only begins alike stays");
+    }
+
+    #[test]
+    fn links_are_followed_wherever_they_are() {
+        let files = Files::default();
+        files.make_directories("/sys/devices/x");
+        files.make_directories("/sys/class/y");
+        files.add("/sys/devices/x/temp", read_only(0o444, || b"23".to_vec())).unwrap();
+        files.add("/sys/class/y/y0", Node::Link("/sys/devices/x".into())).unwrap();
+        files.add("/sys/devices/x/back", Node::Link("../../class/y".into())).unwrap();
+        files.add("/sys/devices/x/self", Node::Link("self".into())).unwrap();
+        assert_eq!(files.read("/sys/class/y/y0/temp").unwrap(), b"23");
+        assert_eq!(files.read("/sys/class/y/y0/back/y0/temp").unwrap(), b"23");
+        assert_eq!(files.list("/sys/class/y/y0").unwrap(), ["back", "self", "temp"]);
+        assert_eq!(files.mode("/sys/class/y/y0").unwrap(), 0o120_777, "the last link is not followed");
+        assert_eq!(files.mode("/sys/class/y/y0/temp").unwrap(), 0o100_444);
+        assert_eq!(files.read("/sys/class/y/y0/self"), Err(Errno::ELOOP));
+        assert_eq!(files.read("/sys/class/y/y1/temp"), Err(Errno::ENOENT));
     }
 
     #[test]

@@ -332,7 +332,8 @@ impl Kernel {
                 window.model = Some(model);
             }
             let device = devices.get_mut(&id)?;
-            let rises = raised && !core::mem::replace(&mut device.raised, raised);
+            let before = core::mem::replace(&mut device.raised, raised);
+            let rises = raised && !before;
             device.vector.or(device.line).filter(|_| rises)
         };
         if let Some(line) = deliver {
