@@ -192,6 +192,11 @@ impl Map {
                     Ok(ram::get(block.0))
                 }
             }
+            Way::I2c(client) if self.register_bytes == 1 && !transfer::takes_messages(client) => {
+                let value = transfer::read_register(client, register as u8, self.value_bytes)?;
+                let bytes = value.to_le_bytes();
+                Ok(from_bytes(&bytes[..self.value_bytes.min(2)], self.value_little))
+            }
             _ => self.fetch(register, self.value_bytes).map(|bytes| from_bytes(&bytes, self.value_little)),
         }
     }
@@ -201,6 +206,11 @@ impl Map {
             // SAFETY: the driver's function.
             Way::Registers { write, context, .. } => {
                 result(unsafe { ram::call(write, [context, register.into(), value.into()]) } as i32)
+            }
+            Way::I2c(client) if self.register_bytes == 1 && !transfer::takes_messages(client) => {
+                let bytes = to_bytes(value, self.value_bytes, self.value_little);
+                let value = from_bytes(&bytes, true) as u16;
+                transfer::write_register(client, register as u8, self.value_bytes, value)
             }
             _ => self.send(register, &to_bytes(value, self.value_bytes, self.value_little)),
         }

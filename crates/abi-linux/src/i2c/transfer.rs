@@ -84,6 +84,38 @@ extern "C" fn i2c_transfer_buffer_flags(client: u64, buffer: u64, count: i32, fl
     if result == 1 { count } else { result }
 }
 
+/// Whether a client's adapter takes messages, and not only SMBus commands.
+pub(crate) fn takes_messages(client: u64) -> bool {
+    // SAFETY: the caller's client and its adapter's functions.
+    unsafe { i2c_algorithm::master_xfer.get::<u64>(algorithm(i2c_client::adapter.get(client))) != 0 }
+}
+
+/// Reads a register of one or two bytes (the lower first) by an SMBus command.
+///
+/// # Errors
+/// What the adapter says.
+pub(crate) fn read_register(client: u64, register: u8, width: usize) -> Result<u16, Errno> {
+    let result = match width {
+        1 => i2c_smbus_read_byte_data(client, register),
+        2 => i2c_smbus_read_word_data(client, register),
+        _ => Errno::EOPNOTSUPP.to_return(),
+    };
+    Errno::from_return(result.into()).map_or(Ok(result as u16), Err)
+}
+
+/// Writes it.
+///
+/// # Errors
+/// What the adapter says.
+pub(crate) fn write_register(client: u64, register: u8, width: usize, value: u16) -> Result<(), Errno> {
+    let result = match width {
+        1 => i2c_smbus_write_byte_data(client, register, value as u8),
+        2 => i2c_smbus_write_word_data(client, register, value),
+        _ => Errno::EOPNOTSUPP.to_return(),
+    };
+    Errno::from_return(result.into()).map_or(Ok(()), Err)
+}
+
 /// Sends bytes at an address to a client.
 ///
 /// # Errors

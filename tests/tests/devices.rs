@@ -1,0 +1,245 @@
+//! Described devices: unmodified drivers probe them, use them and leave them.
+
+mod survey;
+
+use std::time::Duration;
+
+use ferrmod_machine::{Device, LoadFlags, LoadOutcome, Machine, MachineError, Options, Outcome, facts_cache};
+use ferrmod_tests::corpus::{Tree, own_module_or_skip, tree_or_skip};
+use survey::{Aliases, chain, files_of};
+
+/// A machine, and the modules it can load.
+struct World {
+    machine: Machine,
+    tree: Tree,
+}
+
+impl World {
+    fn boot(tree: Tree) -> Self {
+        let facts = facts_cache::open(&tree.vmlinuz).unwrap_or_else(|error| panic!("{error}"));
+        let options = Options { facts: Some(facts), timeout: Duration::from_secs(20), ..Options::default() };
+        let machine =
+            Machine::boot(options, Box::new(|_| ()), Box::new(|_| None)).unwrap_or_else(|error| panic!("{error}"));
+        Self { machine, tree }
+    }
+
+    /// Loads a module of the tree behind its dependencies.
+    fn load(&mut self, name: &str) {
+        let mut found = Vec::new();
+        chain(&files_of(&self.tree), &Aliases::new(), name, true, &mut found);
+        assert!(!found.is_empty(), "{name}");
+        for (other, file) in &found {
+            let outcome = self.machine.load(file, b"", LoadFlags::empty()).unwrap();
+            assert!(matches!(outcome, LoadOutcome::Loaded | LoadOutcome::Errno(17)), "{other}: {outcome:?}{}", self.log());
+        }
+    }
+
+    fn add(&mut self, description: &str) -> u32 {
+        match self.machine.add_device(description).unwrap() {
+            Outcome::Done(number) => number,
+            other => panic!("{description}: {other:?}{}", self.log()),
+        }
+    }
+
+    fn device(&mut self, number: u32) -> Device {
+        let devices = self.machine.devices().unwrap();
+        devices.into_iter().find(|device| device.number == number).unwrap_or_else(|| panic!("no device {number}"))
+    }
+
+    fn read(&mut self, path: &str) -> String {
+        match self.machine.read_file(path).unwrap() {
+            Outcome::Done(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            other => panic!("{path}: {other:?}{}", self.log()),
+        }
+    }
+
+    fn write(&mut self, path: &str, text: &str) {
+        let written = self.machine.write_file(path, text.as_bytes()).unwrap();
+        assert_eq!(written, Outcome::Done(text.len() as u64), "{path}{}", self.log());
+    }
+
+    fn log(&mut self) -> String {
+        let lines = self.machine.dmesg().unwrap_or_default();
+        lines.iter().map(|line| format!("\n{}", line.text)).collect()
+    }
+
+    /// Unloads everything, takes all devices away, and looks that nothing is left of them.
+    fn end(&mut self) {
+        for module in self.machine.list().unwrap() {
+            assert_eq!(self.machine.unload(&module.name, false).unwrap(), Outcome::Done(()), "{}", module.name);
+        }
+        for device in self.machine.devices().unwrap() {
+            assert_eq!(device.driver, None, "{device:?}");
+            assert_eq!(self.machine.remove_device(device.number).unwrap(), Outcome::Done(()));
+        }
+        let report = self.machine.report().unwrap();
+        assert!(report.oopses.is_empty(), "{:?}{}", report.oopses, self.log());
+        assert!(report.registrations.is_empty(), "{:?}", report.registrations);
+        assert!(report.memory.is_empty(), "{:?}", report.memory);
+        assert_eq!(self.machine.devices().unwrap(), []);
+    }
+}
+
+/// The sensors' own `sysfs` interface, in both kernels: what the data sheet's registers say is what a program reads.
+#[test]
+fn sensors_are_read_through_sysfs() {
+    for version in ["6.1", "6.12"] {
+        let Some(tree) = tree_or_skip(version) else { return };
+        let mut world = World::boot(tree);
+        for (chip, address, description) in [("lm75", "0048", "i2c:lm75@0x48,temp=23500"), ("jc42", "0018", "i2c:jc42@0x18,temp=23500")] {
+            let number = world.add(description);
+            let before = world.device(number);
+            assert_eq!((before.driver, before.probes), (None, Vec::new()), "{version} {chip}");
+            assert_eq!(before.modalias, format!("i2c:{chip}"));
+            world.load(chip);
+            let device = world.device(number);
+            assert_eq!(device.driver.as_deref(), Some(chip), "{version}{}", world.log());
+            assert_eq!(device.probes, [(chip.to_owned(), 0)]);
+            assert_eq!(device.path, format!("/sys/devices/i2c-0/0-{address}"));
+            let uevent = world.read(&format!("/sys/bus/i2c/devices/0-{address}/uevent"));
+            assert_eq!(uevent, format!("DRIVER={chip}\nMODALIAS=i2c:{chip}\n"));
+
+            let sensor = "/sys/class/hwmon/hwmon0";
+            assert_eq!(world.read(&format!("{sensor}/name")), format!("{chip}\n"));
+            assert_eq!(world.read(&format!("{sensor}/temp1_input")), "23500\n", "{version} {chip}");
+            for temperature in [-12_500, 0, 61_000] {
+                world.machine.set_device(number, "temp", temperature).unwrap();
+                assert_eq!(world.read(&format!("{sensor}/temp1_input")), format!("{temperature}\n"), "{version} {chip}");
+            }
+            world.write(&format!("{sensor}/temp1_max"), "42000\n");
+            assert_eq!(world.read(&format!("{sensor}/temp1_max")), "42000\n", "{version} {chip}");
+            let refused = world.machine.write_file(&format!("{sensor}/temp1_max"), b"warm\n").unwrap();
+            assert_eq!(refused, Outcome::Errno(22));
+            if chip == "jc42" {
+                assert_eq!(world.read(&format!("{sensor}/temp1_max_alarm")), "1\n", "61 degrees are above 42");
+            }
+            let events = world.read("/proc/ferrmod-uevents");
+            for event in [format!("bind@/devices/i2c-0/0-{address}"), format!("add@/devices/i2c-0/0-{address}/hwmon/hwmon0")] {
+                assert!(events.contains(&event), "{event} is not in {events}");
+            }
+            world.end();
+        }
+    }
+}
+
+/// A second driver for the same registers: 12 bits, and a map with a cache.
+#[test]
+fn a_finer_sensor_says_sixteenths() {
+    let Some(tree) = tree_or_skip("6.1") else { return };
+    let mut world = World::boot(tree);
+    let number = world.add("i2c:tmp102@0x49,temp=20062");
+    world.load("tmp102");
+    // The driver has started the first conversion and wants it to have ended.
+    std::thread::sleep(Duration::from_millis(400));
+    assert_eq!(world.read("/sys/class/hwmon/hwmon0/temp1_input"), "20062\n");
+    world.machine.set_device(number, "temp", -63).unwrap();
+    assert_eq!(world.read("/sys/class/hwmon/hwmon0/temp1_input"), "-62\n", "one sixteenth below zero");
+    world.end();
+}
+
+/// Chips come and go by hand, as `/sys` lets them on Linux; taken addresses are refused.
+#[test]
+fn chips_are_made_through_sysfs() {
+    let Some(tree) = tree_or_skip("6.1") else { return };
+    let mut world = World::boot(tree);
+    world.add("i2c:lm75@0x48");
+    assert_eq!(world.machine.add_device("i2c:jc42@0x48").unwrap(), Outcome::Errno(16), "the address is taken");
+    world.load("tmp102");
+    let adapter = "/sys/bus/i2c/devices/i2c-0";
+    world.write(&format!("{adapter}/new_device"), "tmp102 0x4a\n");
+    assert!(world.log().contains("error reading config register"), "nobody answers there{}", world.log());
+    assert_eq!(world.machine.list_directory("/sys/bus/i2c/devices").unwrap().done().unwrap(), ["0-0048", "0-004a", "i2c-0"]);
+    assert_eq!(world.machine.write_file(&format!("{adapter}/new_device"), b"x\n").unwrap(), Outcome::Errno(22));
+    world.write(&format!("{adapter}/delete_device"), "0x4a\n");
+    assert_eq!(world.machine.write_file(&format!("{adapter}/delete_device"), b"0x4a\n").unwrap(), Outcome::Errno(2));
+    world.end();
+}
+
+/// An unmodified adapter: `i2c-stub` answers SMBus commands from memory of its own.
+#[test]
+fn an_adapter_of_a_module_carries_a_sensor() {
+    let Some(tree) = tree_or_skip("6.1") else { return };
+    let mut world = World::boot(tree);
+    let stub = files_of(&world.tree).get("i2c_stub").map(|path| std::fs::read(path).unwrap()).unwrap();
+    assert_eq!(world.machine.load(&stub, b"chip_addr=0x48", LoadFlags::empty()).unwrap(), LoadOutcome::Loaded);
+    assert_eq!(world.read("/sys/bus/i2c/devices/i2c-0/name"), "SMBus stub driver\n");
+    world.load("lm75");
+    world.write("/sys/bus/i2c/devices/i2c-0/new_device", "lm75 0x48\n");
+    assert_eq!(world.read("/sys/class/hwmon/hwmon0/temp1_input"), "0\n", "the stub's registers begin as zeros{}", world.log());
+    world.write("/sys/class/hwmon/hwmon0/temp1_max", "55500\n");
+    assert_eq!(world.read("/sys/class/hwmon/hwmon0/temp1_max"), "55500\n");
+    world.end();
+}
+
+/// The driver of QEMU's device, built by kbuild: identification, liveness, factorials by interrupt, DMA, by message and by line.
+#[test]
+fn the_edu_device_is_driven() {
+    let (Some(tree), Some(module)) = (tree_or_skip("6.1"), own_module_or_skip("edu")) else { return };
+    let module = std::fs::read(module).unwrap();
+    let mut world = World::boot(tree);
+    for (arguments, how) in [("msi=1", "messages"), ("msi=0", "line")] {
+        let number = world.add("pci:1234:11e8");
+        assert_eq!(world.machine.load(&module, arguments.as_bytes(), LoadFlags::empty()).unwrap(), LoadOutcome::Loaded);
+        let device = world.device(number);
+        assert_eq!(device.probes, [("edu".to_owned(), 0)], "{}", world.log());
+        let log = world.log();
+        assert!(log.contains("identification 010000ed") && log.contains(&format!("{how}, DMA 0")), "{log}");
+        assert_eq!(world.read(&format!("{}/vendor", device.path)), "0x1234\n");
+        assert!(device.modalias.starts_with("pci:v00001234d000011E8sv00000000sd00000000"), "{}", device.modalias);
+        for (of, result) in [(0, 1_u32), (5, 120), (12, 479_001_600), (13, 1_932_053_504)] {
+            world.write(&format!("{}/factorial", device.path), &format!("{of}\n"));
+            assert_eq!(world.read(&format!("{}/factorial", device.path)), format!("{result}\n"));
+        }
+        // Two transfers and four factorials.
+        assert_eq!(world.read(&format!("{}/interrupts", device.path)), "6\n");
+        world.end();
+    }
+    assert!(world.log().contains("gone after 6 interrupts"));
+}
+
+/// A device where nobody answers is a dead one: the driver says so and takes nothing.
+#[test]
+fn a_window_where_nobody_answers_is_no_edu() {
+    let (Some(tree), Some(module)) = (tree_or_skip("6.1"), own_module_or_skip("edu")) else { return };
+    let mut world = World::boot(tree);
+    let number = world.add("pci:1234:11e8,bar0=1M");
+    let module = std::fs::read(module).unwrap();
+    assert_eq!(world.machine.load(&module, b"", LoadFlags::empty()).unwrap(), LoadOutcome::Loaded);
+    let device = world.device(number);
+    assert_eq!((device.driver, device.probes), (None, vec![("edu".to_owned(), -19)]));
+    assert!(world.log().contains("identification ffffffff"));
+    world.end();
+}
+
+/// A device that goes while a driver has it is taken from the driver first.
+#[test]
+fn a_device_goes_before_its_driver() {
+    let Some(tree) = tree_or_skip("6.1") else { return };
+    let mut world = World::boot(tree);
+    world.load("lm75");
+    let number = world.add("i2c:lm75@0x48");
+    assert_eq!(world.device(number).driver.as_deref(), Some("lm75"));
+    assert_eq!(world.machine.remove_device(number).unwrap(), Outcome::Done(()));
+    assert_eq!(world.machine.list_directory("/sys/class/hwmon").unwrap().done().unwrap(), [""; 0]);
+    assert_eq!(world.machine.remove_device(number).unwrap(), Outcome::Errno(19));
+    world.end();
+}
+
+/// What is no description is refused with its place, and the machine goes on.
+#[test]
+fn what_is_no_device_is_refused() {
+    let Some(tree) = tree_or_skip("6.1") else { return };
+    let mut world = World::boot(tree);
+    let refusal = |result| match result {
+        Err(MachineError::Refused(reason)) => reason,
+        other => panic!("{other:?}"),
+    };
+    let reason = refusal(world.machine.add_device("i2c:lm75@0x48,temp=hot").map(drop));
+    assert_eq!(reason, "`hot` at character 20: a setting of a chip is a number");
+    let number = world.add("i2c:lm75@0x48");
+    let reason = refusal(world.machine.set_device(number, "temp", 200_000));
+    assert_eq!(reason, "a value from -55000 to 125000");
+    refusal(world.machine.set_device(number, "speed", 1));
+    refusal(world.machine.set_device(99, "temp", 1));
+    world.end();
+}
