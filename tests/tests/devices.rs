@@ -30,7 +30,11 @@ impl World {
         assert!(!found.is_empty(), "{name}");
         for (other, file) in &found {
             let outcome = self.machine.load(file, b"", LoadFlags::empty()).unwrap();
-            assert!(matches!(outcome, LoadOutcome::Loaded | LoadOutcome::Errno(17)), "{other}: {outcome:?}{}", self.log());
+            assert!(
+                matches!(outcome, LoadOutcome::Loaded | LoadOutcome::Errno(17)),
+                "{other}: {outcome:?}{}",
+                self.log()
+            );
         }
     }
 
@@ -86,7 +90,9 @@ fn sensors_are_read_through_sysfs() {
     for version in ["6.1", "6.12"] {
         let Some(tree) = tree_or_skip(version) else { return };
         let mut world = World::boot(tree);
-        for (chip, address, description) in [("lm75", "0048", "i2c:lm75@0x48,temp=23500"), ("jc42", "0018", "i2c:jc42@0x18,temp=23500")] {
+        for (chip, address, description) in
+            [("lm75", "0048", "i2c:lm75@0x48,temp=23500"), ("jc42", "0018", "i2c:jc42@0x18,temp=23500")]
+        {
             let number = world.add(description);
             let before = world.device(number);
             assert_eq!((before.driver, before.probes), (None, Vec::new()), "{version} {chip}");
@@ -104,7 +110,11 @@ fn sensors_are_read_through_sysfs() {
             assert_eq!(world.read(&format!("{sensor}/temp1_input")), "23500\n", "{version} {chip}");
             for temperature in [-12_500, 0, 61_000] {
                 world.machine.set_device(number, "temp", temperature).unwrap();
-                assert_eq!(world.read(&format!("{sensor}/temp1_input")), format!("{temperature}\n"), "{version} {chip}");
+                assert_eq!(
+                    world.read(&format!("{sensor}/temp1_input")),
+                    format!("{temperature}\n"),
+                    "{version} {chip}"
+                );
             }
             world.write(&format!("{sensor}/temp1_max"), "42000\n");
             assert_eq!(world.read(&format!("{sensor}/temp1_max")), "42000\n", "{version} {chip}");
@@ -114,7 +124,9 @@ fn sensors_are_read_through_sysfs() {
                 assert_eq!(world.read(&format!("{sensor}/temp1_max_alarm")), "1\n", "61 degrees are above 42");
             }
             let events = world.read("/proc/ferrmod-uevents");
-            for event in [format!("bind@/devices/i2c-0/0-{address}"), format!("add@/devices/i2c-0/0-{address}/hwmon/hwmon0")] {
+            for event in
+                [format!("bind@/devices/i2c-0/0-{address}"), format!("add@/devices/i2c-0/0-{address}/hwmon/hwmon0")]
+            {
                 assert!(events.contains(&event), "{event} is not in {events}");
             }
             world.end();
@@ -148,7 +160,10 @@ fn chips_are_made_through_sysfs() {
     let adapter = "/sys/bus/i2c/devices/i2c-0";
     world.write(&format!("{adapter}/new_device"), "tmp102 0x4a\n");
     assert!(world.log().contains("error reading config register"), "nobody answers there{}", world.log());
-    assert_eq!(world.machine.list_directory("/sys/bus/i2c/devices").unwrap().done().unwrap(), ["0-0048", "0-004a", "i2c-0"]);
+    assert_eq!(
+        world.machine.list_directory("/sys/bus/i2c/devices").unwrap().done().unwrap(),
+        ["0-0048", "0-004a", "i2c-0"]
+    );
     assert_eq!(world.machine.write_file(&format!("{adapter}/new_device"), b"x\n").unwrap(), Outcome::Errno(22));
     world.write(&format!("{adapter}/delete_device"), "0x4a\n");
     assert_eq!(world.machine.write_file(&format!("{adapter}/delete_device"), b"0x4a\n").unwrap(), Outcome::Errno(2));
@@ -165,7 +180,12 @@ fn an_adapter_of_a_module_carries_a_sensor() {
     assert_eq!(world.read("/sys/bus/i2c/devices/i2c-0/name"), "SMBus stub driver\n");
     world.load("lm75");
     world.write("/sys/bus/i2c/devices/i2c-0/new_device", "lm75 0x48\n");
-    assert_eq!(world.read("/sys/class/hwmon/hwmon0/temp1_input"), "0\n", "the stub's registers begin as zeros{}", world.log());
+    assert_eq!(
+        world.read("/sys/class/hwmon/hwmon0/temp1_input"),
+        "0\n",
+        "the stub's registers begin as zeros{}",
+        world.log()
+    );
     world.write("/sys/class/hwmon/hwmon0/temp1_max", "55500\n");
     assert_eq!(world.read("/sys/class/hwmon/hwmon0/temp1_max"), "55500\n");
     world.end();
@@ -208,6 +228,22 @@ fn a_window_where_nobody_answers_is_no_edu() {
     let device = world.device(number);
     assert_eq!((device.driver, device.probes), (None, vec![("edu".to_owned(), -19)]));
     assert!(world.log().contains("identification ffffffff"));
+    world.end();
+}
+
+/// An unmodified driver of Debian's with a card where nobody answers comes to the error it has on Linux for a dead one, and gives
+/// back all it took.
+#[test]
+fn a_dead_network_card_is_refused_by_its_driver() {
+    let Some(tree) = tree_or_skip("6.1") else { return };
+    let mut world = World::boot(tree);
+    let number = world.add("pci:8086:10d3,bar0=128K,class=020000");
+    world.load("e1000e");
+    let device = world.device(number);
+    assert_eq!(device.modalias, "pci:v00008086d000010D3sv00000000sd00000000bc02sc00i00");
+    // The PHY cannot be reached: `E1000_ERR_PHY`, which the driver returns as it is.
+    assert_eq!((device.driver, device.probes), (None, vec![("e1000e".to_owned(), -2)]), "{}", world.log());
+    assert!(world.log().contains("e1000e: probe of 0000:00:02.0 failed with error -2"), "{}", world.log());
     world.end();
 }
 

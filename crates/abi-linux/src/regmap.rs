@@ -46,8 +46,8 @@ enum Way {
 #[derive(Clone, Default)]
 struct Rule {
     function: u64,
-    /// First and last of the ranges, when there is a table.
-    table: Option<(Vec<(u32, u32)>, Vec<(u32, u32)>)>,
+    /// First and last of the ranges it holds for, and of those it does not, when there is a table.
+    table: Option<[Vec<(u32, u32)>; 2]>,
 }
 
 impl Rule {
@@ -56,17 +56,21 @@ impl Rule {
     /// # Safety
     /// A `struct regmap_access_table` is at `table`, unless that is 0.
     unsafe fn of(function: u64, table: u64) -> Self {
-        // SAFETY: the caller vouches for the table and its arrays of pairs.
+        // The caller vouches for the table and its arrays of pairs.
         let ranges = |array: u64, count: u32| {
-            (0..u64::from(count)).map(|n| unsafe { (ram::get(array + 8 * n), ram::get(array + 8 * n + 4)) }).collect()
+            let pair = |at| {
+                // SAFETY: as said above.
+                unsafe { (ram::get(at), ram::get(at + 4)) }
+            };
+            (0..u64::from(count)).map(|number| pair(array + 8 * number)).collect()
         };
         let table = (table != 0).then(|| {
             // SAFETY: as above.
             unsafe {
-                (
+                [
                     ranges(access_table::yes_ranges.get(table), access_table::n_yes_ranges.get(table)),
                     ranges(access_table::no_ranges.get(table), access_table::n_no_ranges.get(table)),
-                )
+                ]
             }
         });
         Self { function, table }
@@ -78,7 +82,7 @@ impl Rule {
             // SAFETY: the driver's function.
             return Some(unsafe { ram::call(self.function, [dev, register.into()]) } as u8 != 0);
         }
-        let (yes, no) = self.table.as_ref()?;
+        let [yes, no] = self.table.as_ref()?;
         let within = |ranges: &[(u32, u32)]| ranges.iter().any(|&(first, last)| (first..=last).contains(&register));
         Some(!within(no) && (yes.is_empty() || within(yes)))
     }
@@ -203,8 +207,8 @@ impl Map {
 
     fn bus_write(&self, register: u32, value: u32) -> Result<(), Errno> {
         match self.way {
-            // SAFETY: the driver's function.
             Way::Registers { write, context, .. } => {
+                // SAFETY: the driver's function.
                 result(unsafe { ram::call(write, [context, register.into(), value.into()]) } as i32)
             }
             Way::I2c(client) if self.register_bytes == 1 && !transfer::takes_messages(client) => {

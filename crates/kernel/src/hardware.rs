@@ -198,7 +198,6 @@ impl Hardware {
                 device.line = Some(line);
                 placed
             }
-            Description::Virtio(_) => Ok(()),
         };
         if let Err(errno) = placed {
             state.windows.retain(|window| window.device != id);

@@ -7,6 +7,7 @@ use ferrmod_kernel::Errno;
 
 use super::layout::{bus_type, device_driver};
 use super::{bus, driver};
+use crate::boot::facts;
 use crate::data::{Begin, Datum};
 use crate::export::{Export, exports};
 use crate::field::{Field, layout};
@@ -82,10 +83,15 @@ pub(crate) fn register_all() {
         // SAFETY: the kernel's own buses.
         unsafe { bus_type::uevent.set(bus.address(), symbols::address("bus_uevent_modalias").unwrap_or(0)) };
     }
-    for bus in VARIABLES {
+    for bus in VARIABLES.iter().filter(|bus| !is_of_module(bus)) {
         // Without memory the bus is missing, and its drivers are told so.
         let _ = bus::register(bus.address(), 0);
     }
+}
+
+/// Whether a bus is registered by a module in this kernel, and not by the kernel itself.
+fn is_of_module(bus: &Datum) -> bool {
+    bus.address() == VIRTIO.address() && facts().find_export(b"__register_virtio_driver").is_none()
 }
 
 /// No device of these buses can appear in a machine, so that no driver fits one.
@@ -118,6 +124,7 @@ buses! {
     XEN "xenbus_frontend" c"xen" ("bus_without_devices" "" "");
     XEN_BACKEND "xenbus_backend" c"xen-backend" ("bus_without_devices" "" "");
     EISA "eisa_bus_type" c"eisa" ("bus_without_devices" "" "");
+    VIRTIO "virtio_bus" c"virtio" ("bus_without_devices" "" "");
     DSI "mipi_dsi_bus_type" c"mipi-dsi" ("bus_without_devices" "" "");
 }
 
@@ -165,6 +172,7 @@ families! {
     PLATFORM "platform_driver"."driver", Name::Own, None,
         [driver owner] __platform_driver_register platform_driver_unregister;
     XEN "xenbus_driver"."driver", Name::Own, None, [driver owner] __xenbus_register_frontend xenbus_unregister_driver;
+    VIRTIO "virtio_driver"."driver", Name::Own, None, [driver owner] __register_virtio_driver unregister_virtio_driver;
     EISA "eisa_driver"."driver", Name::Own, None, [driver] eisa_driver_register eisa_driver_unregister;
     SPI "spi_mem_driver"."spidrv.driver", Name::Own, None,
         [driver owner] spi_mem_driver_register_with_owner spi_mem_driver_unregister;

@@ -40,7 +40,6 @@ pub(crate) fn add(id: DeviceId) -> Result<(), Errno> {
         Description::Platform(wanted) => platform::describe(id, wanted),
         Description::I2c(wanted) => i2c::described::describe(id, wanted),
         Description::Pci(wanted) => pci::describe(id, wanted),
-        Description::Virtio(_) => Err(Errno::ENODEV),
     };
     added.inspect_err(|_| SHOWN.lock().retain(|(other, _)| *other != id))
 }

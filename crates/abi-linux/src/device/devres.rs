@@ -37,8 +37,11 @@ impl Resource {
 
 /// The resources of each device, oldest first.
 static RESOURCES: Lock<Option<HashMap<u64, Vec<Resource>>>> = Lock::new(None);
+/// What the kernel does itself when a driver or device goes.
+type Action = Box<dyn FnOnce() + Send>;
+
 /// What the kernel does itself: the last number, and the actions.
-static OWN: Lock<(u64, BTreeMap<u64, Box<dyn FnOnce() + Send>>)> = Lock::new((0, BTreeMap::new()));
+static OWN: Lock<(u64, BTreeMap<u64, Action>)> = Lock::new((0, BTreeMap::new()));
 /// The release functions of resources that no device has yet.
 static LOOSE: Lock<Option<HashMap<u64, u64>>> = Lock::new(None);
 

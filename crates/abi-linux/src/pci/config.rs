@@ -9,13 +9,13 @@ const NO_DEVICE: i32 = 0x86;
 const BAD_REGISTER: i32 = 0x87;
 
 fn read(function: u64, at: u16, width: u8) -> Result<u32, i32> {
-    if at % u16::from(width) != 0 || at >= 4096 {
+    if !at.is_multiple_of(u16::from(width)) || at >= 4096 {
         return Err(BAD_REGISTER);
     }
     with_config(function, |space| space.read(at, width)).ok_or(NO_DEVICE)
 }
 fn write(function: u64, at: u16, width: u8, value: u32) -> i32 {
-    if at % u16::from(width) != 0 || at >= 4096 {
+    if !at.is_multiple_of(u16::from(width)) || at >= 4096 {
         return BAD_REGISTER;
     }
     with_config(function, |space| space.write(at, width, value)).map_or(NO_DEVICE, |()| 0)

@@ -3,8 +3,6 @@
 //! A transfer is a list of messages; each is bytes in one direction. Chips with registers take the first byte of a write as the
 //! register's number and keep it, which is how a read says what it wants.
 
-use alloc::string::{String, ToString};
-
 /// The register sets there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -58,6 +56,8 @@ pub struct Chip {
     kind: Kind,
     registers: [u16; 8],
     pointer: u8,
+    /// What it measures, in 1/256 degree.
+    temperature: i64,
 }
 
 impl Chip {
@@ -70,7 +70,7 @@ impl Chip {
             Kind::Tmp102 => registers[..4].copy_from_slice(&TMP102),
             Kind::Jc42 => registers = JC42,
         }
-        let mut chip = Self { kind, registers, pointer: 0 };
+        let mut chip = Self { kind, registers, pointer: 0, temperature: 0 };
         // A chip without a temperature stays as it is.
         let _ = chip.set("temp", 25_000);
         chip
@@ -93,12 +93,13 @@ impl Chip {
         }
         // The registers count from the left in steps of 1/256 degree; a chip has only the upper bits.
         let fine = value * 256 / 1000;
+        self.temperature = fine;
         match kind {
             Kind::Lm75 => self.registers[0] = fine as u16 & 0xff80,
-            Kind::Tmp102 => self.registers[0] = fine as u16 & 0xfff0,
             // Sixteenths of a degree, with the sign in bit 12 and above it the results of the comparisons.
             Kind::Jc42 => self.registers[5] = ((fine / 16) as u16 & 0x1fff) | self.jc42_flags(fine / 16),
-            Kind::Ones => (),
+            // It depends on how the chip is configured.
+            Kind::Tmp102 | Kind::Ones => (),
         }
         Ok(())
     }
@@ -107,17 +108,6 @@ impl Chip {
     fn jc42_flags(&self, now: i64) -> u16 {
         let limit = |register: usize| i64::from((self.registers[register] << 3).cast_signed() >> 3);
         u16::from(now >= limit(4)) << 15 | u16::from(now > limit(2)) << 14 | u16::from(now < limit(3)) << 13
-    }
-
-    /// What can be set, with what it is now, as texts.
-    pub fn settings(&self) -> Option<(String, String)> {
-        let thousandths = |sixteenths: i64| (sixteenths * 1000 / 16).to_string();
-        let value = match self.kind {
-            Kind::Ones => return None,
-            Kind::Lm75 | Kind::Tmp102 => thousandths(i64::from(self.registers[0].cast_signed() >> 4)),
-            Kind::Jc42 => thousandths(i64::from((self.registers[5] << 3).cast_signed() >> 3)),
-        };
-        Some(("temp".to_string(), value))
     }
 
     fn last(&self) -> u8 {
@@ -134,8 +124,17 @@ impl Chip {
         match (self.kind, self.pointer) {
             // The configuration of this chip has 8 bits.
             (Kind::Lm75, 1) => ([value as u8, value as u8], 1),
+            (Kind::Tmp102, 0) => (self.sixteenths().to_be_bytes(), 2),
             _ => (value.to_be_bytes(), 2),
         }
+    }
+
+    /// The temperature register of a TMP102: sixteenths of a degree in 12 bits, or in 13 with a mark behind them in the extended mode
+    /// (data sheet, "Extended Mode").
+    fn sixteenths(&self) -> u16 {
+        const EXTENDED: u16 = 0x10;
+        let sixteenths = self.temperature / 16;
+        if self.registers[1] & EXTENDED != 0 { (sixteenths << 3) as u16 | 1 } else { (sixteenths << 4) as u16 }
     }
 
     /// One message to the chip; `false` when it does not acknowledge.
@@ -170,7 +169,7 @@ impl Chip {
     fn writable(&self, register: u8) -> u16 {
         match (self.kind, register) {
             (Kind::Lm75, 2 | 3) => 0xff80,
-            (Kind::Tmp102, 2 | 3) => 0xfff0,
+            (Kind::Tmp102, 2 | 3) => 0xfff8,
             (Kind::Jc42, 2..=4) => 0x1ffc,
             _ => 0xffff,
         }
@@ -205,10 +204,14 @@ mod tests {
             assert_eq!(word(&mut chip, 0) >> 7, bits, "{degrees}");
         }
         // TMP102 data sheet, table 5: 80 °C is 500h, 0.25 °C is 004h, -25 °C is E70h, in 12 bits.
-        for (thousandths, bits) in [(80_000, 0x500), (250, 0x004), (-25_000, 0xe70)] {
+        for (thousandths, bits) in [(80_000, 0x500_u16), (250, 0x004), (-25_000, 0xe70)] {
             let mut chip = Chip::new(Kind::Tmp102);
             chip.set("temp", thousandths).unwrap();
             assert_eq!(word(&mut chip, 0) >> 4, bits, "{thousandths}");
+            // The extended mode has one bit more in front.
+            assert!(chip.write(&[1, 0x60, 0xb0]));
+            let extended = (bits << 4).cast_signed() >> 4;
+            assert_eq!(word(&mut chip, 0), (extended << 3).cast_unsigned() | 1, "{thousandths}");
         }
     }
 

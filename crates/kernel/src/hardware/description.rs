@@ -5,7 +5,6 @@
 //! | `platform:NAME[,id=N][,mem=BYTES][,irq=N]` | a platform device, with a window and an interrupt line |
 //! | `i2c:NAME@ADDRESS[,model=NAME][,SETTING=VALUE]...` | a chip on the I2C bus |
 //! | `pci:VVVV:DDDD[:SSSS:ssss][,class=CCSSII][,rev=RR][,barN=BYTES\|io:PORTS\|edu]...` | a PCI function |
-//! | `virtio:ID[,vendor=VVVV]` | a virtio device |
 //!
 //! Numbers of a bus (vendor, device, class, revision) are hexadecimal as everywhere; addresses take `0x`; sizes and settings are
 //! decimal or `0x`, and sizes may end in `K` or `M`.
@@ -25,8 +24,6 @@ pub enum Description {
     I2c(I2cDevice),
     /// On the PCI bus.
     Pci(PciDevice),
-    /// On the virtio bus.
-    Virtio(VirtioDevice),
 }
 
 /// A platform device.
@@ -81,15 +78,6 @@ pub enum Bar {
     Edu,
 }
 
-/// A virtio device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct VirtioDevice {
-    /// Its kind (virtio specification, "Device Types").
-    pub device: u32,
-    /// Its vendor.
-    pub vendor: u32,
-}
-
 /// Why a text describes no device: the part that is wrong, where it begins in the text, and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{part}` at character {}: {expected}", at + 1)]
@@ -110,8 +98,6 @@ const WINDOW: u64 = 1 << 20;
 const LARGEST: u64 = 64 << 20;
 /// `PCI_SUBSYSTEM` and class of a function of which nothing is said.
 const NO_CLASS: u32 = 0xff_00_00;
-/// The vendor that QEMU's virtio devices have.
-const REDHAT: u32 = 0x1af4;
 
 /// A part of a text, and where it begins.
 #[derive(Clone, Copy)]
@@ -191,8 +177,7 @@ impl FromStr for Description {
 
     fn from_str(text: &str) -> Result<Self, DescriptionError> {
         let whole = Part { text, at: 0 };
-        let buses =
-            "a device is platform:NAME, i2c:NAME@ADDRESS, pci:VVVV:DDDD or virtio:ID, and its settings after commas";
+        let buses = "a device is platform:NAME, i2c:NAME@ADDRESS or pci:VVVV:DDDD, and its settings after commas";
         let (bus, rest) = whole.split_once(':').ok_or_else(|| whole.wrong(buses))?;
         let mut parts = rest.split(',');
         // Splitting gives at least one part.
@@ -209,7 +194,6 @@ impl FromStr for Description {
             "platform" => platform(what, &settings).map(Self::Platform),
             "i2c" => i2c(what, &settings).map(Self::I2c),
             "pci" => pci(what, &settings).map(Self::Pci),
-            "virtio" => virtio(what, &settings).map(Self::Virtio),
             _ => Err(bus.wrong(buses)),
         }
     }
@@ -317,20 +301,6 @@ fn pci(what: Part<'_>, settings: &Settings<'_>) -> Result<PciDevice, Description
     Ok(PciDevice { id, subsystem, class, revision, bars })
 }
 
-fn virtio(what: Part<'_>, settings: &Settings<'_>) -> Result<VirtioDevice, DescriptionError> {
-    let expected = "a kind of virtio device is a number from 1 to 63, such as 4 for entropy";
-    let device = what.number(expected)?;
-    let device = u32::try_from(device).ok().filter(|device| (1..64).contains(device));
-    let mut found = VirtioDevice { device: device.ok_or_else(|| what.wrong(expected))?, vendor: REDHAT };
-    for &(key, value) in settings {
-        match key.text {
-            "vendor" => found.vendor = value.hexadecimal(8, "a vendor")?,
-            _ => return Err(key.wrong("a virtio device has vendor=")),
-        }
-    }
-    Ok(found)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -357,8 +327,6 @@ mod tests {
         assert_eq!(device.bars[..3], [Some(Bar::Memory(128 << 10)), None, Some(Bar::Ports(32))]);
         let Description::Pci(device) = parsed("pci:1234:11e8") else { panic!() };
         assert_eq!(device.bars[0], Some(Bar::Edu));
-        let Description::Virtio(device) = parsed("virtio:4") else { panic!() };
-        assert_eq!((device.device, device.vendor), (4, 0x1af4));
     }
 
     #[test]
@@ -385,7 +353,6 @@ mod tests {
             ("pci:8086:10d3,bar0=5", "5", 19),
             ("pci:8086:10d3,bar0=io:4096", "4096", 22),
             ("pci:8086:10d3,class=2", "2", 20),
-            ("virtio:0", "0", 7),
         ] {
             let error = text.parse::<Description>().expect_err(text);
             assert_eq!((error.part.as_str(), error.at), (part, at), "{text}: {error}");
