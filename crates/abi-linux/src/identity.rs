@@ -7,13 +7,13 @@ use ferrmod_kernel::{Errno, kernel};
 
 use crate::export::{Export, exports};
 use crate::field::layout;
-use crate::{locks, net, printf, ram, slab, tasks};
+use crate::{locks, net, printf, ram, slab, symbols, tasks};
 
 layout! {
     mod key = "key" { usage, serial, uid, gid, perm, flags, description, sem }
     mod rw_semaphore = "rw_semaphore" { wait_list }
-    mod cred = "cred" { usage, cap_effective, cap_permitted, session_keyring, process_keyring, thread_keyring }
-    mod task_struct = "task_struct" { cred, real_cred, nsproxy }
+    mod cred = "cred" { usage, cap_effective, cap_permitted, user_ns, session_keyring, process_keyring, thread_keyring }
+    mod task_struct = "task_struct" { cred, real_cred, nsproxy, stack }
     mod nsproxy = "nsproxy" { count, net_ns }
 }
 
@@ -43,6 +43,20 @@ fn namespaces() -> u64 {
     })
 }
 
+/// What modules see as the stack of any task: where the registers of a system call would be, there are zeros, which say that it
+/// came from no 32-bit program. 0 without memory.
+fn stack() -> u64 {
+    /// `THREAD_SIZE`
+    const SIZE: u64 = 16 << 10;
+    static ALL: spin::Once<u64> = spin::Once::new();
+    *ALL.call_once(|| slab::allocate(SIZE, SIZE, slab::ZERO, 0))
+}
+
+/// Root's credentials.
+pub(crate) fn credentials_of_all() -> u64 {
+    root()
+}
+
 /// Gives a new task its credentials and namespaces.
 pub(crate) fn dress(task: u64) {
     // SAFETY: a `task_struct` that is being made.
@@ -50,6 +64,7 @@ pub(crate) fn dress(task: u64) {
         task_struct::cred.set(task, root());
         task_struct::real_cred.set(task, root());
         task_struct::nsproxy.set(task, namespaces());
+        task_struct::stack.set(task, stack());
     }
 }
 
@@ -156,6 +171,7 @@ fn credentials(caller: u64) -> u64 {
             ram::put(cred::usage.at(made), 1u32);
             cred::cap_effective.set(made, ALL);
             cred::cap_permitted.set(made, ALL);
+            cred::user_ns.set(made, symbols::address("init_user_ns").unwrap_or(0));
         }
     }
     made

@@ -8,7 +8,7 @@ use ferrmod_kernel::{Errno, kernel};
 use crate::device::layout::device;
 use crate::export::{Export, exports};
 use crate::field::layout;
-use crate::{device as devices, kobject, locks, ram, slab, symbols};
+use crate::{device as devices, kobject, locks, ram, slab, symbols, user};
 
 layout! {
     mod input_dev = "input_dev" {
@@ -156,8 +156,21 @@ extern "C" fn input_set_abs_params(made: u64, axis: u32, least: i32, most: i32, 
 /// `void input_event(struct input_dev *, unsigned type, unsigned code, int value)`: nobody listens.
 extern "C" fn input_event() {}
 
+/// Bytes of a `struct input_event` of a 64-bit program.
+const EVENT: u64 = 24;
+
+/// `int input_event_from_user(const char __user *, struct input_event *)`
+extern "C" fn input_event_from_user(from: u64, event: u64) -> i32 {
+    if user::_copy_from_user(event, from, EVENT) == 0 { 0 } else { Errno::EFAULT.to_return() }
+}
+/// `int input_event_to_user(char __user *, const struct input_event *)`
+extern "C" fn input_event_to_user(to: u64, event: u64) -> i32 {
+    if user::_copy_to_user(to, event, EVENT) == 0 { 0 } else { Errno::EFAULT.to_return() }
+}
+
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
     c input_allocate_device, c input_dev_release, c input_free_device, c input_register_device, c input_unregister_device,
-    c input_set_capability, c input_alloc_absinfo, c input_set_abs_params, k input_event,
+    c input_set_capability, c input_alloc_absinfo, c input_set_abs_params, k input_event, c input_event_from_user,
+    c input_event_to_user,
 ];

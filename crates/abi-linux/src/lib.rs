@@ -25,6 +25,7 @@ extern crate std;
 mod arithmetic;
 mod backing;
 mod bitmaps;
+mod block;
 mod boot;
 mod caches;
 mod chains;
@@ -64,6 +65,7 @@ mod net;
 mod nls;
 mod notifiers;
 mod numbers;
+mod nvmem;
 mod pages;
 mod parameter_types;
 mod parameters;
@@ -106,12 +108,17 @@ mod zstd;
 
 pub use boot::{BootError, boot, tick};
 pub use export::{Export, Kind};
+pub use vfs::mount::{mount, unmount};
 
 use data::Datum;
 
 /// Every function, file by file.
 pub(crate) static EXPORTS: &[&[Export]] = &[
     backing::EXPORTS,
+    block::EXPORTS,
+    block::bio::EXPORTS,
+    block::buffers::EXPORTS,
+    block::queue::EXPORTS,
     hardware::EXPORTS,
     identity::EXPORTS,
     kworkers::EXPORTS,
@@ -151,6 +158,9 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
     sysfs::EXPORTS,
     uevent::EXPORTS,
     vfs::attr::EXPORTS,
+    vfs::cache::EXPORTS,
+    vfs::hash::EXPORTS,
+    vfs::mount::EXPORTS,
     vfs::chrdev::EXPORTS,
     vfs::dcache::EXPORTS,
     vfs::debugfs::EXPORTS,
@@ -235,6 +245,7 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
     locks::EXPORTS,
     module::EXPORTS,
     nls::EXPORTS,
+    nvmem::EXPORTS,
     notifiers::EXPORTS,
     numbers::EXPORTS,
     pages::EXPORTS,
@@ -274,6 +285,7 @@ pub(crate) static DATA: &[&[&Datum]] = &[
     hardware::VARIABLES,
     hrtimer::VARIABLES,
     console::VARIABLES,
+    vfs::cache::VARIABLES,
     vfs::inodes::VARIABLES,
     tty::VARIABLES,
     chains::VARIABLES,

@@ -254,6 +254,11 @@ extern "C" fn __put_task_struct(task: u64) {
     let _ = kernel().heap.free(task);
 }
 
+/// `void put_pid(struct pid *)` and `pid_t pid_vnr(struct pid *)`: tasks have numbers and no `struct pid`, so modules pass null.
+extern "C" fn no_pid() -> i32 {
+    0
+}
+
 /// There are no priorities: a task runs when it is its turn.
 extern "C" fn set_priority() -> i32 {
     0
@@ -265,7 +270,7 @@ pub(crate) static EXPORTS: &[Export] = exports![
     c schedule_timeout_killable = schedule_timeout_uninterruptible, c wake_up_process,
     c __cond_resched, c __SCT__cond_resched = __cond_resched, c __SCT__might_resched = __cond_resched,
     c dynamic_cond_resched = __cond_resched, c dynamic_might_resched = __cond_resched,
-    c yield = yield_, c __put_task_struct,
+    c yield = yield_, c __put_task_struct, k put_pid = no_pid, k pid_vnr = no_pid,
     k sched_set_fifo = set_priority, k sched_set_fifo_low = set_priority, k sched_set_normal = set_priority,
     k set_user_nice = set_priority,
 ];

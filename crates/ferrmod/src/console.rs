@@ -14,6 +14,8 @@ use crate::output;
 use crate::report::{Ended, Loaded, RunReport};
 use crate::session::Session;
 
+mod files;
+
 /// Whether the kernel log is not printed as it happens.
 static QUIET: AtomicBool = AtomicBool::new(false);
 
@@ -32,6 +34,16 @@ device                          the devices that were described, and their drive
 device add DESCRIPTION          make one, such as i2c:lm75@0x48,temp=23500, and load its module
 device set NUMBER NAME=VALUE    change a setting of one
 device remove NUMBER            take one away
+open PATH [r|w|rw][n]           open a file of the machine (n: do not block); its number
+read FILE LENGTH                read from a file, by path or by the number of an open one
+write FILE HEX                  write bytes to it
+seek FILE OFFSET                go to a place of an open file
+ioctl FILE REQUEST [ARGUMENT]   ask it: a number, or @HEX[/LENGTH] for memory
+close NUMBER                    close an open file
+copy HOST-FILE PATH             write a file of the host to a file of the machine
+mount [-t TYPE SOURCE DIRECTORY]  mount a file system of a module, read-only
+umount DIRECTORY                take a mount away
+sha256sum PATH...               hash files of the machine
 help                            this list
 exit                            leave";
 
@@ -149,6 +161,12 @@ fn execute(session: &mut Session, line: &str, live: bool) -> Result<Step, Failur
         ("ls", []) => list(session, "/"),
         ("ls", [path]) => list(session, path),
         ("echo", _) => echo(session, line),
+        ("open" | "read" | "write" | "seek" | "ioctl" | "close" | "copy" | "mount" | "umount" | "sha256sum", _) => {
+            match files::execute(session, command, arguments)? {
+                Some(exit) => Ok(exit),
+                None => Err(Failure::Usage(format!("{line}: not this way; `help` says how"))),
+            }
+        }
         _ => Err(Failure::Usage(format!("{line}: no such command, or not this way; `help` lists them"))),
     };
     match done {

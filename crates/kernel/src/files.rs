@@ -14,8 +14,10 @@ use crate::Kernel;
 use crate::lock::Lock;
 use crate::text::Errno;
 
+mod open;
 mod standard;
 
+pub use open::{Descriptors, IoctlArgument, OpenFile};
 pub(crate) use standard::mount as mount_standard;
 
 /// What can be done with a file.
@@ -31,6 +33,11 @@ pub trait FileOperations: Send + Sync {
     /// # Errors
     /// What writing answers.
     fn write(&self, bytes: &[u8]) -> Result<usize, Errno>;
+
+    /// Opens it with the flags of `open(2)`; `None` for a file that knows no more than its whole content.
+    fn open(&self, _flags: u32) -> Option<Result<Box<dyn OpenFile>, Errno>> {
+        None
+    }
 }
 
 /// What a path leads to.
@@ -61,6 +68,11 @@ pub trait Provider: Send + Sync {
 
     /// The names in the directory `path`.
     fn list(&self, path: &str) -> Option<Vec<String>>;
+
+    /// Type and permissions as `st_mode` has them, where they are more than [`Provider::node`] says.
+    fn mode(&self, _path: &str) -> Option<u32> {
+        None
+    }
 }
 
 #[derive(Default)]
@@ -176,6 +188,11 @@ impl Files {
         self.0.lock().providers.insert(normal(path), provider);
     }
 
+    /// Nobody answers for what is below `path` any more; who did.
+    pub fn unmount(&self, path: &str) -> Option<Arc<dyn Provider>> {
+        self.0.lock().providers.remove(&normal(path))
+    }
+
     fn provider(&self, path: &str) -> Option<(Arc<dyn Provider>, String)> {
         let tree = self.0.lock();
         tree.providers.iter().find_map(|(root, provider)| {
@@ -246,13 +263,13 @@ impl Files {
     /// `ENOENT` without such a path, `ENOTDIR` when it is not a directory.
     pub fn list(&self, path: &str) -> Result<Vec<String>, Errno> {
         let path = self.resolve(path, true)?;
-        if let Some((provider, rest)) = self.provider(&path) {
-            return provider.list(&rest).ok_or(Errno::ENOENT);
-        }
         match self.node(&path) {
             None => return Err(Errno::ENOENT),
             Some(Node::Directory) => (),
             Some(_) => return Err(Errno::ENOTDIR),
+        }
+        if let Some((provider, rest)) = self.provider(&path) {
+            return provider.list(&rest).ok_or(Errno::ENOENT);
         }
         let tree = self.0.lock();
         let mut names: Vec<String> = tree
@@ -270,8 +287,12 @@ impl Files {
     /// # Errors
     /// `ENOENT`.
     pub fn mode(&self, path: &str) -> Result<u32, Errno> {
+        let path = self.resolve(path, false)?;
+        if let Some(mode) = self.provider(&path).and_then(|(provider, rest)| provider.mode(&rest)) {
+            return Ok(mode);
+        }
         // stat(2): S_IFDIR, S_IFREG, S_IFLNK.
-        Ok(match self.node(&self.resolve(path, false)?).ok_or(Errno::ENOENT)? {
+        Ok(match self.node(&path).ok_or(Errno::ENOENT)? {
             Node::Directory => 0o040_755,
             Node::File(mode, _) => 0o100_000 | u32::from(mode),
             Node::Link(_) => 0o120_777,
@@ -284,6 +305,15 @@ impl Files {
             Node::Directory => Err(Errno::EISDIR),
             Node::Link(_) => Err(Errno::ELOOP),
         }
+    }
+
+    /// Opens a file with the flags of `open(2)`.
+    ///
+    /// # Errors
+    /// `ENOENT`, `EISDIR`, or what the file answers.
+    pub fn open(&self, path: &str, flags: u32) -> Result<Box<dyn OpenFile>, Errno> {
+        let (_, file) = self.file(path)?;
+        file.open(flags).unwrap_or_else(|| Ok(Box::new(open::Whole::new(Arc::clone(&file)))))
     }
 
     /// Reads a whole file.

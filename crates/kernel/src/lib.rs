@@ -109,6 +109,8 @@ pub struct Kernel {
     pub files: Files,
     /// Described devices.
     pub hardware: Hardware,
+    /// The files that are open from outside.
+    pub descriptors: files::Descriptors,
     /// Failure injection.
     pub inject: Injection,
     softirq: Lock<Option<TaskId>>,
@@ -149,6 +151,7 @@ pub fn boot(platform: &'static dyn Platform, options: Options) -> &'static Kerne
         registrations: Registrations::default(),
         files: Files::default(),
         hardware: Hardware::default(),
+        descriptors: files::Descriptors::default(),
         inject: Injection::default(),
         softirq: Lock::new(None),
         worlds: Lock::new(Vec::new()),

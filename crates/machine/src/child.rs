@@ -6,6 +6,7 @@
 
 mod context;
 mod fault;
+mod files;
 mod memory;
 mod process;
 mod serve;

@@ -19,6 +19,7 @@ compile_error!("a machine runs x86-64 modules in a Linux process");
 
 mod child;
 pub mod facts_cache;
+mod files;
 mod layout;
 mod options;
 mod packet;

@@ -71,9 +71,31 @@ pub(crate) enum Request<'a> {
     },
     ListDirectory {
         path: &'a str,
+        deadline: u64,
     },
     Mode {
         path: &'a str,
+        deadline: u64,
+    },
+    Open {
+        path: &'a str,
+        flags: u32,
+        deadline: u64,
+    },
+    File {
+        number: u32,
+        action: Action,
+        deadline: u64,
+    },
+    Mount {
+        kind: &'a str,
+        source: &'a str,
+        target: &'a str,
+        deadline: u64,
+    },
+    Unmount {
+        target: &'a str,
+        deadline: u64,
     },
     Symbol {
         #[serde(with = "serde_bytes")]
@@ -122,6 +144,16 @@ pub(crate) enum Request<'a> {
         nanoseconds: u64,
     },
     Shutdown,
+}
+
+/// What is done with an open file.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Action {
+    Read { length: u64 },
+    Write(#[serde(with = "serde_bytes")] Vec<u8>),
+    Seek { offset: i64, whence: u32 },
+    Ioctl { command: u32, argument: Argument },
+    Close,
 }
 
 /// From the child.

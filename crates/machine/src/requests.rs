@@ -19,7 +19,10 @@ fn strange() -> MachineError {
 }
 
 /// The outcome of something that module code takes part in.
-fn outcome<T>(response: Response, done: impl FnOnce(Response) -> Option<T>) -> Result<Outcome<T>, MachineError> {
+pub(crate) fn outcome<T>(
+    response: Response,
+    done: impl FnOnce(Response) -> Option<T>,
+) -> Result<Outcome<T>, MachineError> {
     Ok(match response {
         Response::Errno(errno) => Outcome::Errno(errno),
         Response::Oopsed => Outcome::Oopsed,
@@ -37,7 +40,7 @@ fn plain<T>(response: Response, done: impl FnOnce(Response) -> Option<T>) -> Res
     }
 }
 
-fn nothing(response: Response) -> Option<()> {
+pub(crate) fn nothing(response: Response) -> Option<()> {
     matches!(response, Response::Done).then_some(())
 }
 
@@ -47,11 +50,11 @@ impl Machine {
         self.options.timeout = timeout;
     }
 
-    fn deadline(&self) -> u64 {
+    pub(crate) fn deadline(&self) -> u64 {
         nanoseconds(self.options.timeout)
     }
 
-    fn ask_now(&mut self, request: Request<'_>) -> Result<Response, MachineError> {
+    pub(crate) fn ask_now(&mut self, request: Request<'_>) -> Result<Response, MachineError> {
         self.ask(request, self.options.timeout)
     }
 
@@ -131,7 +134,7 @@ impl Machine {
     /// # Errors
     /// [`MachineError`] when the machine is gone.
     pub fn list_directory(&mut self, path: &str) -> Result<Outcome<Vec<String>>, MachineError> {
-        outcome(self.ask_now(Request::ListDirectory { path })?, |response| match response {
+        outcome(self.ask_now(Request::ListDirectory { path, deadline: self.deadline() })?, |response| match response {
             Response::Names(names) => Some(names),
             _ => None,
         })
@@ -142,7 +145,7 @@ impl Machine {
     /// # Errors
     /// [`MachineError`] when the machine is gone.
     pub fn mode(&mut self, path: &str) -> Result<Outcome<u32>, MachineError> {
-        outcome(self.ask_now(Request::Mode { path })?, |response| match response {
+        outcome(self.ask_now(Request::Mode { path, deadline: self.deadline() })?, |response| match response {
             Response::Number(mode) => mode.try_into().ok(),
             _ => None,
         })

@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 
 use crate::export::{Export, exports};
 use crate::kobject::{self, kobject as c_kobject, kset};
-use crate::{locks, pci, printf, ram, slab, symbols, sysfs, uevent, vfs};
+use crate::{block, locks, pci, printf, ram, slab, symbols, sysfs, uevent, vfs};
 
 pub(crate) mod bus;
 pub(crate) mod buses;
@@ -310,16 +310,22 @@ fn show(dev: u64, class: u64, bus: u64, added: &mut Added) -> Result<(), Errno> 
             kernel()
                 .files
                 .add(&alloc::format!("{path}/dev"), files::read_only(0o444, move || content.clone().into_bytes()))?;
-            kernel().files.make_directories("/sys/dev/char");
-            link(added, "/sys/dev/char", &path, &text)?;
+            let is_block = block::is_class(class);
+            let numbers = if is_block { "/sys/dev/block" } else { "/sys/dev/char" };
+            kernel().files.make_directories(numbers);
+            link(added, numbers, &path, &text)?;
             let node = node_name(dev, class, &name);
             let place = alloc::format!("/dev/{node}");
             if let Some((above, _)) = place.rsplit_once('/') {
                 kernel().files.make_directories(above);
             }
-            let source = vfs::Source::Device(number.0);
-            let mode = vfs::CHARACTER | 0o600;
-            vfs::add(&place, vfs::Node { source, mode, data: 0, inode: 0, dentry: 0, pde: 0 })?;
+            if is_block {
+                block::file::add(&place, number.0)?;
+            } else {
+                let source = vfs::Source::Device(number.0);
+                let mode = vfs::CHARACTER | 0o600;
+                vfs::add(&place, vfs::Node { source, mode, data: 0, inode: 0, dentry: 0, pde: 0 })?;
+            }
             added.node = Some(place);
         }
     }

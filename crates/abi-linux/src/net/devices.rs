@@ -252,6 +252,11 @@ extern "C" fn __dev_queue_xmit(packet: u64) -> i32 {
     }
 }
 
+/// `struct net_device *__dev_get_by_name(struct net *, const char *)` and its siblings: no device is registered by name.
+extern "C" fn no_device() -> u64 {
+    0
+}
+
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
     c register_netdevice_notifier, c unregister_netdevice_notifier, c register_netdevice_notifier_net,
@@ -260,5 +265,6 @@ pub(crate) static EXPORTS: &[Export] = exports![
     c __rtnl_link_unregister = rtnl_link_unregister, c rtnl_register_module, c rtnl_register, c rtnl_unregister, c __rtnl_register_many,
     c __rtnl_unregister_many,
     c rtnl_unregister_all, c dev_mc_add, c dev_mc_del, c dev_mc_add_global = dev_mc_add, c dev_mc_del_global = dev_mc_del,
-    c dev_uc_add, c dev_uc_del, c __dev_queue_xmit,
+    c dev_uc_add, c dev_uc_del, c __dev_queue_xmit, k __dev_get_by_name = no_device, k dev_get_by_name = no_device,
+    k dev_get_by_name_rcu = no_device,
 ];

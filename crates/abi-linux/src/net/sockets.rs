@@ -468,5 +468,8 @@ pub(crate) static EXPORTS: &[Export] = exports![
     c __sock_create, c sock_create, c sock_create_kern, c sock_release, c kernel_bind, c kernel_listen, c kernel_connect,
     c kernel_accept, c sock_sendmsg, c sock_recvmsg, c kernel_sendmsg, c kernel_recvmsg,
     k security_sk_clone = security_nothing, k security_sock_graft = security_nothing,
-    k security_sk_classify_flow = security_nothing, k security_socket_getpeersec_dgram = security_nothing,
+    k security_sk_classify_flow = security_nothing,
+    k security_tun_dev_create = security_nothing, k security_tun_dev_alloc_security = security_nothing,
+    k security_tun_dev_free_security = security_nothing, k security_tun_dev_open = security_nothing,
+    k security_tun_dev_attach = security_nothing, k security_tun_dev_attach_queue = security_nothing, k security_socket_getpeersec_dgram = security_nothing,
 ];

@@ -237,6 +237,9 @@ pub(crate) fn list() -> Vec<u8> {
         out.push_str(&alloc::format!("{major:3} {name}\n"));
     }
     out.push_str("\nBlock devices:\n");
+    for one in kernel().registrations.of_kind("blkdev") {
+        out.push_str(&alloc::format!("{:3} {}\n", one.key, one.name));
+    }
     out.into_bytes()
 }
 

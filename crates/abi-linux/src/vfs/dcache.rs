@@ -81,7 +81,8 @@ fn call(entry: u64, function: &crate::field::Field, arguments: [u64; 2]) -> Opti
     }
 }
 
-fn make(name: &[u8], sb: u64, parent: u64) -> u64 {
+/// A dentry that its maker holds, without a file yet; 0 without memory.
+pub(crate) fn make(name: &[u8], sb: u64, parent: u64) -> u64 {
     let made = super::make_dentry(name, 0, parent);
     if made != 0 {
         // SAFETY: a dentry that is being made.
@@ -258,7 +259,7 @@ pub(crate) fn kill_tree(root: u64) {
 }
 
 /// The child of that name, held; 0 when there is none.
-fn look_up(parent: u64, name: &[u8]) -> u64 {
+pub(crate) fn look_up(parent: u64, name: &[u8]) -> u64 {
     let below: Vec<u64> = BELOW.lock().get(&parent).cloned().unwrap_or_default();
     // SAFETY: dentries and their names.
     let is_it = |&entry: &u64| unsafe {

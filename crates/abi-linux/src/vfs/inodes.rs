@@ -144,6 +144,8 @@ pub(crate) extern "C" fn iput(at: u64) {
     if call(sb, &super_operations::evict_inode, at).is_none() {
         clear_inode(at);
     }
+    super::hash::forget(at);
+    super::cache::forget(inode::i_data.at(at));
     let destroyed = call(sb, &super_operations::destroy_inode, at).is_some();
     let freed = call(sb, &super_operations::free_inode, at).is_some();
     if !destroyed && !freed {

@@ -4,25 +4,29 @@
 //! the table's `open`, and [`Opened`] goes on from there as the kernel does for a program: `read`, `write`, `ioctl`,
 //! `release`, with user memory for buffers.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use ferrmod_kernel::files::{self, FileOperations};
+use ferrmod_kernel::files::{self, FileOperations, IoctlArgument, OpenFile};
 use ferrmod_kernel::lock::Lock;
 use ferrmod_kernel::{Errno, Kernel, kernel};
 use hashbrown::HashMap;
 
 use crate::field::{Field, layout};
 use crate::user::UserBuffer;
-use crate::{iter, locks, module, ram, slab, symbols};
+use crate::{identity, iter, locks, module, ram, slab, symbols};
 
 pub(crate) mod attr;
+pub(crate) mod cache;
 pub(crate) mod chrdev;
 pub(crate) mod dcache;
 pub(crate) mod debugfs;
+pub(crate) mod hash;
 pub(crate) mod inodes;
+pub(crate) mod mount;
 pub(crate) mod open;
 pub(crate) mod proc;
 pub(crate) mod seq;
@@ -32,7 +36,7 @@ pub(crate) mod superblock;
 layout! {
     pub(crate) mod inode = "inode" { i_mode, i_rdev, i_size, i_fop, i_private, i_cdev, i_ino, i_count, i_rwsem, i_mapping, i_data, i_nlink }
     pub(crate) mod file = "file" {
-        f_inode, f_op, f_flags, f_mode, f_pos, private_data, f_count, f_mapping, f_pos_lock, dentry = "f_path.dentry",
+        f_inode, f_op, f_flags, f_mode, f_pos, private_data, f_count, f_mapping, f_pos_lock, f_cred, dentry = "f_path.dentry",
     }
     pub(crate) mod dentry = "dentry" { d_inode, d_parent, name = "d_name.name", len = "d_name.len" }
     pub(crate) mod file_operations = "file_operations" {
@@ -43,8 +47,8 @@ layout! {
     }
     pub(crate) mod mutex = "mutex" { wait_list }
     mod rw_semaphore = "rw_semaphore" { wait_list }
-    mod kiocb = "kiocb" { ki_filp, ki_pos }
-    mod address_space = "address_space" { host }
+    pub(crate) mod kiocb = "kiocb" { ki_filp, ki_pos }
+    pub(crate) mod address_space = "address_space" { host }
 }
 
 /// `S_IFREG`, `S_IFCHR`, `S_IFDIR`
@@ -111,7 +115,9 @@ pub(crate) fn begin(kernel: &Kernel) {
         kernel.files.make_directories(directory);
     }
     type Content = fn() -> Vec<u8>;
-    let plain: [(&str, Content); 4] = [
+    let plain: [(&str, Content); 6] = [
+        ("/proc/mounts", mount::list),
+        ("/proc/partitions", crate::block::partitions),
         ("/proc/filesystems", crate::registries::file_systems),
         ("/proc/devices", chrdev::list),
         ("/proc/net/protocols", crate::net::sockets::protocols),
@@ -149,6 +155,37 @@ impl FileOperations for NodeFile {
 
     fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
         Opened::open(&self.0, WRITE_ONLY)?.write(bytes)
+    }
+
+    fn open(&self, flags: u32) -> Option<Result<Box<dyn OpenFile>, Errno>> {
+        Some(Opened::open(&self.0, flags).map(|opened| Box::new(opened) as Box<dyn OpenFile>))
+    }
+}
+
+impl OpenFile for Opened {
+    fn read(&mut self, length: u64) -> Result<Vec<u8>, Errno> {
+        self.check_mode(MODE_READ)?;
+        Self::read(self, length)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
+        self.check_mode(MODE_WRITE)?;
+        Self::write(self, bytes)
+    }
+
+    fn seek(&mut self, offset: i64, whence: u32) -> Result<u64, Errno> {
+        Self::seek(self, offset, whence)
+    }
+
+    fn ioctl(&mut self, command: u32, argument: IoctlArgument) -> Result<(u64, Vec<u8>), Errno> {
+        match argument {
+            IoctlArgument::Value(value) => Ok((Self::ioctl(self, command, value)?, Vec::new())),
+            IoctlArgument::Memory(bytes) => {
+                let memory = UserBuffer::with(&bytes)?;
+                let value = Self::ioctl(self, command, memory.address())?;
+                Ok((value, memory.bytes()))
+            }
+        }
     }
 }
 
@@ -406,11 +443,19 @@ impl Opened {
             file::f_flags.set(self.file, flags | LARGE_FILE);
             file::f_mode.set(self.file, mode);
             file::f_count.set(self.file, 1u64);
+            file::f_cred.set(self.file, identity::credentials_of_all());
             file::f_mapping.set(self.file, inode::i_mapping.get::<u64>(self.inode));
             file::dentry.set(self.file, self.dentry);
             locks::init_list(mutex::wait_list.at(file::f_pos_lock.at(self.file)));
         }
         Ok(())
+    }
+
+    /// Whether the file was opened for that, as `read(2)` and `write(2)` ask.
+    fn check_mode(&self, access: u32) -> Result<(), Errno> {
+        // SAFETY: our own file.
+        let mode: u32 = unsafe { file::f_mode.get(self.file) };
+        if mode & access == 0 { Err(Errno::EBADF) } else { Ok(()) }
     }
 
     /// Reads at most `length` bytes from where the file is.

@@ -107,7 +107,12 @@ extern "C" fn vfs_ioctl(at: u64, command: u32, argument: u64) -> i64 {
     returned(with(at, |opened| opened.ioctl(command, argument)))
 }
 
+/// `struct file *fget(unsigned int fd)`: tasks here have no files by number.
+extern "C" fn fget() -> u64 {
+    0
+}
+
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
-    c filp_open, c filp_close, c fput, c __fput_sync = fput, c kernel_read, c kernel_write, c vfs_llseek, c vfs_ioctl,
+    c filp_open, c filp_close, c fput, c __fput_sync = fput, c kernel_read, c kernel_write, c vfs_llseek, c vfs_ioctl, k fget,
 ];

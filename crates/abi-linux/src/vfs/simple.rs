@@ -10,7 +10,7 @@ const SET: i32 = 0;
 const CURRENT: i32 = 1;
 const END: i32 = 2;
 
-fn seek(file: u64, offset: i64, whence: i32, size: i64) -> i64 {
+fn seek(file: u64, offset: i64, whence: i32, size: i64, most: i64) -> i64 {
     // SAFETY: the caller's file.
     let now: i64 = unsafe { file::f_pos.get(file) };
     let target = match whence {
@@ -20,7 +20,7 @@ fn seek(file: u64, offset: i64, whence: i32, size: i64) -> i64 {
         _ => None,
     };
     match target {
-        Some(target) if target >= 0 => {
+        Some(target) if (0..=most).contains(&target) => {
             // SAFETY: as above.
             unsafe { file::f_pos.set(file, target) };
             target
@@ -35,13 +35,13 @@ fn size_of(file: u64) -> i64 {
 }
 
 extern "C" fn generic_file_llseek(file: u64, offset: i64, whence: i32) -> i64 {
-    seek(file, offset, whence, size_of(file))
+    seek(file, offset, whence, size_of(file), i64::MAX)
 }
 extern "C" fn fixed_size_llseek(file: u64, offset: i64, whence: i32, size: i64) -> i64 {
-    seek(file, offset, whence, size)
+    seek(file, offset, whence, size, size)
 }
 extern "C" fn no_seek_end_llseek(file: u64, offset: i64, whence: i32) -> i64 {
-    if whence == END { Errno::EINVAL.to_return().into() } else { seek(file, offset, whence, i64::MAX) }
+    if whence == END { Errno::EINVAL.to_return().into() } else { seek(file, offset, whence, i64::MAX, i64::MAX) }
 }
 extern "C" fn noop_llseek(file: u64) -> i64 {
     // SAFETY: the caller's file.

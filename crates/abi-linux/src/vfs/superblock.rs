@@ -2,23 +2,24 @@
 
 use alloc::vec::Vec;
 
-use ferrmod_kernel::Errno;
+use bstr::ByteSlice;
 use ferrmod_kernel::lock::Lock;
+use ferrmod_kernel::{Errno, kernel};
 
 use super::{dcache, rw_semaphore};
 use crate::export::{Export, exports};
 use crate::field::layout;
-use crate::{locks, module, net, ram, slab, symbols};
+use crate::{block, locks, module, net, printf, ram, slab, symbols};
 
 layout! {
     pub(crate) mod super_block = "super_block" {
         s_root, s_type, s_op, s_fs_info, s_blocksize, s_blocksize_bits, s_flags, s_maxbytes, s_time_gran, s_d_op, s_umount, s_active,
-        s_count, s_inodes, s_mounts, s_list, s_user_ns, s_magic,
+        s_count, s_bdev, s_dev, s_id, s_inodes, s_mounts, s_list, s_user_ns, s_magic,
     }
-    mod fs_context = "fs_context" { ops, fs_type, root, s_fs_info, sb_flags, user_ns, net_ns }
+    mod fs_context = "fs_context" { ops, fs_type, root, source, s_fs_info, sb_flags, user_ns, net_ns }
     mod fs_context_operations = "fs_context_operations" { free, get_tree }
-    mod file_system_type = "file_system_type" { owner, init_fs_context, kill_sb }
-    mod vfsmount = "vfsmount" { mnt_root, mnt_sb }
+    mod file_system_type = "file_system_type" { owner, init_fs_context, kill_sb, mount }
+    pub(crate) mod vfsmount = "vfsmount" { mnt_root, mnt_sb }
     mod kstatfs = "kstatfs" { f_type, f_bsize, f_namelen }
     mod path = "path" { dentry }
 }
@@ -140,15 +141,18 @@ extern "C" fn generic_shutdown_super(sb: u64) {
     }
 }
 
-/// Mounts a file system for the kernel itself.
-fn mount(kind: u64) -> Result<u64, Errno> {
+/// Mounts a file system: for the kernel itself, or from a block device; its `struct vfsmount`.
+///
+/// # Errors
+/// `ENODEV` when its module goes; what the file system answers.
+pub(crate) fn mount(kind: u64, source: Option<&str>, flags: u32) -> Result<u64, Errno> {
     // SAFETY: the module's file system, and structs made here.
     unsafe {
         let owner: u64 = file_system_type::owner.get(kind);
         if owner != 0 && !module::at(owner).is_some_and(|module| module.try_get()) {
             return Err(Errno::ENODEV);
         }
-        let mounted = mount_of(kind);
+        let mounted = mount_of(kind, source, flags);
         if mounted.is_err() && owner != 0 {
             put_owner(kind);
         }
@@ -166,12 +170,12 @@ fn put_owner(kind: u64) {
 
 /// # Safety
 /// `kind` is a file system.
-unsafe fn mount_of(kind: u64) -> Result<u64, Errno> {
+unsafe fn mount_of(kind: u64, source: Option<&str>, flags: u32) -> Result<u64, Errno> {
     // SAFETY: the caller vouches for the file system; the rest is made here.
     unsafe {
         let init: u64 = file_system_type::init_fs_context.get(kind);
         if init == 0 {
-            return Err(Errno::ENODEV);
+            return legacy(kind, source, flags);
         }
         let context = slab::allocate(fs_context::SIZE.get(), 8, slab::ZERO, 0);
         let made = slab::allocate(vfsmount::SIZE.get(), 8, slab::ZERO, 0);
@@ -181,7 +185,10 @@ unsafe fn mount_of(kind: u64) -> Result<u64, Errno> {
             return Err(Errno::ENOMEM);
         }
         fs_context::fs_type.set(context, kind);
-        fs_context::sb_flags.set(context, KERNEL_MOUNT);
+        fs_context::sb_flags.set(context, flags);
+        if let Some(source) = source {
+            fs_context::source.set(context, printf::duplicate(source.as_bytes(), 0, 0));
+        }
         fs_context::net_ns.set(context, net::init_net());
         if let Some(namespace) = symbols::address("init_user_ns") {
             fs_context::user_ns.set(context, namespace);
@@ -197,6 +204,7 @@ unsafe fn mount_of(kind: u64) -> Result<u64, Errno> {
             ram::call(free, [context]);
         }
         let root: u64 = fs_context::root.get(context);
+        slab::release(fs_context::source.get(context), 0);
         slab::release(context, 0);
         if let Err(errno) = result {
             slab::release(made, 0);
@@ -208,9 +216,200 @@ unsafe fn mount_of(kind: u64) -> Result<u64, Errno> {
     }
 }
 
+/// Mounts a file system that knows no contexts.
+///
+/// # Safety
+/// `kind` is a file system.
+unsafe fn legacy(kind: u64, source: Option<&str>, flags: u32) -> Result<u64, Errno> {
+    // SAFETY: the caller vouches for the file system.
+    unsafe {
+        let function: u64 = file_system_type::mount.get(kind);
+        if function == 0 {
+            return Err(Errno::ENODEV);
+        }
+        let made = slab::allocate(vfsmount::SIZE.get(), 8, slab::ZERO, 0);
+        let name = printf::duplicate(source.unwrap_or("none").as_bytes(), 0, 0);
+        if made == 0 || name == 0 {
+            slab::release(made, 0);
+            slab::release(name, 0);
+            return Err(Errno::ENOMEM);
+        }
+        let root = ram::call(function, [kind, flags.into(), name, 0]);
+        slab::release(name, 0);
+        if let Some(errno) = Errno::from_pointer(root) {
+            slab::release(made, 0);
+            return Err(errno);
+        }
+        vfsmount::mnt_root.set(made, root);
+        vfsmount::mnt_sb.set(made, dcache::block_of(root));
+        Ok(made)
+    }
+}
+
+/// The block devices of super blocks, open.
+static DEVICES: Lock<Vec<(u64, block::file::Opened)>> = Lock::new(Vec::new());
+
+/// A super block on the block device `source`, filled in by `fill`, or the one that is there; its root, held.
+fn on_device(kind: u64, source: u64, info: u64, flags: u32, fill: impl FnOnce(u64) -> i32) -> Result<u64, Errno> {
+    // SAFETY: the caller's C string.
+    let path = unsafe { ram::c_string_or_empty(source) };
+    if path.is_empty() {
+        return Err(Errno::EINVAL);
+    }
+    let disk = block::by_path(&path.to_str_lossy())?;
+    let device = block::whole(disk);
+    // SAFETY: the super blocks there are, and the one that is made.
+    unsafe {
+        let all: Vec<u64> = BLOCKS.lock().clone();
+        let same =
+            |sb: &u64| super_block::s_type.get::<u64>(*sb) == kind && super_block::s_bdev.get::<u64>(*sb) == device;
+        if let Some(sb) = all.into_iter().find(same) {
+            super_block::s_active.set(sb, super_block::s_active.get::<u32>(sb) + 1);
+            return Ok(dcache::hold(super_block::s_root.get(sb)));
+        }
+        let number: u32 = block::block_device::bd_dev.get(device);
+        let opened = block::file::Opened::open(number, 0)?;
+        let sb = make(kind, info);
+        if sb == 0 {
+            return Err(Errno::ENOMEM);
+        }
+        super_block::s_bdev.set(sb, device);
+        super_block::s_dev.set(sb, number);
+        super_block::s_flags.set(sb, u64::from(flags));
+        let id = block::name(disk);
+        let length = id.len().min(31);
+        ram::bytes_mut(super_block::s_id.at(sb), length as u64).copy_from_slice(&id.as_bytes()[..length]);
+        DEVICES.lock().push((sb, opened));
+        set_block_size(sb, default_block_size(disk));
+        if let Some(errno) = Errno::from_return(i64::from(fill(sb))) {
+            deactivate(sb);
+            return Err(errno);
+        }
+        super_block::s_flags.set(sb, super_block::s_flags.get::<u64>(sb) | ACTIVE | BORN);
+        Ok(dcache::hold(super_block::s_root.get(sb)))
+    }
+}
+
+/// The largest block that a disk's size is a multiple of, up to a page.
+fn default_block_size(disk: u64) -> u64 {
+    let bytes = block::sectors(disk) * block::SECTOR;
+    let mut size = block::queue::logical_block_size(disk);
+    while size < 4096 && bytes & size == 0 {
+        size <<= 1;
+    }
+    size
+}
+
+fn set_block_size(sb: u64, size: u64) {
+    // SAFETY: a super block.
+    unsafe {
+        super_block::s_blocksize.set(sb, size);
+        super_block::s_blocksize_bits.set(sb, size.trailing_zeros() as u8);
+    }
+}
+
+/// `int sb_set_blocksize(struct super_block *, int)`: the size, or 0 when the device cannot have it.
+extern "C" fn sb_set_blocksize(sb: u64, size: i32) -> i32 {
+    let wanted = size.max(0) as u64;
+    // SAFETY: a super block on a block device.
+    let least = unsafe {
+        let device: u64 = super_block::s_bdev.get(sb);
+        block::queue::logical_block_size(block::block_device::bd_disk.get(device))
+    };
+    if !wanted.is_power_of_two() || !(block::SECTOR..=4096).contains(&wanted) || wanted < least {
+        return 0;
+    }
+    set_block_size(sb, wanted);
+    size
+}
+/// `int sb_min_blocksize(struct super_block *, int)`: not less than the device's own blocks.
+extern "C" fn sb_min_blocksize(sb: u64, size: i32) -> i32 {
+    // SAFETY: a super block on a block device.
+    let least = unsafe {
+        let device: u64 = super_block::s_bdev.get(sb);
+        block::queue::logical_block_size(block::block_device::bd_disk.get(device))
+    };
+    sb_set_blocksize(sb, size.max(least as i32))
+}
+
+/// `int get_tree_bdev(struct fs_context *, int (*fill_super)(struct super_block *, struct fs_context *))`
+extern "C" fn get_tree_bdev(context: u64, fill: u64) -> i32 {
+    // SAFETY: a context and the function of its file system.
+    let root = unsafe {
+        let info: u64 = fs_context::s_fs_info.get(context);
+        on_device(
+            fs_context::fs_type.get(context),
+            fs_context::source.get(context),
+            info,
+            fs_context::sb_flags.get(context),
+            |sb| {
+                // It belongs to the super block now.
+                fs_context::s_fs_info.set(context, 0u64);
+                ram::call(fill, [sb, context]) as i32
+            },
+        )
+    };
+    match root {
+        Ok(root) => {
+            // SAFETY: as above.
+            unsafe { fs_context::root.set(context, root) };
+            0
+        }
+        Err(errno) => errno.to_return(),
+    }
+}
+
+/// `struct dentry *mount_bdev(struct file_system_type *, int flags, const char *, void *data, int (*fill)(struct super_block *, void *, int))`
+extern "C" fn mount_bdev(kind: u64, flags: u32, source: u64, data: u64, fill: u64) -> u64 {
+    /// `SB_SILENT`
+    const SILENT: u32 = 1 << 15;
+    let silent = u64::from(flags & SILENT != 0);
+    // SAFETY: the function of the file system, with its super block.
+    on_device(kind, source, 0, flags, |sb| unsafe { ram::call(fill, [sb, data, silent]) as i32 })
+        .unwrap_or_else(Errno::to_pointer)
+}
+
+/// `void kill_block_super(struct super_block *)`
+extern "C" fn kill_block_super(sb: u64) {
+    generic_shutdown_super(sb);
+    // SAFETY: a super block on a block device.
+    block::buffers::drop_all(unsafe { super_block::s_bdev.get(sb) });
+    let opened = {
+        let mut devices = DEVICES.lock();
+        let place = devices.iter().position(|(other, _)| *other == sb);
+        place.map(|place| devices.swap_remove(place))
+    };
+    // Its driver is called here, with no lock held.
+    drop(opened);
+}
+
+/// `void logfc(struct fc_log *, const char *prefix, char level, const char *, ...)`: without a log of the context's own, to the
+/// kernel's.
+extern "C" fn logfc(_log: u64, prefix: u64, level: u8, format: u64, list: u64) {
+    let mark = match level {
+        b'w' => '4',
+        b'e' => '3',
+        _ => '5',
+    };
+    // SAFETY: the module's C string, or null.
+    let prefix = unsafe { ram::c_string_or_empty(prefix) };
+    let mut line = alloc::format!("\x01{mark}").into_bytes();
+    if !prefix.is_empty() {
+        line.extend_from_slice(&prefix);
+        line.extend_from_slice(b": ");
+    }
+    line.extend_from_slice(&printf::text_of(format, list));
+    line.push(b'\n');
+    kernel().printk(&line);
+}
+/// `int sync_filesystem(struct super_block *)`: nothing is kept back.
+extern "C" fn sync_filesystem() -> i32 {
+    0
+}
+
 /// `struct vfsmount *kern_mount(struct file_system_type *)`
 extern "C" fn kern_mount(kind: u64) -> u64 {
-    mount(kind).unwrap_or_else(Errno::to_pointer)
+    mount(kind, None, KERNEL_MOUNT).unwrap_or_else(Errno::to_pointer)
 }
 /// `void kern_unmount(struct vfsmount *)`
 extern "C" fn kern_unmount(mounted: u64) {
@@ -219,7 +418,8 @@ extern "C" fn kern_unmount(mounted: u64) {
     }
 }
 
-fn unmount(mounted: u64) {
+/// Gives a mount back.
+pub(crate) fn unmount(mounted: u64) {
     // SAFETY: a mount of ours.
     unsafe {
         let sb: u64 = vfsmount::mnt_sb.get(mounted);
@@ -236,7 +436,7 @@ extern "C" fn simple_pin_fs(kind: u64, mounted: u64, count: u64) -> i32 {
     // SAFETY: the caller's two variables.
     unsafe {
         if ram::get::<u64>(mounted) == 0 {
-            match mount(kind) {
+            match mount(kind, None, KERNEL_MOUNT) {
                 Ok(made) => ram::put(mounted, made),
                 Err(errno) => return errno.to_return(),
             }
@@ -285,5 +485,6 @@ extern "C" fn path_put(at: u64) {
 pub(crate) static EXPORTS: &[Export] = exports![
     c get_tree_single, c get_tree_nodev, c generic_shutdown_super, c kill_anon_super = generic_shutdown_super,
     c kill_litter_super = generic_shutdown_super, c kern_mount, c kern_unmount, c simple_pin_fs, c simple_release_fs, c simple_statfs,
-    k kern_path, c path_put,
+    k kern_path, c path_put, c sb_set_blocksize, c sb_min_blocksize, c get_tree_bdev, c mount_bdev, c kill_block_super,
+    v4 logfc, k sync_filesystem,
 ];

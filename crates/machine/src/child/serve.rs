@@ -11,7 +11,7 @@ use ferrmod_kernel::{Errno, Kernel, LoadFlags, Outcome, Owner};
 use serde_bytes::ByteBuf;
 
 use super::process::{line, process};
-use super::{context, fault, leave, wire, worlds};
+use super::{context, fault, files, leave, wire, worlds};
 use crate::options::Options;
 use crate::protocol::{Down, Message, PACKET, Request, Response};
 use crate::value::{
@@ -94,8 +94,33 @@ fn handle(kernel: &'static Kernel, request: Request<'_>) -> Response {
                 kernel.files.write(&path, &bytes).map(|count| Response::Number(count as u64))
             })
         }
-        Request::ListDirectory { path } => answer(kernel.files.list(path).map(Response::Names)),
-        Request::Mode { path } => answer(kernel.files.mode(path).map(|mode| Response::Number(mode.into()))),
+        // A file system's functions take part in both.
+        Request::ListDirectory { path, deadline } => {
+            let path = path.to_owned();
+            task(kernel, "ls", deadline, move || kernel.files.list(&path).map(Response::Names))
+        }
+        Request::Mode { path, deadline } => {
+            let path = path.to_owned();
+            task(kernel, "stat", deadline, move || kernel.files.mode(&path).map(|mode| Response::Number(mode.into())))
+        }
+        Request::Open { path, flags, deadline } => {
+            let path = path.to_owned();
+            task(kernel, "use", deadline, move || {
+                let file = kernel.files.open(&path, flags)?;
+                Ok(Response::Number(kernel.descriptors.add(file).into()))
+            })
+        }
+        Request::File { number, action, deadline } => {
+            task(kernel, "use", deadline, move || files::act(kernel, number, action))
+        }
+        Request::Mount { kind, source, target, deadline } => {
+            let [kind, source, target] = [kind, source, target].map(str::to_owned);
+            task(kernel, "mount", deadline, move || worlds::mount(&kind, &source, &target).map(|()| Response::Done))
+        }
+        Request::Unmount { target, deadline } => {
+            let target = target.to_owned();
+            task(kernel, "umount", deadline, move || worlds::unmount(&target).map(|()| Response::Done))
+        }
         Request::Symbol { name } => kernel.symbol(BStr::new(name)).map_or(Response::Nothing, Response::Number),
         Request::Call { address, arguments, deadline } => call(kernel, address, arguments, deadline),
         Request::Peek { address, length } => peek(kernel, address, length),

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ferrmod_kernel::Kernel;
+use ferrmod_kernel::{Errno, Kernel};
 
 use crate::layout::TICK;
 
@@ -19,6 +19,22 @@ pub(super) fn boot(kernel: &'static Kernel, facts: Option<&'static [u8]>) -> Res
         ferrmod_abi_linux::boot(kernel, facts).map_err(|error| error.to_string())?;
     }
     Ok(())
+}
+
+/// Mounts a file system of a Linux module.
+///
+/// # Errors
+/// As [`ferrmod_abi_linux::mount`].
+pub(super) fn mount(kind: &str, source: &str, target: &str) -> Result<(), Errno> {
+    ferrmod_abi_linux::mount(kind, source, target)
+}
+
+/// Takes such a mount away.
+///
+/// # Errors
+/// As [`ferrmod_abi_linux::unmount`].
+pub(super) fn unmount(target: &str) -> Result<(), Errno> {
+    ferrmod_abi_linux::unmount(target)
 }
 
 /// Lets time pass up to `now` (the platform's clock): as many ticks as are due, since some are lost while the host runs

@@ -1,0 +1,351 @@
+//! Requests to block devices: `struct bio`, from whoever wants bytes to the driver that moves them.
+
+use ferrmod_kernel::heap::PAGE;
+use ferrmod_kernel::{Errno, kernel};
+
+use super::{SECTOR, block_device, block_device_operations, gendisk};
+use crate::export::{Export, exports};
+use crate::field::layout;
+use crate::{pages, ram, slab, tasks};
+
+layout! {
+    mod bio = "bio" {
+        bi_bdev, bi_opf, bi_status, remaining = "__bi_remaining", sector = "bi_iter.bi_sector",
+        size = "bi_iter.bi_size", bi_end_io, bi_private, bi_vcnt, bi_max_vecs, count = "__bi_cnt",
+        bi_io_vec, bi_inline_vecs, bi_pool,
+    }
+    mod bio_vec = "bio_vec" { bv_page, bv_len, bv_offset }
+    mod bio_set = "bio_set" { front_pad }
+}
+
+/// `REQ_OP_READ`, `REQ_OP_WRITE`, and the bits that tell operations apart
+const READ: u32 = 0;
+const WRITE: u32 = 1;
+const OPERATION: u32 = 0xff;
+
+/// Answers of drivers (`blk_status_t`) and the numbers they stand for, from `BLK_STS_OK` on.
+const ANSWERS: [Option<Errno>; 13] = [
+    None,
+    Some(Errno::EOPNOTSUPP),
+    Some(Errno::ETIMEDOUT),
+    Some(Errno::ENOSPC),
+    Some(Errno::ENOLINK),
+    Some(Errno::EREMOTEIO),
+    Some(Errno::EBADE),
+    Some(Errno::ENODATA),
+    Some(Errno::EILSEQ),
+    Some(Errno::ENOMEM),
+    Some(Errno::EIO),
+    Some(Errno::EREMCHG),
+    Some(Errno::EAGAIN),
+];
+/// `BLK_STS_NOTSUPP`, `BLK_STS_IOERR`
+const NOT_SUPPORTED: u8 = 1;
+const IO_ERROR: u8 = 10;
+
+/// What a status stands for; everything unknown is `EIO`.
+fn errno(status: u8) -> Option<Errno> {
+    ANSWERS.get(usize::from(status)).copied().unwrap_or(Some(Errno::EIO))
+}
+/// `int blk_status_to_errno(blk_status_t)`
+extern "C" fn blk_status_to_errno(status: u8) -> i32 {
+    errno(status).map_or(0, Errno::to_return)
+}
+/// `blk_status_t errno_to_blk_status(int)`
+extern "C" fn errno_to_blk_status(value: i32) -> u8 {
+    let wanted = Errno::from_return(value.into());
+    ANSWERS.iter().position(|&known| known == wanted).map_or(IO_ERROR, |place| place as u8)
+}
+
+/// `void bio_init(struct bio *, struct block_device *, struct bio_vec *, unsigned short, blk_opf_t)`
+extern "C" fn bio_init(at: u64, device: u64, vectors: u64, most: u16, operation: u32) {
+    // SAFETY: the caller's bio, which may be overwritten.
+    unsafe {
+        ram::fill(at, 0, bio::bi_inline_vecs.at(0));
+        bio::bi_bdev.set(at, device);
+        bio::bi_opf.set(at, operation);
+        bio::remaining.set(at, 1u32);
+        bio::count.set(at, 1u32);
+        bio::bi_io_vec.set(at, vectors);
+        bio::bi_max_vecs.set(at, most);
+    }
+}
+
+/// A bio with room for `most` parts, behind `pad` bytes of its owner's; 0 without memory.
+fn allocate(device: u64, most: u16, operation: u32, pad: u64, caller: u64) -> u64 {
+    let vectors = bio::bi_inline_vecs.at(0);
+    let made = slab::allocate(pad + vectors + u64::from(most) * bio_vec::SIZE.get(), 8, slab::ZERO, caller);
+    if made == 0 {
+        return 0;
+    }
+    bio_init(made + pad, device, if most == 0 { 0 } else { made + pad + vectors }, most, operation);
+    made + pad
+}
+
+/// `struct bio *bio_alloc_bioset(struct block_device *, unsigned short, blk_opf_t, gfp_t, struct bio_set *)`
+extern "C" fn bio_alloc_bioset(device: u64, most: u16, operation: u32, _flags: u32, set: u64) -> u64 {
+    let caller = ram::caller();
+    // SAFETY: the module's set.
+    let pad = if set == 0 { 0 } else { u64::from(unsafe { bio_set::front_pad.get::<u32>(set) }) };
+    let made = allocate(device, most, operation, pad, caller);
+    if made != 0 {
+        // SAFETY: the bio just made.
+        unsafe { bio::bi_pool.set(made, set) };
+    }
+    made
+}
+/// `struct bio *bio_kmalloc(unsigned short, gfp_t)`: the caller initialises and frees it.
+extern "C" fn bio_kmalloc(most: u16) -> u64 {
+    let caller = ram::caller();
+    slab::allocate(bio::bi_inline_vecs.at(0) + u64::from(most) * bio_vec::SIZE.get(), 8, slab::ZERO, caller)
+}
+/// `void bio_put(struct bio *)`
+extern "C" fn bio_put(at: u64) {
+    // SAFETY: the caller's bio.
+    unsafe {
+        let left = bio::count.get::<u32>(at).saturating_sub(1);
+        bio::count.set(at, left);
+        if left == 0 {
+            let set: u64 = bio::bi_pool.get(at);
+            let pad = if set == 0 { 0 } else { u64::from(bio_set::front_pad.get::<u32>(set)) };
+            slab::release(at - pad, 0);
+        }
+    }
+}
+/// `void bio_uninit(struct bio *)`: there is nothing beside it.
+extern "C" fn bio_uninit() {}
+
+/// `int bio_add_page(struct bio *, struct page *, unsigned int, unsigned int)`: how many bytes were taken.
+extern "C" fn bio_add_page(at: u64, page: u64, length: u32, offset: u32) -> i32 {
+    // SAFETY: the caller's bio, whose parts have room for `bi_max_vecs`.
+    unsafe {
+        let (used, most): (u16, u16) = (bio::bi_vcnt.get(at), bio::bi_max_vecs.get(at));
+        if used >= most {
+            return 0;
+        }
+        let part = bio::bi_io_vec.get::<u64>(at) + u64::from(used) * bio_vec::SIZE.get();
+        bio_vec::bv_page.set(part, page);
+        bio_vec::bv_len.set(part, length);
+        bio_vec::bv_offset.set(part, offset);
+        bio::bi_vcnt.set(at, used + 1);
+        bio::size.set(at, bio::size.get::<u32>(at) + length);
+    }
+    length as i32
+}
+/// `void __bio_add_page(struct bio *, struct page *, unsigned int, unsigned int)`
+extern "C" fn __bio_add_page(at: u64, page: u64, length: u32, offset: u32) {
+    bio_add_page(at, page, length, offset);
+}
+
+/// `void bio_free_pages(struct bio *)`
+extern "C" fn bio_free_pages(at: u64) {
+    let caller = ram::caller();
+    // SAFETY: the caller's bio and its parts.
+    unsafe {
+        let parts: u64 = bio::bi_io_vec.get(at);
+        for number in 0..u64::from(bio::bi_vcnt.get::<u16>(at)) {
+            pages::give(bio_vec::bv_page.get(parts + number * bio_vec::SIZE.get()), 0, caller);
+        }
+    }
+}
+
+/// `void bio_endio(struct bio *)`: the driver is done with it.
+extern "C" fn bio_endio(at: u64) {
+    // SAFETY: a bio that was submitted, and its own end function.
+    unsafe {
+        let left = bio::remaining.get::<u32>(at).saturating_sub(1);
+        bio::remaining.set(at, left);
+        if left > 0 {
+            return;
+        }
+        bio::remaining.set(at, 1u32);
+        let end: u64 = bio::bi_end_io.get(at);
+        if end != 0 {
+            ram::call(end, [at]);
+        }
+    }
+}
+fn fail(at: u64, status: u8) {
+    // SAFETY: the caller's bio.
+    unsafe { bio::bi_status.set(at, status) };
+    bio_endio(at);
+}
+
+/// The end function of a bio of a chain: what it answered is its parent's answer.
+extern "C" fn bio_chain_endio(at: u64) {
+    // SAFETY: a bio that `bio_chain` has taken, and its parent.
+    unsafe {
+        let parent: u64 = bio::bi_private.get(at);
+        let status: u8 = bio::bi_status.get(at);
+        if status != 0 && bio::bi_status.get::<u8>(parent) == 0 {
+            bio::bi_status.set(parent, status);
+        }
+        bio_put(at);
+        bio_endio(parent);
+    }
+}
+/// `void bio_chain(struct bio *, struct bio *parent)`: the parent ends when both have.
+extern "C" fn bio_chain(at: u64, parent: u64) {
+    // SAFETY: the caller's two bios.
+    unsafe {
+        bio::bi_private.set(at, parent);
+        bio::bi_end_io.set(at, crate::symbols::address("bio_chain_endio").unwrap_or(0));
+        bio::remaining.set(parent, bio::remaining.get::<u32>(parent) + 1);
+    }
+}
+
+/// `void submit_bio(struct bio *)`: to the driver, unless it reaches beyond the device.
+extern "C" fn submit_bio(at: u64) {
+    // SAFETY: the caller's bio, its device, disk and driver.
+    unsafe {
+        let device: u64 = bio::bi_bdev.get(at);
+        let disk: u64 = block_device::bd_disk.get(device);
+        let ops: u64 = gendisk::fops.get(disk);
+        let (sector, size): (u64, u32) = (bio::sector.get(at), bio::size.get(at));
+        let (count, all) = (u64::from(size) / SECTOR, super::sectors(disk));
+        if count > all || sector > all - count {
+            let text = alloc::format!(
+                "\x016attempt to access beyond end of device\n{}: rw={}, sector={sector}, nr_sectors = {count} limit={all}\n",
+                super::name(disk),
+                bio::bi_opf.get::<u32>(at),
+            );
+            kernel().printk(text.as_bytes());
+            return fail(at, IO_ERROR);
+        }
+        if bio::bi_opf.get::<u32>(at) & OPERATION == WRITE && super::is_read_only(disk) {
+            return fail(at, IO_ERROR);
+        }
+        match if ops == 0 { 0 } else { block_device_operations::submit_bio.get(ops) } {
+            // A disk with queues of requests: nobody here sorts them.
+            0 => fail(at, NOT_SUPPORTED),
+            submit => {
+                ram::call(submit, [at]);
+            }
+        }
+    }
+}
+
+/// The end function of a bio that somebody waits for: `bi_private` is a flag.
+extern "C" fn submit_bio_wait_endio(at: u64) {
+    // SAFETY: the flag lies in the frame of whoever waits.
+    unsafe { ram::put(bio::bi_private.get(at), 1u32) };
+    kernel().tasks.wake_channel(at, usize::MAX);
+}
+/// `int submit_bio_wait(struct bio *)`
+extern "C" fn submit_bio_wait(at: u64) -> i32 {
+    let caller = ram::caller();
+    wait(at, caller).map_or_else(Errno::to_return, |()| 0)
+}
+
+fn wait(at: u64, caller: u64) -> Result<(), Errno> {
+    let flag = slab::allocate(4, 4, slab::ZERO, 0);
+    if flag == 0 {
+        return Err(Errno::ENOMEM);
+    }
+    // SAFETY: the caller's bio, and a flag of our own.
+    let status = unsafe {
+        bio::bi_private.set(at, flag);
+        bio::bi_end_io.set(at, crate::symbols::address("submit_bio_wait_endio").unwrap_or(0));
+        submit_bio(at);
+        while ram::get::<u32>(flag) == 0 {
+            tasks::might_block(caller);
+            kernel().tasks.block(None, Some(at));
+        }
+        bio::bi_status.get::<u8>(at)
+    };
+    slab::release(flag, 0);
+    errno(status).map_or(Ok(()), Err)
+}
+
+/// Bytes that one request of ours moves at most.
+const MOST: usize = 16 * PAGE as usize;
+
+/// Moves whole sectors between a device and `bytes`, from `sector` on.
+///
+/// # Errors
+/// What the driver answers; `ENOMEM`.
+pub(crate) fn transfer(device: u64, mut sector: u64, bytes: Bytes<'_>) -> Result<(), Errno> {
+    match bytes {
+        Bytes::Read(bytes) => {
+            for part in bytes.chunks_mut(MOST) {
+                let length = part.len();
+                one(device, sector, READ, length, |page, from, to| {
+                    // SAFETY: a page of ours, which holds so many bytes.
+                    part[from..to].copy_from_slice(unsafe { ram::bytes(page, (to - from) as u64) });
+                })?;
+                sector += length as u64 / SECTOR;
+            }
+        }
+        Bytes::Write(bytes) => {
+            for part in bytes.chunks(MOST) {
+                one(device, sector, WRITE, part.len(), |page, from, to| {
+                    // SAFETY: as above.
+                    unsafe { ram::bytes_mut(page, (to - from) as u64) }.copy_from_slice(&part[from..to]);
+                })?;
+                sector += part.len() as u64 / SECTOR;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Where bytes go to, or come from.
+pub(crate) enum Bytes<'a> {
+    /// They are read from the device.
+    Read(&'a mut [u8]),
+    /// They are written to it.
+    Write(&'a [u8]),
+}
+
+/// One request. `touch` gets each page's address and its range of the whole, before a write and after a read.
+fn one(
+    device: u64,
+    sector: u64,
+    operation: u32,
+    length: usize,
+    mut touch: impl FnMut(u64, usize, usize),
+) -> Result<(), Errno> {
+    let count = length.div_ceil(PAGE as usize);
+    let at = allocate(device, count as u16, operation, 0, 0);
+    if at == 0 {
+        return Err(Errno::ENOMEM);
+    }
+    let mut all = alloc::vec::Vec::new();
+    let ranges = (0..count).map(|number| {
+        let from = number * PAGE as usize;
+        (from, length.min(from + PAGE as usize))
+    });
+    let mut result = Ok(());
+    for (from, to) in ranges {
+        let page = pages::allocate(0, 0, 0);
+        if page == 0 {
+            result = Err(Errno::ENOMEM);
+            break;
+        }
+        all.push((page, from, to));
+        if operation == WRITE {
+            touch(pages::address_of(page), from, to);
+        }
+        bio_add_page(at, page, (to - from) as u32, 0);
+    }
+    if result.is_ok() {
+        // SAFETY: our own bio.
+        unsafe { bio::sector.set(at, sector) };
+        result = wait(at, 0);
+    }
+    for &(page, from, to) in &all {
+        if operation == READ && result.is_ok() {
+            touch(pages::address_of(page), from, to);
+        }
+        pages::give(page, 0, 0);
+    }
+    bio_put(at);
+    result
+}
+
+/// The functions of this file.
+pub(crate) static EXPORTS: &[Export] = exports![
+    c blk_status_to_errno, c errno_to_blk_status, c bio_init, c bio_alloc_bioset, c bio_kmalloc, c bio_put, k bio_uninit, c bio_add_page,
+    c __bio_add_page, c bio_free_pages, c bio_endio, c bio_chain_endio, c bio_chain, c submit_bio, c submit_bio_noacct = submit_bio,
+    c submit_bio_wait_endio, c submit_bio_wait,
+];

@@ -1,0 +1,343 @@
+//! Block devices: disks of modules, the requests that go to them, and their files in `/dev`.
+//!
+//! A disk is a `struct gendisk` with a request queue and one `struct block_device` for the whole of it. What is read and written
+//! goes to the driver's own `submit_bio` as `struct bio`s; nothing is cached on the way, so a driver sees every transfer.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bstr::ByteSlice;
+use ferrmod_kernel::chrdev::Number;
+use ferrmod_kernel::files::{self, Node};
+use ferrmod_kernel::lock::Lock;
+use ferrmod_kernel::{Errno, kernel};
+
+use crate::export::{Export, exports};
+use crate::field::layout;
+use crate::{device, kobject, locks, ram, slab, symbols, vfs};
+
+pub(crate) mod bio;
+pub(crate) mod buffers;
+pub(crate) mod file;
+pub(crate) mod queue;
+
+use device::layout::{class, device as c_device};
+
+layout! {
+    pub(crate) mod gendisk = "gendisk" {
+        major, first_minor, minors, disk_name, part0, fops, queue, flags, open_mutex, node_id, slave_bdevs,
+    }
+    pub(crate) mod block_device = "block_device" {
+        bd_nr_sectors, bd_read_only, bd_flags = "__bd_flags", bd_dev, bd_openers, bd_inode, bd_mapping, bd_device, bd_disk, bd_queue,
+        bd_holder_ops,
+    }
+    pub(crate) mod block_device_operations = "block_device_operations" { submit_bio, open, release, ioctl, free_disk, owner }
+    mod mutex = "mutex" { wait_list }
+}
+
+/// `S_IFBLK`
+const BLOCK: u32 = 0o060_000;
+/// Bytes of a sector, whatever the device's own blocks are.
+pub(crate) const SECTOR: u64 = 512;
+/// `BLOCK_EXT_MAJOR`: the major of disks that have none of their own.
+const EXTENDED: u32 = 259;
+
+/// The disks that were added: number and `struct gendisk`.
+static DISKS: Lock<Vec<(u32, u64)>> = Lock::new(Vec::new());
+
+/// The class of all of them; 0 without memory.
+fn disk_class() -> u64 {
+    static CLASS: spin::Once<u64> = spin::Once::new();
+    *CLASS.call_once(|| {
+        let made = device::class::own("block", 0);
+        if made != 0 {
+            // SAFETY: the class just made.
+            unsafe { class::dev_release.set(made, symbols::address("disk_release").unwrap_or(0)) };
+        }
+        made
+    })
+}
+
+/// Whether devices of this class have block files in `/dev`.
+pub(crate) fn is_class(of: u64) -> bool {
+    of != 0 && of == disk_class()
+}
+
+/// The `struct device` of a disk.
+fn device_of(disk: u64) -> u64 {
+    // SAFETY: a disk.
+    unsafe { block_device::bd_device.at(gendisk::part0.get(disk)) }
+}
+
+/// The disk with this number.
+pub(crate) fn disk(number: u32) -> Option<u64> {
+    DISKS.lock().iter().find(|(other, _)| *other == number).map(|&(_, disk)| disk)
+}
+
+/// The `struct block_device` of a whole disk.
+pub(crate) fn whole(disk: u64) -> u64 {
+    // SAFETY: a disk.
+    unsafe { gendisk::part0.get(disk) }
+}
+
+/// The disk that a file of `/dev` stands for.
+pub(crate) fn by_path(path: &str) -> Result<u64, Errno> {
+    match kernel().files.node(path) {
+        None => Err(Errno::ENOENT),
+        Some(Node::File(..)) => {
+            let wanted = path.strip_prefix("/dev/").unwrap_or(path);
+            let disks = DISKS.lock().clone();
+            let found = disks.into_iter().find(|&(_, disk)| name(disk).replace('!', "/") == wanted);
+            found.map(|(_, disk)| disk).ok_or(Errno::ENOTBLK)
+        }
+        Some(_) => Err(Errno::ENOTBLK),
+    }
+}
+
+/// A disk's name.
+pub(crate) fn name(disk: u64) -> String {
+    // SAFETY: a disk, whose name ends in its array.
+    unsafe { ram::c_string(gendisk::disk_name.at(disk)) }.to_str_lossy().into_owned()
+}
+
+/// How many sectors a disk has.
+pub(crate) fn sectors(disk: u64) -> u64 {
+    // SAFETY: a disk.
+    unsafe { block_device::bd_nr_sectors.get(whole(disk)) }
+}
+
+/// Whether a disk may only be read.
+pub(crate) fn is_read_only(disk: u64) -> bool {
+    /// `BD_READ_ONLY` of kernels that have flags there.
+    const READ_ONLY: u32 = 1 << 8;
+    let at = whole(disk);
+    // SAFETY: a disk's block device.
+    unsafe {
+        if block_device::bd_read_only.offset().is_some() {
+            block_device::bd_read_only.get::<u8>(at) != 0
+        } else {
+            block_device::bd_flags.get::<u32>(at) & READ_ONLY != 0
+        }
+    }
+}
+
+/// `struct gendisk *__blk_alloc_disk(int node, struct lock_class_key *)`; since 6.9 the limits come first.
+extern "C" fn __blk_alloc_disk(first: u64) -> u64 {
+    let caller = ram::caller();
+    let limits = if queue::limits_come_first() { first } else { 0 };
+    let made = make(limits, caller);
+    // What came with limits answers with an error as a pointer.
+    if made == 0 && queue::limits_come_first() { Errno::ENOMEM.to_pointer() } else { made }
+}
+
+fn make(limits: u64, caller: u64) -> u64 {
+    let disk = slab::allocate(gendisk::SIZE.get(), 64, slab::ZERO, caller);
+    let queue = queue::make(limits, caller);
+    let part = slab::allocate(block_device::SIZE.get(), 64, slab::ZERO, caller);
+    let inode = vfs::make_inode(BLOCK | 0o600, 0);
+    if disk == 0 || queue == 0 || part == 0 || inode == 0 {
+        for made in [disk, queue, part, inode] {
+            slab::release(made, 0);
+        }
+        return 0;
+    }
+    // SAFETY: three zeroed blocks of the structs' sizes, and an inode.
+    unsafe {
+        gendisk::queue.set(disk, queue);
+        gendisk::part0.set(disk, part);
+        gendisk::node_id.set(disk, -1i32);
+        locks::init_list(mutex::wait_list.at(gendisk::open_mutex.at(disk)));
+        if gendisk::slave_bdevs.offset().is_some() {
+            locks::init_list(gendisk::slave_bdevs.at(disk));
+        }
+        queue::set_disk(queue, disk);
+        block_device::bd_disk.set(part, disk);
+        block_device::bd_queue.set(part, queue);
+        if block_device::bd_inode.offset().is_some() {
+            block_device::bd_inode.set(part, inode);
+        }
+        if block_device::bd_mapping.offset().is_some() {
+            block_device::bd_mapping.set(part, vfs::inode::i_data.at(inode));
+        }
+        INODES.lock().push((part, inode));
+        let dev = block_device::bd_device.at(part);
+        device::begin(dev);
+        c_device::class.set(dev, disk_class());
+    }
+    disk
+}
+
+/// The inode of each block device.
+static INODES: Lock<Vec<(u64, u64)>> = Lock::new(Vec::new());
+
+/// The inode of a block device.
+pub(crate) fn inode_of(device: u64) -> u64 {
+    INODES.lock().iter().find(|(other, _)| *other == device).map_or(0, |&(_, inode)| inode)
+}
+
+/// The last reference of a disk is gone: `void (*dev_release)(struct device *)` of the class.
+extern "C" fn disk_release(dev: u64) {
+    let part = block_device::bd_device.container(dev);
+    // SAFETY: the device of a disk, and the function of its driver.
+    unsafe {
+        let disk: u64 = block_device::bd_disk.get(part);
+        let ops: u64 = gendisk::fops.get(disk);
+        let free: u64 = if ops == 0 { 0 } else { block_device_operations::free_disk.get(ops) };
+        if free != 0 {
+            ram::call(free, [disk]);
+        }
+        buffers::drop_all(part);
+        slab::release(inode_of(part), 0);
+        INODES.lock().retain(|(other, _)| *other != part);
+        queue::free(gendisk::queue.get(disk));
+        slab::release(part, 0);
+        slab::release(disk, 0);
+    }
+}
+
+/// `void set_capacity(struct gendisk *, sector_t)`
+extern "C" fn set_capacity(disk: u64, sectors: u64) {
+    let part = whole(disk);
+    // SAFETY: the module's disk.
+    unsafe {
+        block_device::bd_nr_sectors.set(part, sectors);
+        vfs::inode::i_size.set(inode_of(part), sectors.saturating_mul(SECTOR));
+    }
+}
+/// `bool set_capacity_and_notify(struct gendisk *, sector_t)`
+extern "C" fn set_capacity_and_notify(disk: u64, sectors: u64) -> bool {
+    let before = self::sectors(disk);
+    set_capacity(disk, sectors);
+    let is_added = DISKS.lock().iter().any(|(_, other)| *other == disk);
+    let tells = is_added && before != 0 && sectors != 0 && before != sectors;
+    if tells {
+        crate::uevent::send(device::object(device_of(disk)), "change", &[b"RESIZE=1".to_vec()]);
+    }
+    tells
+}
+/// `void set_disk_ro(struct gendisk *, bool)`
+extern "C" fn set_disk_ro(disk: u64, read_only: bool) {
+    if block_device::bd_read_only.offset().is_some() {
+        // SAFETY: the module's disk.
+        unsafe { block_device::bd_read_only.set(whole(disk), u8::from(read_only)) };
+    }
+}
+
+/// `int device_add_disk(struct device *parent, struct gendisk *, const struct attribute_group **)`
+extern "C" fn device_add_disk(parent: u64, disk: u64, groups: u64) -> i32 {
+    let caller = ram::caller();
+    add(parent, disk, groups, caller).map_or_else(Errno::to_return, |()| 0)
+}
+
+fn add(parent: u64, disk: u64, groups: u64, caller: u64) -> Result<(), Errno> {
+    let dev = device_of(disk);
+    // SAFETY: the module's disk.
+    let number = unsafe {
+        let (major, minor, minors): (u32, u32, u32) =
+            (gendisk::major.get(disk), gendisk::first_minor.get(disk), gendisk::minors.get(disk));
+        if major == 0 {
+            let taken = |minor: &u32| DISKS.lock().iter().all(|(other, _)| *other != Number::new(EXTENDED, *minor).0);
+            let minor = (0..1 << 20).find(taken).ok_or(Errno::EBUSY)?;
+            gendisk::major.set(disk, EXTENDED);
+            gendisk::first_minor.set(disk, minor);
+            Number::new(EXTENDED, minor).0
+        } else if minors == 0 {
+            return Err(Errno::EINVAL);
+        } else {
+            Number::new(major, minor).0
+        }
+    };
+    let name = name(disk);
+    kobject::set_name(device::object(dev), name.as_bytes(), caller)?;
+    // SAFETY: as above.
+    unsafe {
+        c_device::devt.set(dev, number);
+        c_device::parent.set(dev, parent);
+        c_device::groups.set(dev, groups);
+        block_device::bd_dev.set(whole(disk), number);
+    }
+    DISKS.lock().push((number, disk));
+    if let Err(errno) = device::add_for(dev, caller).and_then(|()| show(disk)) {
+        DISKS.lock().retain(|&(_, other)| other != disk);
+        return Err(errno);
+    }
+    Ok(())
+}
+
+/// What `/sys/block/NAME` says of a disk.
+fn show(disk: u64) -> Result<(), Errno> {
+    let dev = device_of(disk);
+    let path = kobject::path(device::object(dev)).ok_or(Errno::ENOENT)?;
+    kernel().files.make_directories("/sys/block");
+    crate::sysfs::add_link("/sys/block", &path, &name(disk))?;
+    let attributes: [queue::Attribute; 3] =
+        [("size", sectors), ("ro", |disk| is_read_only(disk).into()), ("removable", is_removable)];
+    for (name, value) in attributes {
+        kernel().files.add(&alloc::format!("{path}/{name}"), number_file(disk, value))?;
+    }
+    kernel().files.make_directories(&alloc::format!("{path}/queue"));
+    for (name, value) in queue::ATTRIBUTES {
+        kernel().files.add(&alloc::format!("{path}/queue/{name}"), number_file(disk, *value))?;
+    }
+    Ok(())
+}
+
+fn number_file(disk: u64, value: fn(u64) -> u64) -> Node {
+    files::read_only(0o444, move || alloc::format!("{}\n", value(disk)).into_bytes())
+}
+
+fn is_removable(disk: u64) -> u64 {
+    /// `GENHD_FL_REMOVABLE`
+    const REMOVABLE: u32 = 1;
+    // SAFETY: a disk.
+    (unsafe { gendisk::flags.get::<u32>(disk) } & REMOVABLE).into()
+}
+
+/// `void del_gendisk(struct gendisk *)`
+extern "C" fn del_gendisk(disk: u64) {
+    DISKS.lock().retain(|&(_, other)| other != disk);
+    kernel().files.remove(&alloc::format!("/sys/block/{}", name(disk)));
+    if let Some(path) = kobject::path(device::object(device_of(disk))) {
+        kernel().files.remove(&alloc::format!("{path}/queue"));
+    }
+    buffers::drop_all(whole(disk));
+    device::delete(device_of(disk));
+}
+/// `void put_disk(struct gendisk *)`
+extern "C" fn put_disk(disk: u64) {
+    if disk != 0 {
+        kobject::put(device::object(device_of(disk)));
+    }
+}
+
+/// `int lookup_bdev(const char *, dev_t *)`
+extern "C" fn lookup_bdev(path: u64, number: u64) -> i32 {
+    // SAFETY: the module's C string and `dev_t`.
+    unsafe {
+        match by_path(&ram::c_string(path).to_str_lossy()) {
+            Ok(disk) => {
+                ram::put(number, block_device::bd_dev.get::<u32>(whole(disk)));
+                0
+            }
+            Err(errno) => errno.to_return(),
+        }
+    }
+}
+
+/// `/proc/partitions`
+pub(crate) fn partitions() -> Vec<u8> {
+    let mut out = String::from("major minor  #blocks  name\n\n");
+    for (number, disk) in DISKS.lock().clone() {
+        let number = Number(number);
+        let line =
+            alloc::format!("{:4}  {:7} {:10} {}\n", number.major(), number.minor(), sectors(disk) / 2, name(disk));
+        out.push_str(&line);
+    }
+    out.into_bytes()
+}
+
+/// The functions of this file.
+pub(crate) static EXPORTS: &[Export] = exports![
+    c __blk_alloc_disk, c disk_release, c set_capacity, c set_capacity_and_notify, c set_disk_ro, c device_add_disk, c del_gendisk,
+    c put_disk, c lookup_bdev,
+];

@@ -1,0 +1,222 @@
+// The first process of a guest: does what /script says, one operation a line, and writes the answers to /dev/ttyS1 in the form that
+// tests/live/guest.rs reads. Built with `gcc -static` when answers of Linux are recorded, and at no other time.
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define LARGE 256
+#define MOST (4 << 20)
+
+static unsigned char bytes[MOST];
+static FILE *out;
+static int files[256];
+
+// FNV-1a
+static uint64_t sum(uint64_t hash, const unsigned char *at, long length)
+{
+	for (long i = 0; i < length; i++)
+		hash = (hash ^ at[i]) * 0x100000001b3ull;
+	return hash;
+}
+#define BASIS 0xcbf29ce484222325ull
+
+static void say(const char *format, ...)
+{
+	va_list list;
+	va_start(list, format);
+	fprintf(out, "OUT ");
+	vfprintf(out, format, list);
+	fprintf(out, "\n");
+	va_end(list);
+}
+
+static void number(long value)
+{
+	if (value < 0)
+		say("!%d", errno);
+	else
+		say("%ld", value);
+}
+
+static void data(long value, const unsigned char *at, long length)
+{
+	if (value < 0) {
+		say("!%d", errno);
+		return;
+	}
+	if (length > LARGE) {
+		say("%ld #%016llx", value, (unsigned long long)sum(BASIS, at, length));
+		return;
+	}
+	fprintf(out, "OUT %ld ", value);
+	for (long i = 0; i < length; i++)
+		fprintf(out, "%02x", at[i]);
+	fprintf(out, "\n");
+}
+
+static long hex(const char *text)
+{
+	long length = 0;
+	for (; text[0] && text[1] && text[0] != '/'; text += 2) {
+		char pair[3] = { text[0], text[1], 0 };
+		bytes[length++] = strtoul(pair, 0, 16);
+	}
+	long wanted = *text == '/' ? strtol(text + 1, 0, 0) : length;
+	if (wanted > length)
+		memset(bytes + length, 0, wanted - length);
+	return wanted;
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+	return strcmp((*a)->d_name, (*b)->d_name);
+}
+static int no_dots(const struct dirent *entry)
+{
+	return strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..");
+}
+
+static void run(char *line)
+{
+	char *parameters = strchr(line, ' ');
+	parameters = parameters ? strchr(parameters + 1, ' ') : 0;
+	parameters = strdup(parameters ? parameters + 1 : "");
+	char *rest = line, *word[8] = { "", "", "", "", "", "", "", "" };
+	for (int i = 0; i < 8 && rest; i++)
+		word[i] = strsep(&rest, " ");
+	int *file = &files[(unsigned char)word[1][0]];
+	char *what = word[0], *a = word[1], *b = word[2], *c = word[3], path[512];
+	struct stat status;
+	if (!strcmp(what, "load")) {
+		snprintf(path, sizeof path, "/m/%s.ko", a);
+		int module = open(path, O_RDONLY);
+		number(syscall(SYS_finit_module, module, parameters, 0));
+		close(module);
+	} else if (!strcmp(what, "unload")) {
+		number(syscall(SYS_delete_module, a, O_NONBLOCK));
+	} else if (!strcmp(what, "open")) {
+		*file = open(b, strtol(c, 0, 0));
+		number(*file < 0 ? -1 : 0);
+	} else if (!strcmp(what, "read")) {
+		long count = read(*file, bytes, strtol(b, 0, 0));
+		data(count, bytes, count);
+	} else if (!strcmp(what, "write")) {
+		long length = hex(b);
+		number(write(*file, bytes, length));
+	} else if (!strcmp(what, "fill")) {
+		long length = strtol(b, 0, 0), seed = strtol(c, 0, 0);
+		for (long i = 0; i < length; i++)
+			bytes[i] = (i * 31 + i / 251 + seed) & 0xff;
+		number(write(*file, bytes, length));
+	} else if (!strcmp(what, "seek")) {
+		number(lseek(*file, strtol(b, 0, 0), strtol(c, 0, 0)));
+	} else if (!strcmp(what, "ioctl")) {
+		unsigned long command = strtoul(b, 0, 0);
+		if (c[0] == '@') {
+			long length = hex(c + 1);
+			long value = ioctl(*file, command, bytes);
+			data(value, bytes, length);
+		} else {
+			number(ioctl(*file, command, strtoul(c, 0, 0)));
+		}
+	} else if (!strcmp(what, "close")) {
+		number(close(*file));
+	} else if (!strcmp(what, "copy")) {
+		snprintf(path, sizeof path, "/f/%s", a);
+		int from = open(path, O_RDONLY), to = open(b, O_WRONLY);
+		long count = read(from, bytes, MOST);
+		number(write(to, bytes, count));
+		close(from);
+		close(to);
+	} else if (!strcmp(what, "mount")) {
+		mkdir(c, 0755);
+		number(mount(b, c, a, MS_RDONLY, 0));
+	} else if (!strcmp(what, "umount")) {
+		number(umount(a));
+	} else if (!strcmp(what, "list")) {
+		struct dirent **names;
+		int count = scandir(a, &names, no_dots, by_name);
+		if (count < 0) {
+			say("!%d", errno);
+			return;
+		}
+		fprintf(out, "OUT ");
+		for (int i = 0; i < count; i++)
+			fprintf(out, "%s%s", i ? " " : "", names[i]->d_name);
+		fprintf(out, "\n");
+	} else if (!strcmp(what, "sum")) {
+		int from = open(a, O_RDONLY);
+		if (from < 0) {
+			say("!%d", errno);
+			return;
+		}
+		uint64_t hash = BASIS;
+		long size = 0, count;
+		while ((count = read(from, bytes, 5000)) > 0) {
+			hash = sum(hash, bytes, count);
+			size += count;
+		}
+		if (count < 0)
+			say("!%d", errno);
+		else
+			say("%ld #%016llx", size, (unsigned long long)hash);
+		close(from);
+	} else if (!strcmp(what, "text")) {
+		int from = open(a, O_RDONLY);
+		long count = from < 0 ? -1 : read(from, bytes, MOST - 1);
+		if (count < 0) {
+			say("!%d", errno);
+			return;
+		}
+		bytes[count] = 0;
+		for (char *text = (char *)bytes, *part; (part = strsep(&text, "\n")) && (text || *part);)
+			say("%s", part);
+		close(from);
+	} else if (!strcmp(what, "mode")) {
+		if (lstat(a, &status))
+			say("!%d", errno);
+		else
+			say("%o", status.st_mode);
+	} else {
+		say("unknown operation");
+	}
+	free(parameters);
+}
+
+int main(void)
+{
+	static char line[1 << 16];
+	int count = 0;
+	mkdir("/proc", 0755), mkdir("/sys", 0755), mkdir("/dev", 0755);
+	mount("proc", "/proc", "proc", 0, 0);
+	mount("sysfs", "/sys", "sysfs", 0, 0);
+	mount("devtmpfs", "/dev", "devtmpfs", 0, 0);
+	mount("debugfs", "/sys/kernel/debug", "debugfs", 0, 0);
+	out = fopen("/dev/ttyS1", "w");
+	FILE *script = fopen("/script", "r");
+	while (script && fgets(line, sizeof line, script)) {
+		line[strcspn(line, "\n")] = 0;
+		fprintf(out, "RUN %d %s\n", ++count, line);
+		run(line);
+		fprintf(out, "END 0\n");
+		fflush(out);
+	}
+	fprintf(out, "DONE\n");
+	fclose(out);
+	sync();
+	sleep(1);
+	reboot(RB_AUTOBOOT);
+	return 0;
+}

@@ -1,0 +1,174 @@
+//! The same operations in a machine.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use ferrmod_machine::{Argument, LoadFlags, LoadOutcome, Machine, Options, Outcome, facts_cache};
+use ferrmod_tests::corpus::Tree;
+
+use crate::content::{self, hash, pattern};
+use crate::script::Script;
+
+/// More bytes than this are answered by their hash.
+const LARGE: usize = 256;
+/// `O_RDONLY`, `O_WRONLY`
+const READ_ONLY: u32 = 0;
+const WRITE_ONLY: u32 = 1;
+
+/// A machine, the modules a script names, and the files it has open.
+pub(crate) struct World<'a> {
+    machine: Machine,
+    script: &'a Script,
+    files: HashMap<String, u32>,
+}
+
+/// How a number is written and read: decimal, hexadecimal, octal.
+fn number(text: &str) -> i64 {
+    let parsed = match text.strip_prefix("0x") {
+        Some(digits) => i64::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    parsed.unwrap_or_else(|_| panic!("{text} is no number"))
+}
+
+/// `HEX` or `HEX/LENGTH`, filled up with zeros.
+fn bytes(text: &str) -> Vec<u8> {
+    let (digits, length) = text.split_once('/').unwrap_or((text, "0"));
+    let mut bytes: Vec<u8> = (0..digits.len() / 2)
+        .map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).unwrap_or_else(|_| panic!("{text}")))
+        .collect();
+    bytes.resize(bytes.len().max(number(length) as usize), 0);
+    bytes
+}
+
+/// A value and the bytes that came with it.
+fn data(value: u64, bytes: &[u8]) -> String {
+    if bytes.len() > LARGE {
+        return format!("{value} #{:016x}", hash(bytes));
+    }
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{value} {hex}")
+}
+
+fn said<T>(outcome: Outcome<T>, done: impl FnOnce(T) -> String) -> Vec<String> {
+    vec![match outcome {
+        Outcome::Done(value) => done(value),
+        Outcome::Errno(errno) => format!("!{errno}"),
+        Outcome::Oopsed => "oops".into(),
+        Outcome::Hung => "hung".into(),
+        Outcome::TimedOut => "too late".into(),
+    }]
+}
+
+impl<'a> World<'a> {
+    /// A machine where nobody answers requests for modules, as in the guest.
+    pub(crate) fn boot(tree: &Tree, script: &'a Script) -> Self {
+        let facts = facts_cache::open(&tree.vmlinuz).unwrap_or_else(|error| panic!("{error}"));
+        let options = Options { facts: Some(facts), timeout: Duration::from_secs(20), ..Options::default() };
+        let machine = Machine::boot(options, Box::new(|_| ()), Box::new(|_| None));
+        Self { machine: machine.unwrap_or_else(|error| panic!("{error}")), script, files: HashMap::new() }
+    }
+
+    /// What the machine answers to one operation.
+    pub(crate) fn answer(&mut self, operation: &str) -> Vec<String> {
+        let words: Vec<&str> = operation.split(' ').collect();
+        let file = words.get(1).and_then(|name| self.files.get(*name).copied()).unwrap_or(u32::MAX);
+        let machine = &mut self.machine;
+        let zero = |()| "0".to_owned();
+        let plain = |value: u64| (value as i64).to_string();
+        match words.as_slice() {
+            ["load", name, arguments @ ..] => {
+                let arguments = arguments.join(" ");
+                match machine.load(&self.script.modules[*name], arguments.as_bytes(), LoadFlags::empty()).unwrap() {
+                    LoadOutcome::Loaded => vec!["0".into()],
+                    LoadOutcome::Errno(errno) => vec![format!("!{errno}")],
+                    other => vec![format!("{other:?}")],
+                }
+            }
+            ["unload", name] => said(machine.unload(name.as_bytes(), false).unwrap(), zero),
+            ["open", name, path, flags] => {
+                let outcome = machine.open(path, number(flags) as u32).unwrap();
+                self.files.remove(*name);
+                said(outcome, |file| {
+                    self.files.insert((*name).to_owned(), file);
+                    "0".into()
+                })
+            }
+            ["read", _, length] => {
+                let outcome = machine.read(file, number(length) as u64).unwrap();
+                said(outcome, |bytes| data(bytes.len() as u64, &bytes))
+            }
+            ["write", _, content] => said(machine.write(file, &bytes(content)).unwrap(), plain),
+            ["fill", _, length, seed] => {
+                let content = pattern(number(length) as u64, number(seed) as u64);
+                said(machine.write(file, &content).unwrap(), plain)
+            }
+            ["seek", _, offset, whence] => {
+                said(machine.seek(file, number(offset), number(whence) as u32).unwrap(), plain)
+            }
+            ["ioctl", _, command, argument] => {
+                let command = number(command) as u32;
+                match argument.strip_prefix('@') {
+                    Some(content) => {
+                        let outcome = machine.ioctl(file, command, Argument::InOut(bytes(content))).unwrap();
+                        said(outcome, |called| data(called.value, &called.buffers[0]))
+                    }
+                    None => {
+                        let argument = Argument::Value(number(argument) as u64);
+                        said(machine.ioctl(file, command, argument).unwrap(), |called| plain(called.value))
+                    }
+                }
+            }
+            ["close", _] => said(machine.close(file).unwrap(), zero),
+            ["copy", name, path] => {
+                assert_eq!(*name, content::IMAGE);
+                let to = machine.open(path, WRITE_ONLY).unwrap().done().expect("the device opens");
+                let outcome = machine.write(to, &content::image()).unwrap();
+                machine.close(to).unwrap();
+                said(outcome, plain)
+            }
+            ["mount", kind, source, target] => said(machine.mount(kind, source, target).unwrap(), zero),
+            ["umount", target] => said(machine.unmount(target).unwrap(), zero),
+            ["list", path] => said(machine.list_directory(path).unwrap(), |names| names.join(" ")),
+            ["mode", path] => said(machine.mode(path).unwrap(), |mode| format!("{mode:o}")),
+            ["text", path] => match machine.read_file(path).unwrap() {
+                Outcome::Done(text) => String::from_utf8_lossy(&text).lines().map(str::to_owned).collect(),
+                other => said(other, |_| String::new()),
+            },
+            ["sum", path] => self.sum(path),
+            _ => panic!("{operation} is unknown"),
+        }
+    }
+
+    /// A file's size and hash, read in parts as the guest's program does.
+    fn sum(&mut self, path: &str) -> Vec<String> {
+        let file = match self.machine.open(path, READ_ONLY).unwrap() {
+            Outcome::Done(file) => file,
+            other => return said(other, |_| String::new()),
+        };
+        let mut content = Vec::new();
+        let failed = loop {
+            match self.machine.read(file, 5000).unwrap() {
+                Outcome::Done(part) if part.is_empty() => break None,
+                Outcome::Done(part) => content.extend_from_slice(&part),
+                other => break Some(said(other, |_| String::new())),
+            }
+        };
+        self.machine.close(file).unwrap();
+        failed.unwrap_or_else(|| vec![format!("{} #{:016x}", content.len(), hash(&content))])
+    }
+
+    pub(crate) fn log(&mut self) -> String {
+        let lines = self.machine.dmesg().unwrap_or_default();
+        lines.iter().map(|line| format!("\n{}", line.text)).collect()
+    }
+
+    /// Nothing of any module is left.
+    pub(crate) fn is_clean(&mut self) {
+        let report = self.machine.report().unwrap();
+        assert!(report.registrations.is_empty(), "{:?}", report.registrations);
+        assert!(report.memory.is_empty(), "{:?}", report.memory);
+        assert!(report.oopses.is_empty(), "{:?}", report.oopses);
+        assert!(self.machine.list().unwrap().is_empty());
+    }
+}

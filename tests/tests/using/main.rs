@@ -1,0 +1,92 @@
+//! Modules of a stock kernel in use: what a program gets from their files is what it gets on Linux.
+//!
+//! A script (`scripts/*.script`) holds one operation of a program a line: `open`, `read`, `ioctl`, `mount` … on the files of unmodified
+//! modules. Debian's kernel has answered each in QEMU (`guest.c` is the program); the answers are in `tests/data/use`, one file a
+//! script, and the machine has to give the same ones, and has to be clean afterwards.
+//!
+//! `FERRMOD_RECORD=1` boots that kernel again and writes the answers anew; it needs QEMU, gcc and genromfs.
+
+#[path = "../live/archive.rs"]
+mod archive;
+mod content;
+#[path = "../live/guest.rs"]
+#[expect(dead_code, reason = "of a guest's report only the answers are used here")]
+mod guest;
+mod machine;
+mod record;
+#[path = "../live/root.rs"]
+#[expect(dead_code, reason = "the guest holds no tools")]
+mod root;
+mod script;
+#[path = "../survey/mod.rs"]
+mod survey;
+
+use std::fs;
+use std::path::PathBuf;
+
+use ferrmod_tests::corpus::tree_or_skip;
+
+use script::Script;
+
+/// Where the answers are.
+fn folder() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/data/use"))
+}
+
+/// Does what the script says in a machine and compares each answer.
+fn like_linux(name: &str, text: &str) {
+    let Some(tree) = tree_or_skip("6.1") else { return };
+    let Some(script) = Script::new(name, text, &tree) else { return };
+    let path = folder().join(format!("{name}.linux-6.1"));
+    if std::env::var_os("FERRMOD_RECORD").is_some() {
+        record::record(&tree, &script, &path);
+    }
+    let recorded = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let expected = script::answers(&recorded);
+    let operations: Vec<&str> = expected.iter().map(|(operation, _)| operation.as_str()).collect();
+    assert_eq!(operations, script.operations, "the script has changed: record it again");
+    let mut world = machine::World::boot(&tree, &script);
+    let mut different = Vec::new();
+    for (operation, answer) in &expected {
+        let found = world.answer(operation);
+        if found != *answer {
+            different.push(format!("{operation}\n  Linux: {}\n  here:  {}", answer.join("\n"), found.join("\n")));
+        }
+    }
+    assert!(
+        different.is_empty(),
+        "{} of {} answers differ:\n{}{}",
+        different.len(),
+        expected.len(),
+        different.join("\n"),
+        world.log()
+    );
+    world.is_clean();
+}
+
+macro_rules! scripts {
+    ($($test:ident = $name:literal;)*) => {
+        $(#[test]
+        fn $test() {
+            like_linux($name, include_str!(concat!("scripts/", $name, ".script")));
+        })*
+    };
+}
+
+scripts! {
+    tun_answers_its_requests = "tun";
+    device_mapper_names_its_version_and_targets = "device-mapper";
+    the_sequencer_has_clients_ports_and_a_timer = "sequencer";
+    autofs_checks_what_it_is_asked = "autofs";
+    uinput_makes_a_keyboard = "uinput";
+    a_watchdog_is_kept_alive_and_closed = "watchdog";
+    programs_that_serve_the_kernel_are_answered = "userspace";
+    flash_in_memory_is_written_and_erased = "mtd";
+    a_block_device_keeps_what_is_written = "block";
+    a_rom_file_system_is_read = "romfs";
+}
+
+#[test]
+fn the_image_holds_what_it_was_made_of() {
+    content::check();
+}
