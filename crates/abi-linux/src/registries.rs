@@ -125,7 +125,6 @@ table! {
         Name::Pointer(field!("file_system_type"."name")), Unique::Name(Errno::EBUSY), EINVAL;
     "acpi_bus_type" register_acpi_bus_type unregister_acpi_bus_type
         Name::Pointer(field!("acpi_bus_type"."name")), Unique::Object, ENODEV;
-    "qdisc" register_qdisc unregister_qdisc Name::Array(field!("Qdisc_ops"."id")), Unique::Name(Errno::EEXIST), ENOENT;
     "tcf_proto" register_tcf_proto_ops unregister_tcf_proto_ops
         Name::Array(field!("tcf_proto_ops"."kind")), Unique::Name(Errno::EEXIST), ENOENT;
     "tcf_ematch" tcf_em_register tcf_em_unregister

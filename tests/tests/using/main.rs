@@ -84,6 +84,7 @@ scripts! {
     flash_in_memory_is_written_and_erased = "mtd";
     a_block_device_keeps_what_is_written = "block";
     a_rom_file_system_is_read = "romfs";
+    packets_are_matched_and_scheduled = "packets";
 }
 
 #[test]

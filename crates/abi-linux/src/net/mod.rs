@@ -10,6 +10,7 @@ pub(crate) mod messages;
 pub(crate) mod namespace;
 pub(crate) mod netlink;
 pub(crate) mod packets;
+pub(crate) mod schedule;
 pub(crate) mod sk_buff;
 pub(crate) mod sockets;
 
