@@ -118,6 +118,7 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
     block::EXPORTS,
     block::bio::EXPORTS,
     block::buffers::EXPORTS,
+    block::pages::EXPORTS,
     block::queue::EXPORTS,
     hardware::EXPORTS,
     identity::EXPORTS,

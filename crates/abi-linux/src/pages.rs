@@ -14,7 +14,7 @@ use crate::slab::{self, ZERO};
 use crate::{ram, waiting};
 
 layout! {
-    mod page = "page" { flags, compound_head, compound_order, compound_nr, _refcount, _mapcount, lru }
+    mod page = "page" { flags, compound_head, compound_order, compound_nr, _refcount, _mapcount, lru, mapping }
     mod folio = "folio" { flags_1 = "_flags_1", folio_nr_pages = "_folio_nr_pages" }
 }
 
@@ -285,6 +285,22 @@ static EMPTY_ZERO_PAGE: Datum = Datum::new(
 /// The variables of this file.
 pub(crate) static VARIABLES: &[&Datum] = &[&PAGE_OFFSET, &PHYS_BASE, &VMEMMAP, &VMALLOC, &EMPTY_ZERO_PAGE];
 
+/// `PAGE_MAPPING_MOVABLE`
+const MOVABLE: u64 = 2;
+
+/// `void __SetPageMovable(struct page *, const struct movable_operations *)`
+extern "C" fn set_page_movable(at: u64, operations: u64) {
+    // SAFETY: the caller's page.
+    unsafe { page::mapping.set(at, operations | MOVABLE) };
+}
+/// `void __ClearPageMovable(struct page *)`
+extern "C" fn clear_page_movable(at: u64) {
+    // SAFETY: the caller's page.
+    unsafe { page::mapping.set(at, MOVABLE) };
+}
+/// `void inc_zone_page_state(struct page *, enum zone_stat_item)` and its sibling: there are no zones.
+extern "C" fn no_zone() {}
+
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
     c alloc_pages, c __alloc_pages = alloc_pages, c alloc_pages_noprof = alloc_pages, c __alloc_pages_noprof = alloc_pages,
@@ -293,4 +309,6 @@ pub(crate) static EXPORTS: &[Export] = exports![
     c get_free_pages_noprof = __get_free_pages, c get_zeroed_page, c get_zeroed_page_noprof = get_zeroed_page, c free_pages,
     c alloc_pages_exact, c alloc_pages_exact_noprof = alloc_pages_exact, c free_pages_exact, c __alloc_pages_bulk,
     c alloc_pages_bulk_noprof = __alloc_pages_bulk, c put_pages_list, c vmalloc_to_page, c vmalloc_to_pfn, c vmap, c vunmap,
+    c __SetPageMovable = set_page_movable, c __ClearPageMovable = clear_page_movable, k inc_zone_page_state = no_zone,
+    k dec_zone_page_state = no_zone,
 ];

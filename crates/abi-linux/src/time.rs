@@ -121,7 +121,7 @@ extern "C" fn nsecs_to_jiffies(nanoseconds: u64) -> u64 {
 extern "C" fn round_jiffies(jiffies: u64) -> u64 {
     jiffies.next_multiple_of(HZ)
 }
-extern "C" fn get_jiffies_64() -> u64 {
+pub(crate) extern "C" fn get_jiffies_64() -> u64 {
     boot::jiffies()
 }
 
@@ -202,6 +202,21 @@ extern "C" fn del_timer_sync(timer: u64) -> i32 {
     cancel_timer(timer, true).into()
 }
 
+/// `time64_t mktime64(unsigned year, unsigned mon, unsigned day, unsigned hour, unsigned min, unsigned sec)`
+extern "C" fn mktime64(year: u32, month: u32, day: u32, hour: u32, minute: u32, second: u32) -> i64 {
+    // Years begin in March, so that a leap day is the last of one.
+    let (year, month) = (i64::from(year) - i64::from(month <= 2), (i64::from(month) + 9).rem_euclid(12));
+    /// Days from March 1 of year 0 to January 1, 1970.
+    const EPOCH: i64 = 719_468;
+    let days = year * 365 + year.div_euclid(4) - year.div_euclid(100)
+        + year.div_euclid(400)
+        + (153 * month + 2) / 5
+        + i64::from(day)
+        - 1
+        - EPOCH;
+    ((days * 24 + i64::from(hour)) * 60 + i64::from(minute)) * 60 + i64::from(second)
+}
+
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
     c msleep, c msleep_interruptible, c usleep_range_state, c __udelay, c __ndelay, c __const_udelay,
@@ -212,8 +227,22 @@ pub(crate) static EXPORTS: &[Export] = exports![
     c ktime_get_real_ts64, c ktime_get_coarse_real_ts64 = ktime_get_real_ts64,
     c jiffies_to_msecs, c jiffies_to_usecs, c __msecs_to_jiffies, c __usecs_to_jiffies, c nsecs_to_jiffies,
     c nsecs_to_jiffies64 = nsecs_to_jiffies, c round_jiffies, c round_jiffies_relative = round_jiffies,
-    c round_jiffies_up = round_jiffies, c get_jiffies_64,
+    c round_jiffies_up = round_jiffies, c get_jiffies_64, c mktime64,
     c init_timer_key, c timer_init_key = init_timer_key, c mod_timer, c mod_timer_pending, c timer_reduce, c add_timer,
     c add_timer_on, c del_timer, c timer_delete = del_timer, c del_timer_sync, c timer_delete_sync = del_timer_sync,
     c try_to_del_timer_sync = del_timer_sync, c timer_shutdown_sync = del_timer_sync, c timer_shutdown = del_timer,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::mktime64;
+
+    #[test]
+    fn seconds_since_1970() {
+        // date -u +%s
+        assert_eq!(mktime64(1970, 1, 1, 0, 0, 0), 0);
+        assert_eq!(mktime64(2000, 2, 29, 23, 59, 59), 951_868_799);
+        assert_eq!(mktime64(2026, 11, 23, 12, 0, 0), 1_795_435_200);
+        assert_eq!(mktime64(1969, 12, 31, 23, 59, 59), -1);
+    }
+}

@@ -429,6 +429,24 @@ mod tests {
     }
 
     #[test]
+    fn links_are_followed_and_circles_end() {
+        let files = Files::default();
+        files.make_directories("/sys/devices/disk");
+        files.make_directories("/sys/block");
+        files.add("/sys/devices/disk/size", read_only(0o444, || b"8\n".to_vec())).unwrap();
+        files.add("/sys/block/ram0", Node::Link("/sys/devices/disk".into())).unwrap();
+        files.add("/sys/block/ram1", Node::Link("../devices/./disk/../disk".into())).unwrap();
+        files.add("/sys/block/round", Node::Link("round".into())).unwrap();
+        assert_eq!(files.read("/sys/block/ram0/size").unwrap(), b"8\n");
+        assert_eq!(files.read("/sys/block/ram1/size").unwrap(), b"8\n");
+        assert_eq!(files.read("/sys/block/ram0"), Err(Errno::EISDIR));
+        assert_eq!(files.read("/sys/block/round"), Err(Errno::ELOOP));
+        assert_eq!(files.read("/sys/block/ram2/size"), Err(Errno::ENOENT));
+        assert_eq!(files.list("/sys/block/ram0").unwrap(), ["size"]);
+        assert_eq!(files.mode("/sys/block/ram0"), Ok(0o120_777), "a link itself");
+    }
+
+    #[test]
     fn a_directory_moves_with_what_is_in_it() {
         let files = Files::default();
         files.make_directories("/sys/a/b");

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use crate::folder;
 
-/// The image's name.
-pub(crate) const IMAGE: &str = "image.romfs";
+/// The images' names.
+pub(crate) const IMAGES: [&str; 2] = ["image.romfs", "image.iso"];
 
 /// The bytes that `fill LENGTH SEED` of a script writes.
 pub(crate) fn pattern(length: u64, seed: u64) -> Vec<u8> {
@@ -26,9 +26,9 @@ pub(crate) fn files() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// The image. When answers are recorded genromfs makes it anew.
-pub(crate) fn image() -> Vec<u8> {
-    let path = folder().join(IMAGE);
+/// An image. When answers are recorded and it is not there, genromfs or genisoimage makes it.
+pub(crate) fn image(name: &str) -> Vec<u8> {
+    let path = folder().join(name);
     if std::env::var_os("FERRMOD_RECORD").is_some() && !path.exists() {
         make(&path);
     }
@@ -36,7 +36,7 @@ pub(crate) fn image() -> Vec<u8> {
 }
 
 fn make(path: &Path) {
-    let source = Path::new(env!("CARGO_TARGET_TMPDIR")).join("use-romfs");
+    let source = Path::new(env!("CARGO_TARGET_TMPDIR")).join("use-image");
     let _ = fs::remove_dir_all(&source);
     for (name, content) in files() {
         let path = source.join(name);
@@ -45,8 +45,16 @@ fn make(path: &Path) {
     }
     std::os::unix::fs::symlink("deep/other", source.join("link")).expect("a link can be made");
     fs::create_dir_all(folder()).expect("a folder can be made");
-    let made = Command::new("genromfs").args(["-V", "ferrmod", "-d"]).arg(&source).arg("-f").arg(path).status();
-    assert!(made.is_ok_and(|status| status.success()), "genromfs does not make the image");
+    let mut maker = if path.extension().is_some_and(|kind| kind == "iso") {
+        let mut maker = Command::new("genisoimage");
+        maker.args(["-quiet", "-no-pad", "-R", "-V", "FERRMOD", "-o"]).arg(path).arg(&source);
+        maker
+    } else {
+        let mut maker = Command::new("genromfs");
+        maker.args(["-V", "ferrmod", "-d"]).arg(&source).arg("-f").arg(path);
+        maker
+    };
+    assert!(maker.status().is_ok_and(|status| status.success()), "{maker:?} does not make the image");
     let _ = fs::remove_dir_all(source);
 }
 
@@ -57,13 +65,16 @@ pub(crate) fn hash(bytes: &[u8]) -> u64 {
 
 /// What Linux said of the files is what they were made of.
 pub(crate) fn check() {
-    let recorded = fs::read_to_string(folder().join("romfs.linux-6.1")).expect("the answers are there");
-    let answers = crate::script::answers(&recorded);
-    for (name, content) in files() {
-        let answer = format!("{} #{:016x}", content.len(), hash(&content));
-        assert!(
-            answers.contains(&(format!("sum /mnt/{name}"), vec![answer.clone()])),
-            "{name} is not {answer} in the answers"
-        );
+    for kind in ["romfs", "iso9660"] {
+        let path = folder().join(format!("{kind}.linux-6.1"));
+        let recorded = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let answers = crate::script::answers(&recorded);
+        for (name, content) in files() {
+            let answer = format!("{} #{:016x}", content.len(), hash(&content));
+            assert!(
+                answers.contains(&(format!("sum /mnt/{name}"), vec![answer.clone()])),
+                "{kind}: {name} is not {answer} in the answers"
+            );
+        }
     }
 }

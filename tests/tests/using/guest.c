@@ -184,6 +184,10 @@ static void run(char *line)
 		for (char *text = (char *)bytes, *part; (part = strsep(&text, "\n")) && (text || *part);)
 			say("%s", part);
 		close(from);
+	} else if (!strcmp(what, "echo")) {
+		int to = open(b, O_WRONLY);
+		number(to < 0 ? -1 : write(to, a, strlen(a)));
+		close(to);
 	} else if (!strcmp(what, "mode")) {
 		if (lstat(a, &status))
 			say("!%d", errno);

@@ -121,9 +121,8 @@ impl<'a> World<'a> {
             }
             ["close", _] => said(machine.close(file).unwrap(), zero),
             ["copy", name, path] => {
-                assert_eq!(*name, content::IMAGE);
                 let to = machine.open(path, WRITE_ONLY).unwrap().done().expect("the device opens");
-                let outcome = machine.write(to, &content::image()).unwrap();
+                let outcome = machine.write(to, &content::image(name)).unwrap();
                 machine.close(to).unwrap();
                 said(outcome, plain)
             }
@@ -135,6 +134,7 @@ impl<'a> World<'a> {
                 Outcome::Done(text) => String::from_utf8_lossy(&text).lines().map(str::to_owned).collect(),
                 other => said(other, |_| String::new()),
             },
+            ["echo", content, path] => said(machine.write_file(path, content.as_bytes()).unwrap(), plain),
             ["sum", path] => self.sum(path),
             _ => panic!("{operation} is unknown"),
         }

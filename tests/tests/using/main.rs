@@ -4,7 +4,8 @@
 //! modules. Debian's kernel has answered each in QEMU (`guest.c` is the program); the answers are in `tests/data/use`, one file a
 //! script, and the machine has to give the same ones, and has to be clean afterwards.
 //!
-//! `FERRMOD_RECORD=1` boots that kernel again and writes the answers anew; it needs QEMU, gcc and genromfs.
+//! `FERRMOD_RECORD=1` boots that kernel again and writes the answers anew; it needs QEMU and gcc, and
+//! for images that are not there genromfs and genisoimage.
 
 #[path = "../live/archive.rs"]
 mod archive;
@@ -84,10 +85,12 @@ scripts! {
     flash_in_memory_is_written_and_erased = "mtd";
     a_block_device_keeps_what_is_written = "block";
     a_rom_file_system_is_read = "romfs";
+    a_compressed_block_device_keeps_what_is_written = "zram";
+    a_compact_disc_is_read = "iso9660";
     packets_are_matched_and_scheduled = "packets";
 }
 
 #[test]
-fn the_image_holds_what_it_was_made_of() {
+fn the_images_hold_what_they_were_made_of() {
     content::check();
 }

@@ -30,7 +30,9 @@ pub(crate) fn record(tree: &Tree, script: &Script, path: &Path) {
     for (name, file) in &script.modules {
         root.file(&format!("m/{name}.ko"), file);
     }
-    root.file(&format!("f/{}", content::IMAGE), &content::image());
+    for name in content::IMAGES {
+        root.file(&format!("f/{name}"), &content::image(name));
+    }
     let transcript = {
         let _one = MACHINE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         guest::boot(tree, &root, &format!("use-{}", script.name), "")

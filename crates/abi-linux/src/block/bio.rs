@@ -343,9 +343,16 @@ fn one(
     result
 }
 
+/// `unsigned long bdev_start_io_acct(...)` and its siblings: when it began. Nothing is counted.
+extern "C" fn start_accounting() -> u64 {
+    crate::time::get_jiffies_64()
+}
+extern "C" fn end_accounting() {}
+
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
     c blk_status_to_errno, c errno_to_blk_status, c bio_init, c bio_alloc_bioset, c bio_kmalloc, c bio_put, k bio_uninit, c bio_add_page,
     c __bio_add_page, c bio_free_pages, c bio_endio, c bio_chain_endio, c bio_chain, c submit_bio, c submit_bio_noacct = submit_bio,
-    c submit_bio_wait_endio, c submit_bio_wait,
+    c submit_bio_wait_endio, c submit_bio_wait, c bdev_start_io_acct = start_accounting, c bio_start_io_acct = start_accounting,
+    k bdev_end_io_acct = end_accounting, k bio_end_io_acct_remapped = end_accounting,
 ];

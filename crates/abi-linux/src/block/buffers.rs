@@ -6,6 +6,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use ferrmod_kernel::Errno;
+use ferrmod_kernel::heap::PAGE;
 use ferrmod_kernel::lock::Lock;
 
 use super::bio::{Bytes, transfer};
@@ -26,6 +27,33 @@ static BUFFERS: Lock<BTreeMap<(u64, u64, u64), u64>> = Lock::new(BTreeMap::new()
 /// The bit of a state, as the target kernel numbers it.
 fn bit(name: &str) -> u64 {
     boot::facts().btf().enum_value(name).map_or(0, |bit| 1 << (bit as u64 & 63))
+}
+
+/// The size of a `struct buffer_head`.
+pub(super) fn size() -> u64 {
+    buffer_head::SIZE.get()
+}
+/// Makes a buffer one that asks where a block of `size` bytes is.
+///
+/// # Safety
+/// `at` has room for a `struct buffer_head`.
+pub(super) unsafe fn begin(at: u64, size: u64) {
+    // SAFETY: the caller vouches for the room.
+    unsafe {
+        ram::fill(at, 0, buffer_head::SIZE.get());
+        buffer_head::b_size.set(at, size);
+    }
+}
+/// Device (or 0) and block that a file system has answered with; `None` for a hole.
+///
+/// # Safety
+/// `at` is a `struct buffer_head`.
+pub(super) unsafe fn mapped(at: u64) -> Option<(u64, u64)> {
+    // SAFETY: the caller vouches for the buffer.
+    unsafe {
+        let state: u64 = buffer_head::b_state.get(at);
+        (state & bit("BH_Mapped") != 0).then(|| (buffer_head::b_bdev.get(at), buffer_head::b_blocknr.get(at)))
+    }
 }
 
 /// A buffer for a block, with what the device holds if `read`; held once more.
@@ -55,7 +83,7 @@ fn make(device: u64, block: u64, size: u64) -> Result<u64, Errno> {
     // SAFETY: a device of a disk.
     let sectors: u64 = unsafe { block_device::bd_nr_sectors.get(device) };
     let past = block.checked_add(1).and_then(|end| end.checked_mul(size / SECTOR));
-    if size < SECTOR || past.is_none_or(|end| end > sectors) {
+    if !(SECTOR..=PAGE).contains(&size) || past.is_none_or(|end| end > sectors) {
         return Err(Errno::EIO);
     }
     let at = slab::allocate(buffer_head::SIZE.get(), 8, slab::ZERO, 0);

@@ -26,6 +26,9 @@ const GET_LOGICAL: u32 = 0x1268;
 const GET_BYTES: u32 = 0x8008_1272;
 const GET_PHYSICAL: u32 = 0x127b;
 
+/// More than this no file says at once.
+const WHOLE_MAX: u64 = 16 << 20;
+
 /// The file of the disk with this number.
 pub(crate) struct BlockFile(pub(crate) u32);
 
@@ -33,6 +36,9 @@ impl FileOperations for BlockFile {
     fn read(&self) -> Result<Vec<u8>, Errno> {
         let mut opened = Opened::open(self.0, READ_ONLY)?;
         let size = opened.size();
+        if size > WHOLE_MAX {
+            return Err(Errno::EFBIG);
+        }
         opened.read_at_position(size)
     }
 
@@ -93,19 +99,24 @@ impl Opened {
     }
 
     fn size(&self) -> u64 {
-        super::sectors(self.disk) * SECTOR
+        super::sectors(self.disk).saturating_mul(SECTOR)
+    }
+
+    /// Bytes of the smallest block that the disk transfers.
+    fn unit(&self) -> u64 {
+        queue::logical_block_size(self.disk).max(SECTOR)
     }
 
     fn read_at_position(&mut self, length: u64) -> Result<Vec<u8>, Errno> {
-        let size = self.size();
+        let (size, unit) = (self.size(), self.unit());
         let end = self.position.saturating_add(length).min(size);
         if end <= self.position {
             return Ok(Vec::new());
         }
-        let first = self.position / SECTOR;
-        let mut bytes = alloc::vec![0; (end.div_ceil(SECTOR) - first) as usize * SECTOR as usize];
-        transfer(super::whole(self.disk), first, Bytes::Read(&mut bytes))?;
-        let skip = (self.position - first * SECTOR) as usize;
+        let first = self.position / unit;
+        let mut bytes = alloc::vec![0; ((end.div_ceil(unit) - first) * unit) as usize];
+        transfer(super::whole(self.disk), first * (unit / SECTOR), Bytes::Read(&mut bytes))?;
+        let skip = (self.position - first * unit) as usize;
         bytes.drain(..skip);
         bytes.truncate((end - self.position) as usize);
         self.position = end;
@@ -136,21 +147,22 @@ impl OpenFile for Opened {
             return Err(Errno::ENOSPC);
         }
         let bytes = &bytes[..bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX))];
-        let end = self.position + bytes.len() as u64;
-        let (first, last) = (self.position / SECTOR, end.div_ceil(SECTOR));
+        let (end, unit) = (self.position + bytes.len() as u64, self.unit());
+        let (first, last) = (self.position / unit, end.div_ceil(unit));
         let device = super::whole(self.disk);
-        let mut sectors = alloc::vec![0; (last - first) as usize * SECTOR as usize];
-        // What is not written of the first and the last sector stays.
-        if !self.position.is_multiple_of(SECTOR) {
-            transfer(device, first, Bytes::Read(&mut sectors[..SECTOR as usize]))?;
+        let place = |block: u64| block * (unit / SECTOR);
+        let mut blocks = alloc::vec![0; ((last - first) * unit) as usize];
+        // What is not written of the first and the last block stays.
+        if !self.position.is_multiple_of(unit) {
+            transfer(device, place(first), Bytes::Read(&mut blocks[..unit as usize]))?;
         }
-        if !end.is_multiple_of(SECTOR) && (last - first > 1 || self.position.is_multiple_of(SECTOR)) {
-            let at = sectors.len() - SECTOR as usize;
-            transfer(device, last - 1, Bytes::Read(&mut sectors[at..]))?;
+        if !end.is_multiple_of(unit) && (last - first > 1 || self.position.is_multiple_of(unit)) {
+            let at = blocks.len() - unit as usize;
+            transfer(device, place(last - 1), Bytes::Read(&mut blocks[at..]))?;
         }
-        let skip = (self.position - first * SECTOR) as usize;
-        sectors[skip..skip + bytes.len()].copy_from_slice(bytes);
-        transfer(device, first, Bytes::Write(&sectors))?;
+        let skip = (self.position - first * unit) as usize;
+        blocks[skip..skip + bytes.len()].copy_from_slice(bytes);
+        transfer(device, place(first), Bytes::Write(&blocks))?;
         buffers::drop_unused(device);
         self.position = end;
         Ok(bytes.len())

@@ -19,6 +19,7 @@ use crate::{device, kobject, locks, ram, slab, symbols, vfs};
 pub(crate) mod bio;
 pub(crate) mod buffers;
 pub(crate) mod file;
+pub(crate) mod pages;
 pub(crate) mod queue;
 
 use device::layout::{class, device as c_device};
@@ -324,6 +325,11 @@ extern "C" fn lookup_bdev(path: u64, number: u64) -> i32 {
     }
 }
 
+/// `int sync_blockdev(struct block_device *)`: nothing is kept back.
+extern "C" fn sync_blockdev() -> i32 {
+    0
+}
+
 /// `/proc/partitions`
 pub(crate) fn partitions() -> Vec<u8> {
     let mut out = String::from("major minor  #blocks  name\n\n");
@@ -339,5 +345,5 @@ pub(crate) fn partitions() -> Vec<u8> {
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
     c __blk_alloc_disk, c disk_release, c set_capacity, c set_capacity_and_notify, c set_disk_ro, c device_add_disk, c del_gendisk,
-    c put_disk, c lookup_bdev,
+    c put_disk, c lookup_bdev, k sync_blockdev,
 ];

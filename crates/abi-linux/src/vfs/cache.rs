@@ -148,6 +148,10 @@ extern "C" fn unlock_page(at: u64) {
 }
 /// `void folio_end_read(struct folio *, bool success)`
 extern "C" fn folio_end_read(at: u64, success: bool) {
+    end_read(at, success);
+}
+/// A page has been read, or could not be.
+pub(crate) fn end_read(at: u64, success: bool) {
     if success {
         change(at, up_to_date(), 0);
     }

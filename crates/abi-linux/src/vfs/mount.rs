@@ -45,7 +45,8 @@ struct Mounted {
 /// The mounts by path.
 static MOUNTS: Lock<BTreeMap<String, Arc<Mounted>>> = Lock::new(BTreeMap::new());
 
-/// Mounts the file system `kind` that is on the block device `source` read-only at `target`.
+/// Mounts the file system `kind` that is on the block device `source` read-only at `target`, a directory that is
+/// made if it is not there.
 ///
 /// # Errors
 /// `ENODEV` for a file system nobody has registered, `EBUSY` when something is mounted there, `ENOTBLK` when the source is no
@@ -78,7 +79,6 @@ pub fn unmount(target: &str) -> Result<(), Errno> {
         mounts.remove(target).ok_or(Errno::EINVAL)?
     };
     kernel().files.unmount(target);
-    kernel().files.remove(target);
     superblock::unmount(mounted.mount);
     Ok(())
 }

@@ -292,7 +292,7 @@ fn on_device(kind: u64, source: u64, info: u64, flags: u32, fill: impl FnOnce(u6
 
 /// The largest block that a disk's size is a multiple of, up to a page.
 fn default_block_size(disk: u64) -> u64 {
-    let bytes = block::sectors(disk) * block::SECTOR;
+    let bytes = block::sectors(disk).saturating_mul(block::SECTOR);
     let mut size = block::queue::logical_block_size(disk);
     while size < 4096 && bytes & size == 0 {
         size <<= 1;
