@@ -18,6 +18,7 @@ mod command;
 mod corpus;
 mod kernel_api;
 mod modules;
+mod oracle;
 mod rust_module;
 
 use std::process::ExitCode;
@@ -42,6 +43,8 @@ enum Chore {
     BuildModule(rust_module::Arguments),
     /// Write docs/kernel-api.md: which symbols are implemented, constant or absent
     KernelApi,
+    /// Record what Debian's kernels do with each of their modules, in QEMU with Debian's modprobe
+    Oracle(oracle::Options),
     /// Measure: the tools against Debian's kmod 30 and 34.2
     Bench(bench::Options),
     /// Run every step of CI
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Chore::Modules => modules::build(),
         Chore::BuildModule(arguments) => rust_module::build(&arguments),
         Chore::KernelApi => kernel_api::write(),
+        Chore::Oracle(options) => oracle::run(&options),
         Chore::Bench(options) => bench::run(&options),
         Chore::Ci(options) => ci::run(&options),
     };

@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ferrmod_tests::corpus::{self, Tree};
+use ferrmod_tests::newc;
 
-use crate::archive;
 use crate::root::Root;
 
 const QEMU: &str = "qemu-system-x86_64";
@@ -77,7 +77,7 @@ pub(crate) fn boot(tree: &Tree, root: &Root, name: &str, arguments: &str) -> Tra
     fs::create_dir_all(&folder).expect("a folder can be made");
     let path = |ending: &str| folder.join(format!("{name}.{ending}"));
     let (initrd, report, console) = (path("cpio"), path("report"), path("console"));
-    let archive = archive::of_folder(root.folder()).expect("the folder can be read");
+    let archive = newc::of_folder(root.folder()).expect("the folder can be read");
     let mut hasher = DefaultHasher::new();
     (&archive, arguments, DEVICES, &tree.vmlinuz).hash(&mut hasher);
     let (key, key_file) = (hasher.finish().to_string(), path("key"));

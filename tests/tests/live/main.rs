@@ -9,7 +9,6 @@
 //! that binary for ours and `FERRMOD_LIVE_FERRMOD=FILE` that one for `ferrmod`, and `FERRMOD_LIVE_KEEP=1` does not boot again what has not changed. `FERRMOD_LIVE_SELF=1` boots the
 //! reference twice: what is then different is no difference of the tools. `FERRMOD_LIVE=0` leaves these tests out.
 
-mod archive;
 mod compare;
 mod follow;
 #[path = "../../../crates/plan/tests/check/ground.rs"]

@@ -1,9 +1,9 @@
 //! The first process of a guest, and its shell: what the live tests boot beside the tools under test.
 //!
 //! As `/init` it mounts what every system has, goes through `/script` ([`script`]), and writes to the second serial port what each
-//! line did: exit status, output, and what changed in `/proc/modules`. Then it ends the machine. As `/bin/sh` it runs what
-//! `install` lines of modprobe's configuration ask for ([`shell`]). It is linked statically: nothing else has to be in
-//! the guest.
+//! line did: exit status, output, and what changed in `/proc/modules`. Then it ends the machine. Where there is `/outcomes`, it
+//! goes through that instead ([`outcome`]). As `/bin/sh` it runs what `install` lines of modprobe's configuration ask for
+//! ([`shell`]). It is linked statically: nothing else has to be in the guest.
 //!
 //! The report is text, a record a line, with everything but printable ASCII escaped as Rust does it:
 //!
@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 mod load;
+mod outcome;
 mod script;
 mod shell;
 
@@ -72,8 +73,10 @@ fn boot() -> std::io::Result<()> {
     }
     fs::create_dir_all("/mnt")?;
     let mut report = File::options().write(true).open(REPORT)?;
-    let text = fs::read_to_string("/script")?;
-    let result = script::run(&text, &mut report);
+    let result = match fs::read_to_string("/outcomes") {
+        Ok(list) => outcome::run(&list, &mut report),
+        Err(_) => fs::read_to_string("/script").and_then(|text| script::run(&text, &mut report)),
+    };
     if let Err(error) = &result {
         writeln!(report, "FAULT {}", error.to_string().escape_debug())?;
     }
