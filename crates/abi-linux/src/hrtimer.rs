@@ -39,7 +39,7 @@ fn base_of(clock: u32) -> u64 {
         return base;
     }
     let size = hrtimer_clock_base::SIZE.get();
-    let Ok(base) = kernel().heap.allocate(size, 64, Owner::Kernel, 0, &ferrmod_kernel::inject::Injection::default())
+    let Ok(base) = kernel().allocate_for(size, 64, Owner::Kernel, 0, &ferrmod_kernel::inject::Injection::default())
     else {
         return 0;
     };

@@ -2,7 +2,7 @@
 
 use alloc::collections::BTreeMap;
 
-use ferrmod_kernel::heap::{FreeError, PAGE};
+use ferrmod_kernel::heap::PAGE;
 use ferrmod_kernel::lock::Lock;
 use ferrmod_kernel::{Errno, kernel};
 
@@ -39,12 +39,8 @@ pub(crate) fn release(address: u64, caller: u64) {
         return;
     }
     caches::forget(address);
-    if let Err(error) = kernel().heap.free(address) {
-        let what = match error {
-            FreeError::AlreadyFree(_) => "BUG: double free",
-            FreeError::Interior(_) | FreeError::Unknown(_) => "BUG: invalid free",
-        };
-        kernel().bug(&alloc::format!("{what}: {error}"), caller);
+    if let Err(error) = kernel().free(address, caller) {
+        kernel().bad_free(error, caller);
     }
 }
 
@@ -98,7 +94,10 @@ fn usable(address: u64) -> u64 {
     if address <= NOTHING { 0 } else { kernel().heap.find(address).map_or(0, |object| object.usable) }
 }
 extern "C" fn ksize(address: u64) -> u64 {
-    usable(address)
+    let usable = usable(address);
+    // Whoever asks may use all of it.
+    kernel().widen(address, usable);
+    usable
 }
 /// `size_t kmalloc_size_roundup(size_t)`
 extern "C" fn kmalloc_size_roundup(size: u64) -> u64 {
@@ -121,13 +120,14 @@ fn resize(old: u64, size: u64, flags: u32, caller: u64, again: impl FnOnce() -> 
     }
     let room = usable(old);
     if old > NOTHING && size <= room && size * 2 > room {
+        kernel().widen(old, size);
         return old;
     }
     let new = again();
     if new != 0 && old > NOTHING {
         // SAFETY: both are live objects of at least so many bytes.
         unsafe {
-            let kept = size.min(room);
+            let kept = size.min(kernel().heap.find(old).map_or(room, |object| object.room));
             ram::copy(new, old, kept);
             if flags & ZERO != 0 {
                 ram::fill(new + kept, 0, size - kept);
@@ -155,8 +155,9 @@ extern "C" fn kvrealloc(old: u64, _old_size: u64, size: u64, flags: u32) -> u64 
 /// Clears an object and frees it.
 extern "C" fn kfree_sensitive(address: u64) {
     let caller = ram::caller();
+    let room = if address <= NOTHING { 0 } else { kernel().heap.find(address).map_or(0, |object| object.room) };
     // SAFETY: the bytes of a live object, or none.
-    unsafe { ram::fill(address, 0, usable(address)) };
+    unsafe { ram::fill(address, 0, room) };
     release(address, caller);
 }
 

@@ -43,7 +43,7 @@ pub(crate) fn begin(_kernel: &Kernel) {
 pub(crate) fn created(id: TaskId, name: &str) -> Result<(), Errno> {
     let size = task_struct::SIZE.get();
     let kernel = kernel();
-    let address = kernel.heap.allocate(size, 64, Owner::Kernel, 0, &kernel.inject)?;
+    let address = kernel.allocate_for(size, 64, Owner::Kernel, 0, &kernel.inject)?;
     // SAFETY: the heap has just given `size` bytes to us, and every member lies within.
     unsafe {
         ram::fill(address, 0, size);
@@ -102,7 +102,7 @@ fn drop_reference(address: u64) {
         task_struct::usage.set(address, usage);
         if usage == 0 {
             // It came from the heap.
-            let _ = kernel().heap.free(address);
+            let _ = kernel().free(address, 0);
         }
     }
 }
@@ -251,7 +251,7 @@ extern "C" fn yield_() {
 
 extern "C" fn __put_task_struct(task: u64) {
     // Its last reference was given back inline.
-    let _ = kernel().heap.free(task);
+    let _ = kernel().free(task, 0);
 }
 
 /// `void put_pid(struct pid *)` and `pid_t pid_vnr(struct pid *)`: tasks have numbers and no `struct pid`, so modules pass null.

@@ -41,8 +41,7 @@ impl UserBuffer {
         let kernel = kernel();
         let room = length.max(1);
         // Kept by the kernel and never refused on purpose: failure injection is for the module's own allocations.
-        let start =
-            kernel.heap.allocate(room, PAGE, Owner::Kernel, 0, &ferrmod_kernel::inject::Injection::default())?;
+        let start = kernel.allocate_for(room, PAGE, Owner::Kernel, 0, &ferrmod_kernel::inject::Injection::default())?;
         // SAFETY: the heap has just given this memory to us.
         unsafe { ram::fill(start, 0, room) };
         RANGES.lock().insert(start, start + length);
@@ -76,7 +75,7 @@ impl Drop for UserBuffer {
     fn drop(&mut self) {
         RANGES.lock().remove(&self.start);
         // It came from the heap and nobody else can free it: modules see it as user memory.
-        let _ = kernel().heap.free(self.start);
+        let _ = kernel().free(self.start, 0);
     }
 }
 

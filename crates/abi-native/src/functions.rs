@@ -4,7 +4,6 @@ use alloc::format;
 use alloc::string::String;
 
 use bstr::ByteSlice;
-use ferrmod_kernel::heap::FreeError;
 use ferrmod_kernel::{kernel, printk};
 
 pub(crate) use crate::files::{ferrmod_file_add, ferrmod_file_remove};
@@ -43,12 +42,8 @@ pub(crate) extern "C" fn ferrmod_alloc(size: usize, align: usize) -> *mut u8 {
 }
 
 fn free(memory: *mut u8, caller: u64) {
-    if let Err(error) = kernel().heap.free(memory as u64) {
-        let what = match error {
-            FreeError::AlreadyFree(_) => "BUG: double free",
-            FreeError::Interior(_) | FreeError::Unknown(_) => "BUG: invalid free",
-        };
-        kernel().bug(&format!("{what}: {error}"), caller);
+    if let Err(error) = kernel().free(memory as u64, caller) {
+        kernel().bad_free(error, caller);
     }
 }
 

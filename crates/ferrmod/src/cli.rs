@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use ferrmod_machine::MOST_CPUS;
+use ferrmod_machine::{Checks, MOST_CPUS};
 
 /// Kernel modules: what they are, whether they load, and what happens when they run.
 ///
@@ -118,6 +118,9 @@ pub struct Survey {
     /// with one, every run is the same.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=MOST_CPUS.into()))]
     pub cpus: u32,
+    /// What is looked for in the use of heap memory.
+    #[command(flatten)]
+    pub heap: HeapArgs,
     /// How long a load or an unload may take, in seconds.
     #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds)]
     pub timeout: Duration,
@@ -139,6 +142,9 @@ pub struct MachineArgs {
     /// with one, every run is the same.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=MOST_CPUS.into()))]
     pub cpus: u32,
+    /// What is looked for in the use of heap memory.
+    #[command(flatten)]
+    pub heap: HeapArgs,
     /// How long a load or an unload may take, in seconds.
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub timeout: Duration,
@@ -151,6 +157,27 @@ pub struct MachineArgs {
 /// A description of a device, read and given back as it was.
 fn described(text: &str) -> Result<String, ferrmod_machine::DescriptionError> {
     text.parse::<ferrmod_machine::Description>().map(|_| text.to_owned())
+}
+
+/// What is looked for in the use of heap memory.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct HeapArgs {
+    /// Give every heap object pages of its own, so that an access beside it or after it was freed is an oops at once.
+    #[arg(long)]
+    pub kasan: bool,
+    /// Do not look for writes beside heap objects and into freed ones.
+    #[arg(long, conflicts_with = "kasan")]
+    pub no_heap_checks: bool,
+}
+
+impl From<HeapArgs> for Checks {
+    fn from(args: HeapArgs) -> Self {
+        match args {
+            HeapArgs { kasan: true, .. } => Self::Pages,
+            HeapArgs { no_heap_checks: true, .. } => Self::Off,
+            HeapArgs { .. } => Self::Zones,
+        }
+    }
 }
 
 const EXIT_CODES: &str = "\

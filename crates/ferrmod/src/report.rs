@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use ferrmod_kernel::Errno;
-use ferrmod_machine::{LoadOutcome, LogLine, ModuleStatus, Outcome, Report};
+use ferrmod_machine::{LoadOutcome, LogLine, MemoryError, ModuleStatus, Outcome, Report};
 use serde::Serialize;
 
 use crate::described::Described;
@@ -191,8 +191,69 @@ pub(crate) struct RunReport {
     pub(crate) left: Left,
     /// One line each.
     pub(crate) oopses: Vec<String>,
+    /// Wrong uses of heap memory; each is one of the oopses, too.
+    pub(crate) memory_errors: Vec<Wrong>,
     pub(crate) log: Vec<Line>,
     pub(crate) exit_code: u8,
+}
+
+/// A wrong use of heap memory.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Wrong {
+    /// `out-of-bounds`, `use-after-free`, `double-free` or `invalid-free`.
+    kind: String,
+    /// The report's first line.
+    reason: String,
+    /// The address that was written to, read or freed.
+    address: u64,
+    /// The object it was about.
+    object: Option<Object>,
+    /// Where it was done; empty when only the change was found, some time later.
+    location: String,
+    /// The calls that led there, innermost first.
+    trace: Vec<String>,
+    /// The calls that allocated the object.
+    allocated: Option<Calls>,
+    /// The calls that freed it.
+    freed: Option<Calls>,
+}
+
+/// A heap object.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Object {
+    /// Its first address.
+    address: u64,
+    /// Bytes asked for.
+    size: u64,
+}
+
+/// The calls that led to something, innermost first.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Calls {
+    /// The number of the task.
+    task: u32,
+    trace: Vec<String>,
+}
+
+impl From<&MemoryError> for Wrong {
+    fn from(error: &MemoryError) -> Self {
+        let calls = |told: &Option<(u32, Vec<String>)>| {
+            told.as_ref().map(|(task, trace)| Calls { task: *task, trace: trace.clone() })
+        };
+        Self {
+            kind: error.kind.clone(),
+            reason: error.reason.clone(),
+            address: error.address,
+            object: error.object.map(|(address, size)| Object { address, size }),
+            location: error.location.clone(),
+            trace: error.trace.clone(),
+            allocated: calls(&error.allocated),
+            freed: calls(&error.freed),
+        }
+    }
 }
 
 /// What unloaded modules left behind.

@@ -8,7 +8,7 @@ use crate::console;
 use crate::described;
 use crate::exit::{Exit, Failure};
 use crate::output;
-use crate::report::{Ended, Left, Line, Loaded, RunReport, Unload};
+use crate::report::{Ended, Left, Line, Loaded, RunReport, Unload, Wrong};
 use crate::session::Session;
 
 /// Runs the command.
@@ -76,6 +76,7 @@ fn finish(session: &mut Session, report: &mut RunReport, run: &Run) -> Result<()
     if session.machine.dead().is_none() {
         let left = session.machine.report()?;
         report.left = Left::of(&left, &session.machine.list()?);
+        report.memory_errors = left.memory_errors.iter().map(Wrong::from).collect();
         report.oopses = left.oopses;
     }
     if let Some(error) = session.machine.dead() {

@@ -63,6 +63,7 @@ impl Session {
             cpus: args.cpus,
             timeout: args.timeout,
             command_line: "ferrmod".into(),
+            checks: args.heap.into(),
             ..Options::default()
         };
         let mut running = String::new();

@@ -64,6 +64,7 @@ pub(crate) fn survey(args: &Survey) -> Result<Exit, Failure> {
         facts,
         timeout: args.timeout,
         cpus: args.cpus,
+        checks: args.heap.into(),
         modprobe: !args.no_modprobe,
     };
     let mut findings = run(&stage, &modules, &root, args.jobs.map(usize::from));

@@ -19,6 +19,7 @@ pub mod area;
 pub mod bits;
 pub mod chrdev;
 pub mod files;
+pub mod guard;
 pub mod hardware;
 pub mod heap;
 pub mod inject;
@@ -33,6 +34,7 @@ pub mod sums;
 pub mod task;
 pub mod text;
 pub mod timer;
+pub mod trails;
 pub mod trap;
 pub mod work;
 pub mod world;
@@ -75,6 +77,8 @@ pub struct Options {
     pub command_line: String,
     /// The release `/proc/version` and oopses name; worlds may set it.
     pub release: String,
+    /// What is found out about the use of heap memory.
+    pub checks: heap::Checks,
 }
 
 /// One kernel.
@@ -118,6 +122,8 @@ pub struct Kernel {
     linux: spin::Once<&'static dyn World>,
     keyring: spin::Once<ferrmod_signature::Keyring>,
     oopses: Lock<Vec<oops::Oops>>,
+    memory_errors: Lock<Vec<oops::MemoryError>>,
+    trails: trails::Trails,
 }
 
 impl core::fmt::Debug for Kernel {
@@ -135,11 +141,18 @@ static KERNEL: spin::Once<Kernel> = spin::Once::new();
 pub fn boot(platform: &'static dyn Platform, options: Options) -> &'static Kernel {
     assert!(KERNEL.get().is_none(), "a kernel is booted already");
     let regions = platform.regions();
+    let mut options = options;
+    let paged = heap::paged_part(&regions.heap, options.checks);
+    if !paged.is_empty() && platform.forbid(paged, true).is_err() {
+        // Where no page can be made inaccessible, what is changed is found later.
+        options.checks = heap::Checks::Zones;
+    }
+    let checks = options.checks;
     let kernel = KERNEL.call_once(|| Kernel {
         platform,
         options,
         printk: Printk::default(),
-        heap: Heap::new(regions.heap.clone()),
+        heap: Heap::new(regions.heap.clone(), checks),
         text: Area::new(regions.text.clone()),
         rodata: Area::new(regions.rodata.clone()),
         data: Area::new(regions.data.clone()),
@@ -158,6 +171,8 @@ pub fn boot(platform: &'static dyn Platform, options: Options) -> &'static Kerne
         linux: spin::Once::new(),
         keyring: spin::Once::new(),
         oopses: Lock::new(Vec::new()),
+        memory_errors: Lock::new(Vec::new()),
+        trails: trails::Trails::default(),
     });
     files::mount_standard(kernel);
     kernel
@@ -211,13 +226,5 @@ impl Kernel {
     /// When the running task was switched to; `None` while the scheduler runs. Atomics only.
     pub fn running_since(&self) -> Option<u64> {
         self.tasks.running_since()
-    }
-
-    /// Takes heap memory for whoever called from `caller`.
-    ///
-    /// # Errors
-    /// `ENOMEM`.
-    pub fn allocate(&self, size: u64, align: u64, caller: u64) -> Result<u64, Errno> {
-        self.heap.allocate(size, align, self.owner_of(caller), caller, &self.inject)
     }
 }

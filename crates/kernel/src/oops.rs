@@ -12,8 +12,11 @@ use crate::trap::{Registers, Trap, Verdict};
 use crate::{Kernel, lock};
 
 mod emulate;
+mod memory;
 mod report;
 mod window;
+
+pub use memory::MemoryError;
 
 /// A fault that killed a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +72,14 @@ impl Kernel {
         {
             return Verdict::Resume;
         }
+        let task = self.tasks.current();
+        if let Some((error, headline)) = self.wrong_access(trap, registers) {
+            self.modules.taint(DIED);
+            let MemoryError { reason, location, trace, .. } = error.clone();
+            self.report_wrong_access(error, &headline, registers);
+            self.oopses.lock().push(Oops { reason, location, task, trace });
+            return if task.0 == 0 { Verdict::Halt } else { Verdict::Kill };
+        }
         let number = self.oopses.lock().len() + 1;
         let headline = self.headline(trap, registers, number);
         let location = self.location(registers);
@@ -82,7 +93,6 @@ impl Kernel {
             &location,
             trace.get(callers.unwrap_or(trace.len())..).unwrap_or(&[]),
         );
-        let task = self.tasks.current();
         self.modules.taint(DIED);
         let reason =
             headline.into_iter().map(|(_, line)| line).find(|line| line != report::CUT_HERE).unwrap_or_default();
@@ -254,15 +264,25 @@ impl Kernel {
         self.trace_from(last, self.tasks.current())
     }
 
-    fn unwind_tables(&self) -> Vec<Table> {
+    pub(crate) fn unwind_tables(&self) -> Vec<Table> {
         self.modules.all().iter().filter_map(|module| module.linked().orc).collect()
     }
 
     /// The caller's frame, by unwind tables or, in modules that have none, by frame pointers.
     fn caller_of(&self, frame: &Frame, tables: &[Table], end: u64) -> Option<Frame> {
         let mut read = |address: u64, into: &mut [u8]| self.platform.read(address, into).is_ok();
-        let next = Unwinder::new(*frame, tables, &mut read).step().ok();
-        next.filter(|next| self.is_return_address(next.ip)).or_else(|| self.step_frame_pointer(frame, end))
+        self.caller_by_tables(frame, tables, &mut read).or_else(|| self.step_frame_pointer(frame, end))
+    }
+
+    /// The caller's frame by unwind tables.
+    pub(crate) fn caller_by_tables(
+        &self,
+        frame: &Frame,
+        tables: &[Table],
+        read: &mut dyn FnMut(u64, &mut [u8]) -> bool,
+    ) -> Option<Frame> {
+        let next = Unwinder::new(*frame, tables, read).step().ok();
+        next.filter(|next| self.is_return_address(next.ip))
     }
 
     fn word(&self, address: u64) -> Option<u64> {
@@ -328,7 +348,7 @@ impl Kernel {
         }
     }
 
-    fn is_return_address(&self, word: u64) -> bool {
+    pub(crate) fn is_return_address(&self, word: u64) -> bool {
         let last = word.wrapping_sub(1);
         let in_text = self.modules.at(last).is_some_and(|module| module.linked().text_contains(last).is_some());
         in_text && self.follows_call(word)

@@ -104,6 +104,15 @@ pub trait Platform: Sync {
     /// [`Fault`] when the range is not page aligned or not inside the data region.
     fn seal(&self, range: Range<u64>, read_only: bool) -> Result<(), Fault>;
 
+    /// Makes a page-aligned part of the heap inaccessible (`true`), or usable again (`false`).
+    ///
+    /// # Errors
+    /// [`Fault`] when the range is not page aligned or not inside the heap, and where that cannot be done.
+    fn forbid(&self, range: Range<u64>, inaccessible: bool) -> Result<(), Fault> {
+        let _ = inaccessible;
+        Err(Fault { address: range.start, length: range.end.saturating_sub(range.start) })
+    }
+
     /// Says that a page-aligned range of any region is free: its contents vanish, a later read gives zeros (in text and
     /// rodata: until written again).
     fn discard(&self, range: Range<u64>);

@@ -32,10 +32,11 @@ mod value;
 
 pub use ferrmod_kernel::LoadFlags;
 pub use ferrmod_kernel::hardware::{Description, DescriptionError};
+pub use ferrmod_kernel::heap::Checks;
 
 pub use facts_cache::FactsBytes;
 pub use options::{BootError, LoadOutcome, MOST_CPUS, MachineError, Options, Outcome};
 pub use supervisor::{Fetch, Fetched, LogSink, Machine};
 pub use value::{
-    Allocation, Argument, Called, Device, LogLine, Memory, ModuleState, ModuleStatus, Registration, Report, Task,
+    Allocation, Argument, Called, Device, LogLine, Memory, MemoryError, ModuleState, ModuleStatus, Registration, Report, Task,
 };

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ferrmod_kernel::heap::Checks;
+
 use crate::facts_cache::FactsBytes;
 pub use crate::layout::MOST_CPUS;
 
@@ -28,6 +30,8 @@ pub struct Options {
     pub timeout: Duration,
     /// How long a machine may be silent beyond its timeout before it is killed.
     pub grace: Duration,
+    /// What is found out about the use of heap memory.
+    pub checks: Checks,
     /// Fail the allocation of this number, counted from the boot's end.
     pub fail_allocation: Option<u64>,
 }
@@ -44,6 +48,7 @@ impl Default for Options {
             watchdog: Duration::from_secs(2),
             timeout: Duration::from_secs(30),
             grace: Duration::from_secs(4),
+            checks: Checks::default(),
             fail_allocation: None,
         }
     }

@@ -128,6 +128,35 @@ pub struct Memory {
     pub allocations: Vec<Allocation>,
 }
 
+/// A wrong use of heap memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryError {
+    /// `out-of-bounds`, `use-after-free`, `double-free` or `invalid-free`.
+    pub kind: String,
+    /// The report's first line.
+    pub reason: String,
+    /// The address that was written to, read or freed.
+    pub address: u64,
+    /// First address and size of the object it was about.
+    pub object: Option<(u64, u64)>,
+    /// Where it was done; empty when only the change was found, some time later.
+    pub location: String,
+    /// The calls that led there, innermost first.
+    pub trace: Vec<String>,
+    /// The calls that allocated the object, with the number of their task.
+    pub allocated: Option<(u32, Vec<String>)>,
+    /// The calls that freed it.
+    pub freed: Option<(u32, Vec<String>)>,
+}
+
+impl From<ferrmod_kernel::oops::MemoryError> for MemoryError {
+    fn from(error: ferrmod_kernel::oops::MemoryError) -> Self {
+        let ferrmod_kernel::oops::MemoryError { kind, reason, address, object, location, trace, allocated, freed } =
+            error;
+        Self { kind: kind.into(), reason, address, object, location, trace, allocated, freed }
+    }
+}
+
 /// A task that still exists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Task {
@@ -156,6 +185,8 @@ pub struct Report {
     pub failed_inits: u64,
     /// Oopses so far, one line each.
     pub oopses: Vec<String>,
+    /// Wrong uses of heap memory so far; each is one of the oopses, too.
+    pub memory_errors: Vec<MemoryError>,
     /// The kernel's taint bits.
     pub taints: u64,
     /// Allocations counted since the last [`crate::Machine::fail_allocation`].

@@ -3,6 +3,7 @@
 mod allocation;
 mod faults;
 mod loader_oracle;
+mod memory;
 mod mutation;
 mod semantics;
 mod stage;

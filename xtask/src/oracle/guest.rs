@@ -115,7 +115,10 @@ impl Guest {
             .arg(&self.vmlinuz)
             .arg("-initrd")
             .arg(&self.initrd)
-            .args(["-append", "console=ttyS0 panic=-1 oops=panic loglevel=5 mitigations=off no_timer_check"])
+            .args([
+                "-append",
+                "console=ttyS0 panic=-1 oops=panic loglevel=5 mitigations=off no_timer_check rcupdate.rcu_expedited=1",
+            ])
             .stdin(Stdio::null())
             .spawn()
             .with_context(|| format!("start {QEMU}"))
@@ -235,12 +238,14 @@ fn chains(root: &Path, release: &str, paths: &[String]) -> Result<HashMap<String
         let own = format!("/usr/lib/modules/{release}/{}", plain_path(path));
         let name = Path::new(&own).file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
         let mut modprobe = Command::new("/sbin/modprobe");
-        modprobe.arg("-d").arg(root).args(["-S", release, "--show-depends", &name]);
+        // The guest's configuration, which is empty, and not that of this machine.
+        modprobe.arg("-d").arg(root).arg("-C").arg(root.join("etc/modprobe.d"));
+        modprobe.args(["-S", release, "--show-depends", &name]);
         let shown = command::output(&mut modprobe)?;
         let mut files: Vec<String> = shown
             .lines()
-            .filter_map(|line| line.strip_prefix("insmod "))
-            .map(|file| file.trim().trim_start_matches(&prefix).to_owned())
+            .filter_map(|line| line.strip_prefix("insmod ")?.split(' ').next())
+            .map(|file| file.trim_start_matches(&prefix).to_owned())
             .collect();
         // Soft dependencies that come after it are not what its own answers depend on.
         let is_own = |file: &String| Path::new(file).file_name() == Path::new(&own).file_name();

@@ -49,7 +49,7 @@ pub(crate) fn has(name: &str) -> bool {
 
 /// A cleared C object that is never freed.
 pub(crate) fn object(size: u64) -> Option<u64> {
-    let at = kernel().heap.allocate(size, 64, Owner::Kernel, 0, &kernel().inject).ok()?;
+    let at = kernel().allocate_for(size, 64, Owner::Kernel, 0, &kernel().inject).ok()?;
     // SAFETY: the heap has just given these bytes to us.
     unsafe { ram::fill(at, 0, size) };
     Some(at)

@@ -22,7 +22,7 @@ impl Buffer {
     pub(crate) fn new(size: u64, mask: u32) -> Result<Self, Errno> {
         let kernel = kernel();
         let align = (u64::from(mask) + 1).next_power_of_two().max(8);
-        let address = kernel.heap.allocate(size.max(1), align, Owner::Kernel, 0, &kernel.inject)?;
+        let address = kernel.allocate_for(size.max(1), align, Owner::Kernel, 0, &kernel.inject)?;
         // SAFETY: the heap has just given these bytes to us.
         unsafe { ram::fill(address, 0, size) };
         Ok(Self { address, size })
@@ -39,7 +39,7 @@ impl Drop for Buffer {
         // SAFETY: our own bytes, which nobody else holds.
         unsafe { ram::fill(self.address, 0, self.size) };
         // It came from the heap.
-        let _ = kernel().heap.free(self.address);
+        let _ = kernel().free(self.address, 0);
     }
 }
 

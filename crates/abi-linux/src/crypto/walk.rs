@@ -156,13 +156,13 @@ unsafe fn begin(walk: u64, what: &Begin) -> i32 {
 /// Memory that lives from one call to another: a `Buffer` would be given back at the end of this one.
 fn take(size: u64, mask: u32) -> Result<u64, Errno> {
     let align = (u64::from(mask) + 1).next_power_of_two().max(8);
-    kernel().heap.allocate(size.max(1), align, ferrmod_kernel::Owner::Kernel, 0, &kernel().inject)
+    kernel().allocate_for(size.max(1), align, ferrmod_kernel::Owner::Kernel, 0, &kernel().inject)
 }
 
 fn give(address: u64) {
     if address != 0 {
         // It came from `take`.
-        let _ = kernel().heap.free(address);
+        let _ = kernel().free(address, 0);
     }
 }
 

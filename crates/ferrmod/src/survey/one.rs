@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ferrmod_index::{Index, ModuleFile};
 use ferrmod_kernel::Errno;
-use ferrmod_machine::{FactsBytes, Fetch, LoadFlags, LogLine, Machine, MachineError, Options};
+use ferrmod_machine::{Checks, FactsBytes, Fetch, LoadFlags, LogLine, Machine, MachineError, Options};
 use ferrmod_plan::Request;
 use serde::Serialize;
 
@@ -26,6 +26,8 @@ pub(super) struct Stage {
     pub(super) facts: FactsBytes,
     pub(super) timeout: Duration,
     pub(super) cpus: u32,
+    /// What is looked for in the use of heap memory.
+    pub(super) checks: Checks,
     /// Whether soft dependencies are loaded and requests of modules are answered.
     pub(super) modprobe: bool,
 }
@@ -179,6 +181,7 @@ impl Stage {
             timeout: self.timeout,
             cpus: self.cpus,
             command_line: "ferrmod".into(),
+            checks: self.checks,
             ..Options::default()
         };
         let mut machine = Machine::boot(options, sink, self.fetch()).map_err(|error| error.to_string())?;

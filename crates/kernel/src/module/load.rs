@@ -226,6 +226,7 @@ impl Modules {
 
     fn free_init(&self, kernel: &Kernel, module: &Arc<Module>) {
         module.world.init_freed(module);
+        kernel.keep_init_trails(module);
         // Copied only when somebody looks at it right now.
         Arc::make_mut(&mut module.linked.lock()).forget_init();
         for range in module.memory.give_init(kernel) {

@@ -93,6 +93,11 @@ impl Memory {
         self.0.lock().parts.clone()
     }
 
+    /// Where the code of init is.
+    pub(crate) fn init_text(&self) -> Range<u64> {
+        self.0.lock().parts[PartKind::InitText as usize].clone()
+    }
+
     /// Gives the init parts back; their ranges.
     pub(crate) fn give_init(&self, kernel: &Kernel) -> [Range<u64>; 3] {
         [PartKind::InitText, PartKind::InitRodata, PartKind::InitData].map(|kind| self.give_part(kernel, kind))

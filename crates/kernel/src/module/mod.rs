@@ -60,7 +60,7 @@ pub struct Module {
     pub gpl: bool,
     /// The names, addresses and sizes of its allocated sections.
     pub sections: Vec<(BString, u64, u64)>,
-    memory: Memory,
+    pub(crate) memory: Memory,
     linked: Lock<Arc<Linked>>,
     state: AtomicU8,
     taints: AtomicU64,

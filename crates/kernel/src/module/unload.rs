@@ -81,9 +81,10 @@ impl Modules {
     }
 
     /// Forgets a module and gives its memory back.
-    pub(super) fn free(&self, kernel: &Kernel, module: &Arc<Module>) {
+    pub(super) fn free(&self, kernel: &'static Kernel, module: &Arc<Module>) {
         module.world.gone(module);
         self.name_leftovers(kernel, module);
+        kernel.look_before_leaving(module);
         for used in core::mem::take(&mut *module.uses.lock()) {
             if let Some(owner) = self.numbered(used) {
                 owner.users.lock().retain(|&user| user != module.id);

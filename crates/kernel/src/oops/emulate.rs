@@ -142,6 +142,74 @@ fn has_modrm(two_byte: bool, opcode: u8) -> bool {
         || (opcode < 0x40 && opcode & 7 < 4)
 }
 
+/// What an instruction that faulted was about to touch, as far as it can be told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Access {
+    /// The first byte.
+    pub(super) address: Option<u64>,
+    /// Bytes.
+    pub(super) size: Option<u64>,
+}
+
+/// Looks at the instruction that faulted.
+pub(super) fn access(platform: &dyn Platform, registers: &Registers) -> Access {
+    Access { address: address_of_access(platform, registers), size: size_of_access(platform, registers) }
+}
+
+/// Bytes that the instruction touches at its memory operand. Intel SDM volume 2, appendix A; vector instructions by their
+/// prefixes alone.
+fn size_of_access(platform: &dyn Platform, registers: &Registers) -> Option<u64> {
+    let mut bytes = [0; 8];
+    let mut length = 0;
+    while length < bytes.len() && platform.read(registers.rip + length as u64, &mut bytes[length..=length]).is_ok() {
+        length += 1;
+    }
+    let (mut narrow, mut repeated, mut wide) = (false, 0, false);
+    let mut rest = bytes[..length].iter().copied();
+    let mut opcode = rest.next()?;
+    loop {
+        match opcode {
+            0x66 => narrow = true,
+            0xf2 | 0xf3 => repeated = opcode,
+            0x26 | 0x2e | 0x36 | 0x3e | 0x64 | 0x65 | 0x67 | 0xf0 => (),
+            _ => break,
+        }
+        opcode = rest.next()?;
+    }
+    if opcode & 0xf0 == 0x40 {
+        wide = opcode & 8 != 0;
+        opcode = rest.next()?;
+    }
+    let operand = match (wide, narrow) {
+        (true, _) => 8,
+        (_, true) => 2,
+        _ => 4,
+    };
+    if opcode == 0x0f {
+        return Some(match (rest.next()?, repeated) {
+            // movzx and movsx, cmpxchg and xadd of bytes, setcc.
+            (0xb6 | 0xbe | 0xb0 | 0xc0 | 0x90..=0x9f, _) => 1,
+            (0xb7 | 0xbf, _) => 2,
+            (0x10 | 0x11 | 0x51..=0x5f, 0xf3) => 4,
+            (0x10 | 0x11 | 0x51..=0x5f, 0xf2) | (0x12 | 0x13 | 0x16 | 0x17 | 0xd6, _) => 8,
+            (0x10 | 0x11 | 0x28 | 0x29 | 0x2b | 0x54..=0x5f | 0x6f | 0x7f | 0xe7, _) => 16,
+            _ => operand,
+        });
+    }
+    Some(match opcode {
+        0x00..=0x3f if opcode & 5 == 0 => 1,
+        0x63 => 4,
+        0x80 | 0x84 | 0x86 | 0x88 | 0x8a | 0xc0 | 0xc6 | 0xd0 | 0xd2 | 0xf6 | 0xfe => 1,
+        // String instructions touch one element at a time; with a prefix, all that are left.
+        0xa4..=0xa7 | 0xaa..=0xaf => {
+            let width = if opcode & 1 == 0 { 1 } else { operand };
+            if repeated != 0 { width * registers.rcx } else { width }
+        }
+        0x50..=0x5f | 0x8f | 0xc9 | 0xe8 | 0xff if !narrow => 8,
+        _ => operand,
+    })
+}
+
 /// The address in the memory operand of the instruction that faulted, when it has one in a ModRM byte.
 pub(super) fn address_of_access(platform: &dyn Platform, registers: &Registers) -> Option<u64> {
     let mut at = registers.rip;

@@ -185,14 +185,14 @@ impl Kernel {
         }
     }
 
-    fn print_at(&self, level: u8, lines: &[String]) {
+    pub(super) fn print_at(&self, level: u8, lines: &[String]) {
         for line in lines {
             printk::say(self, level, line);
         }
     }
 
     /// Which task, where, and the registers when they are known.
-    fn machine_lines(&self, location: &str, registers: Option<&Registers>) -> Vec<String> {
+    pub(super) fn machine_lines(&self, location: &str, registers: Option<&Registers>) -> Vec<String> {
         let mut lines = Vec::from([self.task_line(), format!("RIP: 0010:{location}")]);
         let Some(r) = registers else { return lines };
         lines.extend([
@@ -207,7 +207,7 @@ impl Kernel {
         lines
     }
 
-    fn task_line(&self) -> String {
+    pub(super) fn task_line(&self) -> String {
         let task = self.tasks.current();
         let name = self.tasks.name(task).unwrap_or_default();
         let taints = self.modules.taints();
@@ -224,7 +224,7 @@ impl Kernel {
         format!("CPU: {} PID: {} Comm: {name} {tainted} {}", self.tasks.cpu(), task.0, self.release())
     }
 
-    fn linked_in(&self) -> String {
+    pub(super) fn linked_in(&self) -> String {
         let mut line = String::from("Modules linked in:");
         for module in self.modules.list() {
             let _ = write!(line, " {}", module.name);
@@ -265,7 +265,7 @@ impl Kernel {
     }
 }
 
-fn trace_lines(trace: &[String]) -> Vec<String> {
+pub(super) fn trace_lines(trace: &[String]) -> Vec<String> {
     let mut lines = Vec::from(["Call Trace:".into(), " <TASK>".into()]);
     lines.extend(trace.iter().map(|line| format!(" {line}")));
     lines.push(" </TASK>".into());

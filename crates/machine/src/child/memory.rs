@@ -76,7 +76,7 @@ pub(super) fn open(range: Range<u64>) -> io::Result<()> {
 }
 
 fn protect(range: Range<u64>, protection: i32) -> io::Result<()> {
-    // SAFETY: callers pass ranges of the data region or of the stacks, which this module mapped; never executable.
+    // SAFETY: callers pass ranges of the data region, the heap or the stacks, which this module mapped; never executable.
     match unsafe { libc::mprotect(range.start as *mut libc::c_void, (range.end - range.start) as usize, protection) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
@@ -89,6 +89,14 @@ pub(super) fn seal(range: Range<u64>, read_only: bool) -> bool {
         && crate::layout::inside(&DATA, range.start, range.end - range.start)
         && (range.is_empty()
             || protect(range, if read_only { libc::PROT_READ } else { libc::PROT_READ | libc::PROT_WRITE }).is_ok())
+}
+
+/// Makes a part of the heap inaccessible, or usable again.
+pub(super) fn forbid(range: Range<u64>, inaccessible: bool) -> bool {
+    let protection = if inaccessible { libc::PROT_NONE } else { libc::PROT_READ | libc::PROT_WRITE };
+    whole_pages(range.start, range.end)
+        && crate::layout::inside(&heap(), range.start, range.end - range.start)
+        && (range.is_empty() || protect(range, protection).is_ok())
 }
 
 /// Gives pages of private memory back; they read as zeros afterwards.

@@ -235,6 +235,11 @@ impl Platform for Process {
         if memory::seal(range, read_only) { Ok(()) } else { Err(fault) }
     }
 
+    fn forbid(&self, range: Range<u64>, inaccessible: bool) -> Result<(), Fault> {
+        let fault = Fault { address: range.start, length: range.end.saturating_sub(range.start) };
+        if memory::forbid(range, inaccessible) { Ok(()) } else { Err(fault) }
+    }
+
     fn discard(&self, range: Range<u64>) {
         let length = range.end.saturating_sub(range.start);
         if [TEXT, RODATA].iter().any(|pool| inside(pool, range.start, length)) {

@@ -15,7 +15,7 @@ use super::{context, fault, files, leave, wire, worlds};
 use crate::options::Options;
 use crate::protocol::{Down, Message, PACKET, Request, Response};
 use crate::value::{
-    Allocation, Argument, Called, Device, Memory, ModuleState, ModuleStatus, Registration, Report, Task,
+    Allocation, Argument, Called, Device, Memory, MemoryError, ModuleState, ModuleStatus, Registration, Report, Task,
 };
 
 /// Allocations of one owner that a report lists.
@@ -55,6 +55,7 @@ fn boot(options: &Options) -> Result<&'static Kernel, String> {
             signature_enforced: options.signature_enforced,
             blacklist: options.blacklist.clone(),
             command_line: options.command_line.clone(),
+            checks: options.checks,
             ..ferrmod_kernel::Options::default()
         },
     );
@@ -130,7 +131,7 @@ fn handle(kernel: &'static Kernel, request: Request<'_>) -> Response {
         }
         Request::Allocate { size, align } => answer(allocate(kernel, size, align).map(Response::Number)),
         Request::Free { address } => {
-            if kernel.heap.free(address).is_ok() {
+            if kernel.free(address, 0).is_ok() {
                 Response::Done
             } else {
                 Response::Errno(Errno::EINVAL.0)
@@ -154,7 +155,10 @@ fn handle(kernel: &'static Kernel, request: Request<'_>) -> Response {
             Err(reason) => Response::Refused(reason),
         },
         Request::Devices => Response::Devices(devices(kernel)),
-        Request::Report => Response::Report(Box::new(report(kernel))),
+        Request::Report => {
+            kernel.look_at_heap();
+            Response::Report(Box::new(report(kernel)))
+        }
         Request::Run { nanoseconds } => {
             kernel.run_until(kernel.platform.now().saturating_add(nanoseconds));
             Response::Done
@@ -202,7 +206,7 @@ fn allocate(kernel: &Kernel, size: u64, align: u64) -> Result<u64, Errno> {
     if !align.is_power_of_two() {
         return Err(Errno::EINVAL);
     }
-    let address = kernel.heap.allocate(size.max(1), align.max(64), Owner::Kernel, 0, &Injection::default())?;
+    let address = kernel.allocate_for(size.max(1), align.max(64), Owner::Kernel, 0, &Injection::default())?;
     let zeros = vec![0; 64 << 10];
     let mut done = 0;
     while done < size {
@@ -267,10 +271,10 @@ fn call(kernel: &'static Kernel, address: u64, arguments: Vec<Argument>, deadlin
     response
 }
 
-fn free(kernel: &Kernel, buffers: &[(u64, u64, bool)]) {
+fn free(kernel: &'static Kernel, buffers: &[(u64, u64, bool)]) {
     for &(at, ..) in buffers {
         // What the called code has freed itself is gone already.
-        let _ = kernel.heap.free(at);
+        let _ = kernel.free(at, 0);
     }
 }
 
@@ -369,7 +373,7 @@ fn report(kernel: &Kernel) -> Report {
                     .map(|allocation| Allocation {
                         address: allocation.start,
                         size: allocation.size,
-                        caller: kernel.modules.name_of_caller(kernel, holder, allocation.caller),
+                        caller: kernel.allocated_by(allocation),
                     })
                     .collect(),
             }
@@ -389,6 +393,7 @@ fn report(kernel: &Kernel) -> Report {
         timers: kernel.timers.within(0..u64::MAX) as u64,
         failed_inits: kernel.modules.failed_inits(),
         oopses: kernel.oopses().into_iter().map(|oops| format!("{} at {}", oops.reason, oops.location)).collect(),
+        memory_errors: kernel.memory_errors().into_iter().map(MemoryError::from).collect(),
         taints: kernel.modules.taints(),
         allocations: kernel.inject.count(),
     }
