@@ -20,7 +20,7 @@ const QEMU: &str = "qemu-system-x86_64";
 /// Module files are not larger, unpacked.
 const LIMIT: usize = 1 << 27;
 /// A guest that says nothing for so long will never say anything.
-const SILENCE: Duration = Duration::from_secs(100);
+const SILENCE: Duration = Duration::from_secs(300);
 /// The program behind every name of the tools.
 const KMOD: &str = "/bin/kmod";
 

@@ -30,7 +30,7 @@ pub struct MemoryError {
     pub freed: Option<(u32, Vec<String>)>,
 }
 
-/// What `KASAN` calls a line of equal signs.
+/// The line above and below a report.
 const RULE: &str = "==================================================================";
 /// `KERN_ERR`.
 const ERROR: u8 = 3;
@@ -125,7 +125,7 @@ impl Kernel {
         };
         let object = self.heap.find_any(address).map(|(object, _)| object);
         let error = MemoryError::about(self, kind, reason.clone(), address, object.as_ref(), caller);
-        let mut lines = Vec::from([RULE.into(), reason.clone(), self.act("Free", None, address)]);
+        let mut lines = Vec::from([RULE.into(), reason.clone(), self.act("Free of", address)]);
         lines.extend(error.background());
         lines.push(RULE.into());
         self.print_at(ERROR, &lines);
@@ -133,16 +133,11 @@ impl Kernel {
         self.bug(&reason, caller)
     }
 
-    /// `Write of size 4 at addr 000000010000a040 by task insmod/1`
-    fn act(&self, what: &str, size: Option<u64>, address: u64) -> String {
+    /// `Write of size 4 at addr 000000010000a040 by task insmod/1`, when `what` is the first part of it.
+    fn act(&self, what: &str, address: u64) -> String {
         let task = self.tasks.current();
         let name = self.tasks.name(task).unwrap_or_default();
-        let (size, at) = match size {
-            Some(size) => (format!(" size {size}"), "at addr"),
-            None => (String::new(), "addr"),
-        };
-        let at = if size.is_empty() && what != "Free" { "at addr" } else { at };
-        format!("{what} of{size} {at} {address:016x} by task {name}/{}", task.0)
+        format!("{what} addr {address:016x} by task {name}/{}", task.0)
     }
 
     /// What a fault is about when it hit memory beside an object that has pages of its own, or a freed one.
@@ -174,7 +169,8 @@ impl Kernel {
             freed: told(1),
         };
         let what = if write { "Write" } else { "Read" };
-        Some((error, Vec::from([RULE.into(), reason, self.act(what, access.size, address)])))
+        let what = access.size.map_or_else(|| format!("{what} at"), |size| format!("{what} of size {size} at"));
+        Some((error, Vec::from([RULE.into(), reason, self.act(&what, address)])))
     }
 
     /// Prints a wrong access and keeps it.

@@ -17,8 +17,8 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::system::{delete_module, finit_module};
 
-/// Some drivers look for hardware for half a minute before they give up.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Some drivers look for hardware for half a minute before they give up, and `test_bpf` takes minutes on a loaded host.
+const PATIENCE: Duration = Duration::from_secs(240);
 /// How often, and after how long each time, a module is tried again that is in use when nothing else can go.
 const AGAIN: usize = 4;
 const LATER: Duration = Duration::from_millis(25);
