@@ -144,7 +144,7 @@ fn has_modrm(two_byte: bool, opcode: u8) -> bool {
 
 /// What an instruction that faulted was about to touch, as far as it can be told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Access {
+pub(super) struct Touch {
     /// The first byte.
     pub(super) address: Option<u64>,
     /// Bytes.
@@ -152,8 +152,8 @@ pub(super) struct Access {
 }
 
 /// Looks at the instruction that faulted.
-pub(super) fn access(platform: &dyn Platform, registers: &Registers) -> Access {
-    Access { address: address_of_access(platform, registers), size: size_of_access(platform, registers) }
+pub(super) fn access(platform: &dyn Platform, registers: &Registers) -> Touch {
+    Touch { address: address_of_access(platform, registers), size: size_of_access(platform, registers) }
 }
 
 /// Bytes that the instruction touches at its memory operand. Intel SDM volume 2, appendix A; vector instructions by their
