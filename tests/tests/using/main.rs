@@ -7,8 +7,6 @@
 //! `FERRMOD_RECORD=1` boots that kernel again and writes the answers anew; it needs QEMU and gcc, and
 //! for images that are not there genromfs and genisoimage.
 
-#[path = "../live/archive.rs"]
-mod archive;
 mod content;
 #[path = "../live/guest.rs"]
 #[expect(dead_code, reason = "of a guest's report only the answers are used here")]
