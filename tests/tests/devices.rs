@@ -139,11 +139,11 @@ fn sensors_are_read_through_sysfs() {
 fn a_finer_sensor_says_sixteenths() {
     let Some(tree) = tree_or_skip("6.1") else { return };
     let mut world = World::boot(tree);
-    let number = world.add("i2c:tmp102@0x49,temp=20062");
+    let number = world.add("i2c:tmp102@0x49,temp=20063");
     world.load("tmp102");
     // The driver has started the first conversion and wants it to have ended.
     std::thread::sleep(Duration::from_millis(400));
-    assert_eq!(world.read("/sys/class/hwmon/hwmon0/temp1_input"), "20062\n");
+    assert_eq!(world.read("/sys/class/hwmon/hwmon0/temp1_input"), "20062\n", "20.0625 degrees");
     world.machine.set_device(number, "temp", -63).unwrap();
     assert_eq!(world.read("/sys/class/hwmon/hwmon0/temp1_input"), "-62\n", "one sixteenth below zero");
     world.end();
