@@ -48,7 +48,7 @@ impl Made {
         for name in builtin {
             inside.insert(name.as_bytes(), b"", 0).unwrap();
         }
-        for (name, mut trie) in [("dep", dep), ("alias", alias), ("builtin", inside)] {
+        for (name, trie) in [("dep", dep), ("alias", alias), ("builtin", inside)] {
             fs::write(folder.join(format!("modules.{name}.bin")), trie.finish(NodeOrder::ParentFirst).unwrap())
                 .unwrap();
         }

@@ -76,7 +76,7 @@ impl Made {
             ("builtin", builtin),
             ("builtin.alias", empty()),
         ];
-        for (name, mut trie) in tables {
+        for (name, trie) in tables {
             let bytes = trie.finish(NodeOrder::ParentFirst).unwrap();
             fs::write(tree.join(format!("modules.{name}.bin")), bytes).unwrap();
         }
