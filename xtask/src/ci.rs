@@ -178,7 +178,8 @@ const STEPS: &[Step] = &[
         name: "live",
         about: "on live kernels, 6.1 and 6.12 in QEMU, our tools do what Debian's kmod does, and modules fare as `check` says",
         cargo: &["test", "--release", "--package", "ferrmod-tests", "--test", "live"],
-        environment: &[("FERRMOD_REQUIRE_QEMU", "1")],
+        // The step `demo` has built it.
+        environment: &[("FERRMOD_REQUIRE_QEMU", "1"), ("FERRMOD_LIVE_FERRMOD", "target/release/ferrmod")],
         needs_corpus: true,
         subject: Subject::Package("ferrmod-tests"),
         minutes: 20,

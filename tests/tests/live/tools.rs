@@ -91,11 +91,14 @@ fn ours() -> &'static Path {
     BUILT.get_or_init(|| env::var_os("FERRMOD_LIVE_TOOLS").map_or_else(|| build("ferrmod-tools", "kmod"), Into::into))
 }
 
-/// `ferrmod` itself with the libraries it needs, if any; built once a test run.
+/// `ferrmod` itself with the libraries it needs, if any: the file that `FERRMOD_LIVE_FERRMOD` names (from the workspace's folder on), or
+/// one that is built once a test run.
 pub(crate) fn install_ferrmod(root: &Root) {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let built = BUILT
-        .get_or_init(|| env::var_os("FERRMOD_LIVE_FERRMOD").map_or_else(|| build("ferrmod", "ferrmod"), Into::into));
+    let built = BUILT.get_or_init(|| match env::var_os("FERRMOD_LIVE_FERRMOD") {
+        Some(file) => Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file),
+        None => build("ferrmod", "ferrmod"),
+    });
     root.program("usr/bin/ferrmod", built);
     for library in libraries(built) {
         root.program(library.to_str().expect("a library has a plain name").trim_start_matches('/'), &library);
