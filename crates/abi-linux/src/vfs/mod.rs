@@ -133,24 +133,27 @@ pub(crate) fn begin(kernel: &Kernel) {
 
 struct NodeFile(Arc<Node>);
 
-/// More than this no file says at once.
-const WHOLE_MAX: usize = 16 << 20;
-const CHUNK: u64 = 64 << 10;
+/// All that an open file says.
+fn whole(opened: &mut dyn OpenFile) -> Result<Vec<u8>, Errno> {
+    /// More than this no file says at once.
+    const MOST: usize = 16 << 20;
+    const CHUNK: u64 = 64 << 10;
+    let mut out = Vec::new();
+    loop {
+        let part = opened.read(CHUNK)?;
+        if part.is_empty() {
+            return Ok(out);
+        }
+        out.extend_from_slice(&part);
+        if out.len() > MOST {
+            return Err(Errno::EFBIG);
+        }
+    }
+}
 
 impl FileOperations for NodeFile {
     fn read(&self) -> Result<Vec<u8>, Errno> {
-        let mut opened = Opened::open(&self.0, READ_ONLY)?;
-        let mut out = Vec::new();
-        loop {
-            let part = opened.read(CHUNK)?;
-            if part.is_empty() {
-                return Ok(out);
-            }
-            out.extend_from_slice(&part);
-            if out.len() > WHOLE_MAX {
-                return Err(Errno::EFBIG);
-            }
-        }
+        whole(&mut Opened::open(&self.0, READ_ONLY)?)
     }
 
     fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {

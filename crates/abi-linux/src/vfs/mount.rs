@@ -209,24 +209,9 @@ struct FileInMount {
     path: String,
 }
 
-/// More than this no file says at once.
-const WHOLE_MAX: usize = 16 << 20;
-const CHUNK: u64 = 64 << 10;
-
 impl FileOperations for FileInMount {
     fn read(&self) -> Result<Vec<u8>, Errno> {
-        let mut opened = self.tree.open(&self.path, READ_ONLY)?;
-        let mut out = Vec::new();
-        loop {
-            let part = opened.read(CHUNK)?;
-            if part.is_empty() {
-                return Ok(out);
-            }
-            out.extend_from_slice(&part);
-            if out.len() > WHOLE_MAX {
-                return Err(Errno::EFBIG);
-            }
-        }
+        super::whole(&mut *self.tree.open(&self.path, READ_ONLY)?)
     }
 
     fn write(&self, _bytes: &[u8]) -> Result<usize, Errno> {
