@@ -1,7 +1,7 @@
 //! Hardware that is described: devices, their registers, and what happens when those are touched.
 //!
-//! A device's windows have addresses that nothing is mapped at, so every access faults; the handler asks [`Hardware::read`] and
-//! [`Hardware::write`] and goes on behind the instruction. Models run to completion and hold no lock of the kernel but this
+//! A device's windows have addresses that nothing is mapped at, so every access faults; the handler asks [`Kernel::hardware_read`] and
+//! [`Kernel::hardware_write`] and goes on behind the instruction. Models run to completion and hold no lock of the kernel but this
 //! module's own.
 //!
 //! # What this module does not do

@@ -130,7 +130,7 @@ pub(crate) fn write(client: u64, from: u64, length: usize) -> Result<(), Errno> 
 /// Sends bytes at an address to a client, and receives bytes at another in the same transfer.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub(crate) fn write_then_read(client: u64, from: u64, sent: usize, into: u64, wanted: usize) -> Result<(), Errno> {
     let size = i2c_msg::SIZE.get();
     let messages = slab::allocate(2 * size, 8, slab::ZERO, 0);
