@@ -43,18 +43,18 @@ static NAMESPACES: Datum = Datum::new(
 );
 
 /// The variables of this file.
-pub(crate) static VARIABLES: &[&Datum] = &[&INIT_NET, &NAMESPACES, &OPERATIONS_LOCK];
+pub(crate) static VARIABLES: &[&Datum] = &[&INIT_NET, &NAMESPACES, &OPERATIONS_LOCK, &LIST_LOCK];
 
 /// Taken by whoever walks the operations of all namespaces.
-static OPERATIONS_LOCK: Datum = Datum::new(
-    "pernet_ops_rwsem",
-    256,
-    Begin::With(|at| {
-        layout! { mod rw_semaphore = "rw_semaphore" { wait_list } }
-        // SAFETY: `data::place` gives more zeros than the struct has.
-        unsafe { locks::init_list(rw_semaphore::wait_list.at(at)) };
-    }),
-);
+static OPERATIONS_LOCK: Datum = Datum::new("pernet_ops_rwsem", 256, Begin::With(begin_semaphore));
+/// Guards the list of namespaces; whoever walks it takes it.
+static LIST_LOCK: Datum = Datum::new("net_rwsem", 256, Begin::With(begin_semaphore));
+
+fn begin_semaphore(at: u64) {
+    layout! { mod rw_semaphore = "rw_semaphore" { wait_list } }
+    // SAFETY: `data::place` gives more zeros than the struct has.
+    unsafe { locks::init_list(rw_semaphore::wait_list.at(at)) };
+}
 
 /// The address of `init_net`.
 pub(crate) fn init_net() -> u64 {
