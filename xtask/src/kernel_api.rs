@@ -61,7 +61,7 @@ fn table(facts: &Facts<'_>, imports: &BTreeMap<String, u32>, have: &BTreeMap<&st
     let _ = writeln!(
         text,
         "Made by `cargo xtask kernel-api` from the modules of Linux {}. Of the {} symbols that they import from the kernel \
-         itself, {} are implemented, {} answer a constant (there is one CPU, no priority, no device ...), and {} are absent: \
+         itself, {} are implemented, {} answer a constant (there is no priority, no power to save ...), and {} are absent: \
          a module that imports one loads all the same, and a call names the symbol in an oops.\n",
         facts.release(),
         rows.len(),
