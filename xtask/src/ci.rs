@@ -65,7 +65,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "lint",
-        about: "no warning of rustc or clippy in any target",
+        about: "no warning of rustc or clippy in any target, tests and benchmarks included",
         cargo: &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
         environment: &[],
         needs_corpus: false,
@@ -183,15 +183,6 @@ const STEPS: &[Step] = &[
         needs_corpus: true,
         subject: Subject::Package("ferrmod-tests"),
         minutes: 20,
-    },
-    Step {
-        name: "benches",
-        about: "the benchmarks compile",
-        cargo: &["bench", "--workspace", "--no-run"],
-        environment: &[],
-        needs_corpus: false,
-        subject: Subject::Workspace,
-        minutes: 15,
     },
 ];
 

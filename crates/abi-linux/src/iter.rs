@@ -339,11 +339,12 @@ extern "C" fn iov_iter_alignment(iter: u64) -> u64 {
     pieces(iter).iter().fold(0, |bits, &(at, length)| bits | at | length)
 }
 
-/// Takes a reference of a page.
+/// Takes a reference of a page. One that was not given out as a page is of the heap, which holds a reference itself, so that the
+/// last one given back frees nothing.
 pub(crate) fn hold(page: u64) {
     // SAFETY: a `struct page` of the memory map.
     unsafe {
-        let references = page_struct::_refcount.get::<u32>(page);
+        let references = page_struct::_refcount.get::<u32>(page).max(1);
         page_struct::_refcount.set(page, references.wrapping_add(1));
     }
 }

@@ -5,8 +5,8 @@ use ferrmod_machine::Argument::{In, InOut, Out, Value};
 
 use crate::laboratory::{Laboratory, sample};
 
-/// `LZ4_MEM_COMPRESS`
-const LZ4_MEMORY: u64 = 16 << 10;
+/// `LZ4_MEM_COMPRESS`: a table of 2^11 + 4 words.
+const LZ4_MEMORY: u64 = (2048 + 4) * 8;
 
 #[test]
 fn lz4_compresses() {
