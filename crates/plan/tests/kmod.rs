@@ -11,7 +11,7 @@ use ferrmod_config::{Config, Folders, Root, Sources};
 use ferrmod_index::trie::{NodeOrder, TrieWriter};
 use ferrmod_plan::kmod::{
     Action, Asked, Forbidden, How, Kept, Live, LiveState, Module, Modules, Nothing, Paths, Probe, Reason, RemovalEnd,
-    RemovalTerms, Remove, RemoveAction, Remover, State, Terms,
+    RemovalTerms, Remove, RemoveAction, Remover, State, Terms, Without,
 };
 
 /// A tree of modules without content, that is removed at the end.
@@ -314,6 +314,46 @@ fn what_nobody_needs_any_more_goes_with_a_module() {
     assert_eq!((done.contains(&"failed:d2".into()), ended), (true, Ok(())));
     let (_, ended) = removal(&made, "m", RemovalTerms::default(), &Loaded::new(all), Some("m"));
     assert_eq!(ended, Err(RemovalEnd::Failed("m".into())));
+}
+
+/// Somebody who takes nothing and goes on as if.
+struct Imagining<'l>(&'l Without<'l>, Vec<String>);
+
+impl<'c> Remover<'c> for Imagining<'_> {
+    type Error = std::convert::Infallible;
+
+    fn remove(&mut self, step: &Remove<'c>) -> Result<(), Self::Error> {
+        self.1.push(step.name.to_string());
+        self.0.remove(step.name.as_bstr());
+        Ok(())
+    }
+
+    fn kept(&mut self, _: &BStr, _: &Kept, _: &ferrmod_plan::kmod::RemoveReason<'c>) {}
+
+    fn failed(&mut self, error: Self::Error) {
+        match error {}
+    }
+}
+
+#[test]
+fn what_would_go_is_what_goes() {
+    let made = Made::new(&[("m", &["d2", "d1"]), ("d1", &[]), ("d2", &["d1"]), ("u", &["d2"])], &[], &[], "");
+    let all: &[(&str, &[&str])] = &[("m", &[]), ("d1", &["m", "d2"]), ("d2", &["m", "u"]), ("u", &[])];
+    for (name, holders) in [("m", false), ("d1", true), ("d2", true), ("u", false)] {
+        let terms = RemovalTerms { holders, ..RemovalTerms::default() };
+        let loaded = Loaded::new(all);
+        let modules = made.modules();
+        let without = Without::new(&loaded);
+        let mut imagining = Imagining(&without, Vec::new());
+        let ended = modules.removal(&modules.look_up(name.into())[0], terms, &without, &mut imagining);
+        let (done, really) = removal(&made, name, terms, &loaded, None);
+        assert_eq!((&imagining.1, ended.is_ok()), (&done, really.is_ok()), "{name}");
+    }
+    let loaded = Loaded::new(all);
+    let without = Without::new(&loaded);
+    without.remove("m".into());
+    assert_eq!((without.references("d2".into()), without.holders("d2".into())), (Some(1), vec!["u".into()]));
+    assert_eq!((without.state("m".into()), without.references("m".into())), (LiveState::Absent, Some(0)));
 }
 
 #[test]

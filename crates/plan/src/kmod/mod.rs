@@ -25,7 +25,7 @@ mod probe;
 mod remove;
 
 pub use indexes::{IndexProblem, Indexes, Table};
-pub use live::{Live, LiveState, Nothing};
+pub use live::{Live, LiveState, Nothing, Without};
 pub use look_up::{Modules, Paths, name_of_path};
 pub use module::{File, How, Module};
 pub use probe::{Action, Asked, Forbidden, Missing, Probe, Reason, State, Step, Terms};

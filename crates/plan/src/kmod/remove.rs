@@ -196,7 +196,7 @@ impl<'c, R: Remover<'c>> Walk<'_, 'c, R> {
                 return Ok(());
             }
             let references = self.live.references(name).unwrap_or(0);
-            // With `holders`, a dry run still counts those that would have gone.
+            // With `holders`, a dry run that asks the kernel itself still counts those that would have gone.
             if !self.terms.wait && references > 0 {
                 let holders = self.live.holders(name);
                 return Err(kept(name, Kept::InUse { references, holders }));

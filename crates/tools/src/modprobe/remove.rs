@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use bstr::{BStr, ByteSlice};
 use ferrmod_linux::{Errno, UnloadFlags};
-use ferrmod_plan::kmod::{Kept, Module, RemovalEnd, RemovalTerms, Remove, RemoveAction, RemoveReason, Remover};
+use ferrmod_plan::kmod::{
+    Kept, Live, Module, RemovalEnd, RemovalTerms, Remove, RemoveAction, RemoveReason, Remover, Without,
+};
 use serde_json::Value;
 
 use super::{Context, command, explain, json, name};
@@ -21,6 +23,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 pub(super) fn remove(session: &mut Session, context: &Context<'_>, operands: &[OsString]) -> Result<Status, Stop> {
     let mut failed = false;
     let mut documents = Vec::new();
+    // kmod asks the kernel, in which everything is still loaded, so its dry run names no dependency. Who wants more than kmod's words is
+    // told what would go.
+    let without = Without::new(context.live);
+    let request = context.request;
+    let imagine = (request.dry_run && (request.json || request.explain)).then_some(&without);
     for operand in operands {
         let path = operand.as_bytes().starts_with(b"/");
         let found = if path { Vec::new() } else { context.modules.look_up(name(operand)) };
@@ -31,7 +38,7 @@ pub(super) fn remove(session: &mut Session, context: &Context<'_>, operands: &[O
         }
         let mut modules = Vec::new();
         for module in &found {
-            let (status, document) = one(session, context, module)?;
+            let (status, document) = one(session, context, imagine, module)?;
             failed |= status == Status::Failure;
             modules.push(document);
         }
@@ -43,7 +50,12 @@ pub(super) fn remove(session: &mut Session, context: &Context<'_>, operands: &[O
     Ok(Status::failed(failed))
 }
 
-fn one<'c>(session: &mut Session, context: &Context<'c>, module: &Rc<Module<'c>>) -> Result<(Status, Value), Stop> {
+fn one<'c>(
+    session: &mut Session,
+    context: &Context<'c>,
+    imagine: Option<&Without<'_>>,
+    module: &Rc<Module<'c>>,
+) -> Result<(Status, Value), Stop> {
     let request = context.request;
     let terms = RemovalTerms {
         holders: request.holders,
@@ -52,8 +64,9 @@ fn one<'c>(session: &mut Session, context: &Context<'c>, module: &Rc<Module<'c>>
         first_time: request.first_time,
         pretend: request.depends,
     };
-    let mut doing = Doing { session, context, steps: Vec::new(), stays: Vec::new() };
-    let ended = context.modules.removal(module, terms, context.live, &mut doing);
+    let mut doing = Doing { session, context, imagine, steps: Vec::new(), stays: Vec::new() };
+    let live: &dyn Live = imagine.map_or(context.live, |without| without);
+    let ended = context.modules.removal(module, terms, live, &mut doing);
     let Doing { session, steps, stays, .. } = doing;
     let kept = match &ended {
         Err(RemovalEnd::Kept { name, why }) => Some((name.as_bstr(), why)),
@@ -114,6 +127,8 @@ enum Failed {
 struct Doing<'s, 'x, 'c> {
     session: &'s mut Session,
     context: &'x Context<'c>,
+    /// Where a dry run notes what would be gone.
+    imagine: Option<&'x Without<'x>>,
     steps: Vec<Remove<'c>>,
     stays: Vec<Value>,
 }
@@ -149,6 +164,9 @@ impl<'c> Remover<'c> for Doing<'_, '_, 'c> {
             explain::removal(&mut self.session.out, step);
         }
         if request.dry_run {
+            if let Some(without) = self.imagine {
+                without.remove(name);
+            }
             return Ok(());
         }
         if matches!(step.action, RemoveAction::Delete)
