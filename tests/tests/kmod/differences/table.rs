@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use bstr::ByteSlice;
+
 use super::Difference;
 use crate::case::{Case, Edit, Ended, Left, Outcome};
 use crate::made::{self, RELEASE};
@@ -454,6 +456,27 @@ pub(crate) const TABLE: &[Difference] = &[
             let mut case = Case::new("modprobe", &["-d", &root, "-S", RELEASE, "-D", "omega"]);
             let lines = b"softdep omega pre: eps\nsoftdep omega pre: zeta\n".to_vec();
             case.edits.push(Edit::Write("/etc/modprobe.d/several.conf".into(), lines));
+            vec![case]
+        },
+    },
+    Difference {
+        id: "commands-of-another-system",
+        title: "Commands in a tree below `-d`",
+        kmod: "runs `install` and `remove` lines of the tree's own `modules.softdep`, whoever has written it, on the machine that it runs on.",
+        ours: "runs no command that stands in a tree of another root, or in a file that others may write to; it says so and fails.",
+        reason: "to look at an image, or at what a user has unpacked, must not run what it says.",
+        level: |case, kmod, ours| {
+            let command = |edit: &Edit| matches!(edit, Edit::Write(path, content) if path.ends_with("modules.softdep") && content.contains_str("install "));
+            let refused = ours.stderr.contains_str("not running the command of");
+            if case.edits.iter().any(command) && refused && ours.ended == Ended::Exit(1) && kmod.ended == Ended::Exit(0)
+            {
+                *kmod = ours.clone();
+            }
+        },
+        witnesses: |world| {
+            let root = world.made_root();
+            let mut case = Case::new("modprobe", &["-d", &root, "-S", RELEASE, "omega"]);
+            case.edits.push(Edit::Write(world.made().join("modules.softdep"), b"install omega true\n".to_vec()));
             vec![case]
         },
     },
