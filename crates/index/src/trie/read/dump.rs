@@ -92,8 +92,7 @@ impl Windows<'_> {
             self.others.push(std::mem::replace(&mut self.current, kept));
             return Ok(());
         }
-        let slides = self.current.start + STEP == start;
-        if !slides && !self.current.bytes.is_empty() {
+        if !self.current.bytes.is_empty() {
             let oldest = if self.others.len() + 1 < WINDOWS { Window::default() } else { self.others.remove(0) };
             self.others.push(std::mem::replace(&mut self.current, oldest));
         }
