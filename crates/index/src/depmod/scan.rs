@@ -1,5 +1,6 @@
 //! Reading the modules of a tree, with several threads.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Read;
 use std::sync::atomic::Ordering;
@@ -38,10 +39,18 @@ struct Queue<'a> {
 }
 
 struct Waiting {
-    /// With their numbers; the next one is the last.
-    files: Vec<(usize, Found)>,
+    /// With their numbers. Once all are known and some are packed, the shortest is in front.
+    files: VecDeque<(usize, Found)>,
     /// Whether more may come.
     open: bool,
+}
+
+/// Where a thread takes its files from. One takes the long ones, so that none of them comes last and is waited for, and the others begin
+/// with the short ones, so that no two of the longest are in memory at once.
+#[derive(Clone, Copy)]
+enum End {
+    Short,
+    Long,
 }
 
 /// How many modules a thread has to read to be worth its making.
@@ -54,7 +63,7 @@ impl Queue<'_> {
 
     /// Adds a file.
     fn push(&self, number: usize, found: Found) {
-        self.waiting().files.push((number, found));
+        self.waiting().files.push_back((number, found));
         self.more.notify_one();
         if let Some(Progress { total, .. }) = self.options.progress {
             total.fetch_add(1, Ordering::Relaxed);
@@ -62,11 +71,15 @@ impl Queue<'_> {
     }
 
     /// The next file; waits for it. `None` when there is none and none will come.
-    fn pop(&self) -> Option<(usize, Found)> {
+    fn pop(&self, end: End) -> Option<(usize, Found)> {
         let mut waiting = self.waiting();
         loop {
-            if let Some(next) = waiting.files.pop() {
-                return Some(next);
+            let next = match end {
+                End::Short => waiting.files.pop_front(),
+                End::Long => waiting.files.pop_back(),
+            };
+            if next.is_some() {
+                return next;
             }
             if !waiting.open {
                 return None;
@@ -83,9 +96,8 @@ impl Drop for Closing<'_, '_> {
     fn drop(&mut self) {
         let mut waiting = self.0.waiting();
         waiting.open = false;
-        // The longest first: a large one that comes last would be waited for.
         if waiting.files.iter().any(|(_, found)| !found.path.ends_with(b".ko")) {
-            waiting.files.sort_by_key(|(_, found)| found.identity.size);
+            waiting.files.make_contiguous().sort_by_key(|(_, found)| found.identity.size);
         }
         self.0.more.notify_all();
     }
@@ -103,7 +115,8 @@ pub(super) fn scan<T>(
         0 => thread::available_parallelism().map_or(1, std::num::NonZero::get),
         count => count,
     };
-    let queue = Queue { options, waiting: Mutex::new(Waiting { files: Vec::new(), open: true }), more: Condvar::new() };
+    let queue =
+        Queue { options, waiting: Mutex::new(Waiting { files: VecDeque::new(), open: true }), more: Condvar::new() };
     let done = Mutex::new(Vec::new());
     let mut all = Scanned::default();
     let walked = thread::scope(|scope| {
@@ -117,13 +130,13 @@ pub(super) fn scan<T>(
                 if count % WORTH_A_THREAD == 0 && count / WORTH_A_THREAD < threads {
                     scope.spawn(|| {
                         let mut own = Symbols::default();
-                        let scanned = work(tree, &queue, &mut own);
+                        let scanned = work(tree, &queue, End::Short, &mut own);
                         done.lock().unwrap_or_else(PoisonError::into_inner).push((own, scanned));
                     });
                 }
             })
         };
-        all = work(tree, &queue, symbols);
+        all = work(tree, &queue, End::Long, symbols);
         walked
     });
     for (own, scanned) in done.into_inner().unwrap_or_else(PoisonError::into_inner) {
@@ -146,11 +159,11 @@ pub(super) fn scan<T>(
 }
 
 /// Reads files until there are no more.
-fn work(tree: &Tree, queue: &Queue<'_>, own: &mut Symbols) -> Scanned {
+fn work(tree: &Tree, queue: &Queue<'_>, end: End, own: &mut Symbols) -> Scanned {
     let mut worker = Worker::new();
     let mut scanned = Scanned::default();
     while !queue.options.is_cancelled()
-        && let Some((number, found)) = queue.pop()
+        && let Some((number, found)) = queue.pop(end)
     {
         let outcome = match worker.read(tree, &found, own) {
             Ok((facts, identity)) => {
@@ -171,6 +184,9 @@ fn work(tree: &Tree, queue: &Queue<'_>, own: &mut Symbols) -> Scanned {
     }
     scanned
 }
+
+/// The most memory for one file, in bytes, that a thread keeps for the next one: few modules need more.
+const KEPT: usize = 4 << 20;
 
 /// What one thread keeps from file to file.
 struct Worker {
@@ -216,7 +232,11 @@ impl Worker {
             return Err(ElfError::Truncated { what: "ELF header" }.into());
         }
         let bytes = self.unpacker.unpack(&self.packed, &mut self.unpacked)?;
-        Ok(elf::read(Source::Bytes(bytes), &mut self.buffers, symbols)?)
+        let facts = elf::read(Source::Bytes(bytes), &mut self.buffers, symbols);
+        if self.packed.capacity() + self.unpacked.capacity() > KEPT {
+            (self.packed, self.unpacked) = (Vec::new(), Vec::new());
+        }
+        Ok(facts?)
     }
 }
 
