@@ -1,5 +1,10 @@
 //! `ferrmod sign`: append a signature to modules, or take it away.
 
+#[cfg(feature = "pkcs11")]
+mod token;
+#[cfg_attr(not(feature = "pkcs11"), expect(dead_code, reason = "what a URI names is of use with the feature alone"))]
+mod uri;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +17,7 @@ use serde::Serialize;
 use crate::exit::{Exit, Failure};
 use crate::output;
 use crate::replace::replace;
+use uri::Uri;
 
 /// Sign modules, as the kernel's own `sign-file` does.
 ///
@@ -26,7 +32,7 @@ use crate::replace::replace;
 #[command(after_help = EXIT_CODES)]
 pub struct Sign {
     /// KEY CERT MODULE..., CERT MODULE with --attach, MODULE... with --digest and --strip. KEY is PEM or DER (PKCS#8, PKCS#1, SEC1),
-    /// CERT is PEM or DER.
+    /// CERT is PEM or DER. Both may be in a token: a pkcs11: URI with `module-path=`.
     #[arg(value_name = "KEY CERT MODULE", required = true)]
     pub operands: Vec<PathBuf>,
     /// The digest that is signed: sha1, sha224, sha256, sha384 or sha512.
@@ -50,7 +56,7 @@ pub struct Sign {
     /// Take the signature away.
     #[arg(long)]
     pub strip: bool,
-    /// The first line of this file is the key's passphrase [default: the environment variable KBUILD_SIGN_PIN].
+    /// The first line of this file is the key's passphrase, or the token's PIN [default: the environment variable KBUILD_SIGN_PIN].
     #[arg(long, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
     /// Print one JSON document instead of text (schema: docs/schema/sign.md).
@@ -101,23 +107,95 @@ fn refused(path: &Path, reason: impl ToString) -> Failure {
     Failure::Content { path: path.display().to_string(), reason: reason.to_string() }
 }
 
-fn certificate(path: &Path) -> Result<Certificate, Failure> {
-    let blocks = ferrmod_signature::certificates_der(&read(path)?);
-    let der = blocks.first().ok_or_else(|| refused(path, "no certificate in it"))?;
+/// The certificate in a file or a token.
+fn certificate(sign: &Sign, path: &Path) -> Result<Certificate, Failure> {
+    let uri = token_uri(path);
+    // What is shown of a URI has no PIN.
+    let path = uri.map_or(path, |uri| Path::new(Uri::shown(uri)));
+    let der = match uri {
+        Some(uri) => certificate_in_token(sign, uri)?,
+        None => {
+            let blocks = ferrmod_signature::certificates_der(&read(path)?);
+            blocks.into_iter().next().ok_or_else(|| refused(path, "no certificate in it"))?
+        }
+    };
     let (certificate, _) =
-        Certificate::read(der).map_err(|error| refused(path, format!("not a certificate: {error}")))?;
+        Certificate::read(&der).map_err(|error| refused(path, format!("not a certificate: {error}")))?;
     Ok(certificate)
 }
 
-fn key(sign: &Sign, path: &Path) -> Result<PrivateKey, Failure> {
-    use std::os::unix::ffi::OsStrExt;
-    let passphrase = match &sign.passphrase_file {
-        Some(file) => {
-            let bytes = read(file)?;
-            Some(bytes.split(|&byte| byte == b'\n').next().unwrap_or_default().to_vec())
-        }
-        None => std::env::var_os("KBUILD_SIGN_PIN").map(|pin| pin.as_bytes().to_vec()),
+/// The operand, when it is the URI of something in a token.
+fn token_uri(path: &Path) -> Option<&str> {
+    path.to_str().filter(|text| Uri::is_one(text))
+}
+
+#[cfg(feature = "pkcs11")]
+fn read_uri(sign: &Sign, text: &str) -> Result<(Uri, Option<String>), Failure> {
+    let refuse = |reason: String| refused(Path::new(Uri::shown(text)), reason);
+    let uri = Uri::read(text).map_err(refuse)?;
+    let pin = match &uri.pin {
+        Some(uri::Pin::Value(pin)) => Some(pin.clone().into_bytes()),
+        Some(uri::Pin::File(file)) => Some(first_line(file)?),
+        None => passphrase(sign)?,
     };
+    let pin = pin.map(String::from_utf8).transpose().map_err(|_| refuse("the PIN is not UTF-8".into()))?;
+    Ok((uri, pin))
+}
+
+#[cfg(feature = "pkcs11")]
+fn certificate_in_token(sign: &Sign, text: &str) -> Result<Vec<u8>, Failure> {
+    let (uri, pin) = read_uri(sign, text)?;
+    let der = token::Token::open(&uri, pin, false).and_then(|token| token.certificate(&uri));
+    der.map_err(|error| refused(Path::new(&uri.shown), error))
+}
+
+/// Signs with a key in a token.
+#[cfg(feature = "pkcs11")]
+fn sign_in_token(
+    sign: &Sign,
+    text: &str,
+    certificate: &Certificate,
+    modules: &[PathBuf],
+    name_by: NameBy,
+) -> Result<Vec<Done>, Failure> {
+    let (uri, pin) = read_uri(sign, text)?;
+    let refuse = |error| refused(Path::new(&uri.shown), error);
+    let token = token::Token::open(&uri, pin, true).map_err(|error| refuse(error.to_string()))?;
+    let key = token.key(&uri).map_err(|error| refuse(error.to_string()))?;
+    each(sign, modules, &|_, module| {
+        key.sign(module, certificate, sign.hash, name_by).map_err(|error| refuse(error.to_string()))
+    })
+}
+
+#[cfg(not(feature = "pkcs11"))]
+const WITHOUT: &str = "this program was built without the feature `pkcs11`, which reaches tokens";
+
+#[cfg(not(feature = "pkcs11"))]
+fn certificate_in_token(_: &Sign, text: &str) -> Result<Vec<u8>, Failure> {
+    Err(refused(Path::new(Uri::shown(text)), WITHOUT))
+}
+
+#[cfg(not(feature = "pkcs11"))]
+fn sign_in_token(_: &Sign, text: &str, _: &Certificate, _: &[PathBuf], _: NameBy) -> Result<Vec<Done>, Failure> {
+    Err(refused(Path::new(Uri::shown(text)), WITHOUT))
+}
+
+fn first_line(file: &Path) -> Result<Vec<u8>, Failure> {
+    let bytes = read(file)?;
+    Ok(bytes.split(|&byte| byte == b'\n').next().unwrap_or_default().to_vec())
+}
+
+/// The passphrase of the key, or the PIN of the token.
+fn passphrase(sign: &Sign) -> Result<Option<Vec<u8>>, Failure> {
+    use std::os::unix::ffi::OsStrExt;
+    match &sign.passphrase_file {
+        Some(file) => first_line(file).map(Some),
+        None => Ok(std::env::var_os("KBUILD_SIGN_PIN").map(|pin| pin.as_bytes().to_vec())),
+    }
+}
+
+fn key(sign: &Sign, path: &Path) -> Result<PrivateKey, Failure> {
+    let passphrase = passphrase(sign)?;
     PrivateKey::read(&read(path)?, passphrase.as_deref()).map_err(|error| refused(path, error))
 }
 
@@ -162,7 +240,7 @@ pub(crate) fn sign(sign: &Sign) -> Result<Exit, Failure> {
         if modules.len() > 1 {
             return Err(Failure::Usage("a signature is of one module: give CERT and one MODULE with --attach".into()));
         }
-        let certificate = certificate(&path)?;
+        let certificate = certificate(sign, &path)?;
         let signature = read(attached)?;
         each(sign, &modules, &|path, module| {
             attach(sign.hash, &signature, &certificate, module, name_by)
@@ -170,12 +248,17 @@ pub(crate) fn sign(sign: &Sign) -> Result<Exit, Failure> {
         })?
     } else {
         let ([key_path, path], modules) = split_operands::<2>(&sign.operands, "KEY, CERT and MODULE")?;
-        let key = key(sign, &key_path)?;
-        let certificate = certificate(&path)?;
-        each(sign, &modules, &|_, module| {
-            ferrmod_signature::sign(module, &key, &certificate, sign.hash, name_by)
-                .map_err(|error| refused(&key_path, error))
-        })?
+        if let Some(uri) = token_uri(&key_path) {
+            let certificate = certificate(sign, &path)?;
+            sign_in_token(sign, uri, &certificate, &modules, name_by)?
+        } else {
+            let key = key(sign, &key_path)?;
+            let certificate = certificate(sign, &path)?;
+            each(sign, &modules, &|_, module| {
+                ferrmod_signature::sign(module, &key, &certificate, sign.hash, name_by)
+                    .map_err(|error| refused(&key_path, error))
+            })?
+        }
     };
     if sign.json {
         let report = Report { schema: "ferrmod.sign/1", modules: done };

@@ -36,6 +36,8 @@ mod rsa;
 #[cfg(feature = "sign")]
 mod sign;
 mod summary;
+#[cfg(feature = "sign")]
+mod token;
 mod verify;
 mod words;
 

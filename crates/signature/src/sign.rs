@@ -20,11 +20,11 @@ const SIGNED_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.1135
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
 /// Tags of DER.
-mod tag {
-    pub(super) const INTEGER: u8 = 0x02;
+pub(crate) mod tag {
+    pub(crate) const INTEGER: u8 = 0x02;
     pub(super) const OCTETS: u8 = 0x04;
     pub(super) const OID: u8 = 0x06;
-    pub(super) const SEQUENCE: u8 = 0x30;
+    pub(crate) const SEQUENCE: u8 = 0x30;
     pub(super) const SET: u8 = 0x31;
     /// `[0]`, implicit, of bytes.
     pub(super) const KEY_ID: u8 = 0x80;
@@ -66,7 +66,7 @@ pub enum SignError {
 }
 
 /// One DER element.
-fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let length: usize = parts.iter().map(|part| part.len()).sum();
     let bytes = length.to_be_bytes();
     let significant = bytes.iter().position(|&byte| byte != 0).and_then(|at| bytes.get(at..)).unwrap_or_default();
