@@ -47,6 +47,7 @@ pub use packages::{Diversion, ListFault, Packaged, Packages, parse_diversions, p
 pub use rpm::{RpmFile, parse_rpm};
 pub use rule::{Rule, Severity};
 pub use settings::Setting;
+pub use shown::is_direction;
 pub use sum::{CheckSum, Md5Sum};
 pub use taint::Taint;
 pub use views::{View, ViewName};

@@ -26,7 +26,7 @@ pub(crate) fn shown(bytes: &[u8]) -> String {
 }
 
 /// Whether a character changes the direction of the text after it, or is not seen at all: a name with it looks like another.
-fn is_direction(character: char) -> bool {
+pub fn is_direction(character: char) -> bool {
     matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 

@@ -222,12 +222,7 @@ fn targets(args: &Check) -> Result<Vec<Target>, Failure> {
                 Some(name) if !name.contains('/') && module_name(path).is_none() => {
                     targets.push(Target::Name(name.to_owned()))
                 }
-                _ => {
-                    return Err(Failure::File {
-                        path: path.display().to_string(),
-                        error: std::io::ErrorKind::NotFound.into(),
-                    });
-                }
+                _ => return Err(Failure::no_module(path)),
             }
         }
     }

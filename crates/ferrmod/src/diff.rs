@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fmt::Write as _;
 
-use anstream::{eprintln, print};
+use anstream::eprintln;
 use clap::Args;
 use ferrmod_plan::check::{Comparison, Difference};
 use ferrmod_plan::diff::{Changed, Differences, ExportChange, Side, StructChange, diff};
@@ -97,8 +97,8 @@ pub(crate) fn run(args: &Diff) -> Result<Exit, Failure> {
     if args.json {
         output::json(&report)?;
     } else {
-        report.unreadable.iter().for_each(|text| eprintln!("ferrmod: {text}"));
-        print!("{}", text(&report.differences, if args.all { usize::MAX } else { FEW }));
+        report.unreadable.iter().for_each(|text| eprintln!("ferrmod: {}", output::harmless(text)));
+        output::print(&text(&report.differences, if args.all { usize::MAX } else { FEW }));
     }
     Ok(if same { Exit::Clean } else { Exit::ModuleError })
 }

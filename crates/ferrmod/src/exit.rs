@@ -77,6 +77,12 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// What was named as a module's file is none.
+    pub(crate) fn no_module(path: &std::path::Path) -> Self {
+        let reason = if path.exists() { "neither a regular file nor a folder" } else { "no such file" };
+        Self::Content { path: path.display().to_string(), reason: reason.to_owned() }
+    }
+
     /// The exit code it leads to.
     pub(crate) fn exit(&self) -> Exit {
         match self {

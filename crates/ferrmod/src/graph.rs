@@ -11,7 +11,7 @@ mod words;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use anstream::{eprintln, print};
+use anstream::eprintln;
 use clap::{Args, ValueEnum};
 use ferrmod_config::{Config, Folders, Root, Sources};
 use ferrmod_index::{Index, Tree};
@@ -19,6 +19,7 @@ use ferrmod_plan::graph::{EdgeKind, Graph, Node, Origin, Wanted};
 use serde::Serialize;
 
 use crate::exit::{Exit, Failure};
+use crate::output;
 use crate::replace::replace;
 pub use groups::Colour;
 pub(crate) use groups::meaning;
@@ -233,13 +234,13 @@ pub(crate) fn run(args: &GraphArgs) -> Result<Exit, Failure> {
         None => return Err(Failure::Tree("no tree of modules".to_owned())),
     };
     let graph = graph.map_err(|error| Failure::Refused(error.to_string()))?;
-    graph.unreadable.iter().for_each(|text| eprintln!("ferrmod: {text}"));
+    graph.unreadable.iter().for_each(|text| eprintln!("ferrmod: {}", output::harmless(text)));
 
     let release = if release.is_empty() { loaded::release(root).unwrap_or_default() } else { release };
     let drawn = draw(args, &graph, &release)?;
     match &args.output {
         Some(path) => replace(path, anstream::adapter::strip_str(&drawn).to_string().as_bytes(), None)?,
-        None => print!("{drawn}"),
+        None => output::print(&drawn),
     }
     let missing = graph.edges.iter().any(|edge| {
         edge.kind == EdgeKind::Needs && graph.nodes[edge.to].kind == ferrmod_plan::graph::NodeKind::Missing

@@ -80,7 +80,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match result {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            anstream::eprintln!("ferrmod: {failure}");
+            anstream::eprintln!("ferrmod: {}", output::harmless(&failure.to_string()));
             failure.exit().into()
         }
     }

@@ -1,5 +1,7 @@
 //! How things look on a terminal. Without one, or with `NO_COLOR`, it is plain text.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::io::Write as _;
 
 use anstyle::{AnsiColor, Style};
@@ -18,6 +20,44 @@ pub(crate) const GOOD: Style = AnsiColor::Green.on_default().bold();
 pub(crate) const HEAD: Style = Style::new().bold();
 /// What is less important.
 pub(crate) const DIM: Style = Style::new().dimmed();
+
+/// Prints text on standard output. What files said is in it: nothing of that reaches a terminal as a command.
+pub(crate) fn print(text: &str) {
+    anstream::print!("{}", harmless(text));
+}
+
+/// The text with its colours. Every other control character is escaped, and so is what hides or turns text around it.
+pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
+    let is_harmful = |character: char| {
+        character.is_control() && !matches!(character, '\n' | '\t') || ferrmod_audit::is_direction(character)
+    };
+    if !text.contains(is_harmful) {
+        return text.into();
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(is_harmful) {
+        let (before, from) = rest.split_at(at);
+        out.push_str(before);
+        // ECMA-48, 8.3.117: select graphic rendition.
+        let is_parameter = |byte: &u8| byte.is_ascii_digit() || *byte == b';';
+        let colour = from.strip_prefix("\x1b[").map(|rest| rest.bytes().take_while(is_parameter).count());
+        let length = match colour {
+            Some(length) if from.as_bytes().get(2 + length) == Some(&b'm') => {
+                out.push_str(from.get(..3 + length).unwrap_or_default());
+                3 + length
+            }
+            _ => {
+                let character = from.chars().next().unwrap_or_default();
+                let _ = write!(out, "{}", character.escape_default());
+                character.len_utf8()
+            }
+        };
+        rest = from.get(length..).unwrap_or_default();
+    }
+    out.push_str(rest);
+    out.into()
+}
 
 /// Prints a report as one JSON document.
 pub(crate) fn json(report: &impl Serialize) -> Result<(), Failure> {
@@ -43,4 +83,21 @@ pub(crate) fn log_line(line: &LogLine) -> String {
         out.push_str(&format!("{DIM}[{seconds:5}.{micros:06}]{DIM:#} {style}{text}{style:#}"));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_all_that_a_text_can_ask_of_a_terminal() {
+        let plain = format!("{BAD}symbol{BAD:#}\tone\n");
+        assert_eq!(harmless(&plain), plain);
+        assert_eq!(
+            harmless("\x1b[2J\x07\x1b[1;31mx\x1b[0m\x7fELF\r\u{9b}2J\u{202e}"),
+            "\\u{1b}[2J\\u{7}\x1b[1;31mx\x1b[0m\\u{7f}ELF\\r\\u{9b}2J\\u{202e}"
+        );
+        assert_eq!(harmless("\x1b]0;title\x1b"), "\\u{1b}]0;title\\u{1b}");
+        assert_eq!(harmless("\x1b[31"), "\\u{1b}[31");
+    }
 }

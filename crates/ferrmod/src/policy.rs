@@ -244,7 +244,8 @@ fn modules_of(index: &Index, alias: &str) -> Result<Vec<String>, ferrmod_index::
 
 fn read_policy(path: &Path) -> Result<Policy, Failure> {
     let content = |reason: String| Failure::Content { path: path.display().to_string(), reason };
-    let policy: Policy = serde_json::from_str(&observe::text(path)?).map_err(|error| content(error.to_string()))?;
+    let policy: Policy = serde_json::from_str(&observe::text(path)?)
+        .map_err(|error| content(format!("not a policy of `ferrmod policy make`: {error}")))?;
     if policy.schema != policy::SCHEMA {
         return Err(content(format!("not a policy: its schema is {:?} and not {:?}", policy.schema, policy::SCHEMA)));
     }

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use anstream::println;
 use bstr::ByteSlice;
 use clap::Args;
 use ferrmod_image::facts::Facts;
@@ -484,7 +483,7 @@ pub(crate) fn verify(verify: &Verify) -> Result<Exit, Failure> {
         return Ok(exit);
     }
     for verdict in modules.iter().filter(|verdict| !verify.quiet || verdict.result != "signed") {
-        println!("{}", verdict.line());
+        output::print(&(verdict.line() + "\n"));
     }
     if modules.len() > 1 && !verify.quiet {
         let count = |result: &str| modules.iter().filter(|verdict| verdict.result == result).count();
@@ -493,7 +492,7 @@ pub(crate) fn verify(verify: &Verify) -> Result<Exit, Failure> {
             .filter(|result| count(result) > 0)
             .map(|result| format!("{} {result}", count(result)))
             .collect();
-        println!("{} modules: {}", modules.len(), parts.join(", "));
+        output::print(&format!("{} modules: {}\n", modules.len(), parts.join(", ")));
     }
     Ok(exit)
 }

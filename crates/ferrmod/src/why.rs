@@ -222,8 +222,7 @@ fn find<'c>(args: &Why, modules: &Modules<'c>, index: &Index) -> Result<Vec<Rc<M
         return Ok(vec![modules.of_path(path, path.to_owned())]);
     }
     if bytes.contains(&b'/') {
-        let error = std::io::ErrorKind::NotFound.into();
-        return Err(Failure::File { path: path.display().to_string(), error });
+        return Err(Failure::no_module(path));
     }
     let found = modules.look_up(BStr::new(bytes));
     if !found.is_empty() {

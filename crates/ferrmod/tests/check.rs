@@ -89,3 +89,41 @@ fn a_kernel_does_not_differ_from_itself() {
     assert_eq!((code, &report["schema"]), (0, &"ferrmod.diff/1".into()), "{error}");
     assert!(report["exports_same"].as_u64().unwrap() > 20_000);
 }
+
+#[test]
+fn what_a_module_says_is_no_command_to_the_terminal() {
+    let (Some(tree), Some(base)) = (tree_or_skip("6.1"), own_module_or_skip("base")) else { return };
+    let mut module = fs::read(base).unwrap();
+    let mut put = |before: &[u8], with: &[u8]| {
+        let places = module.windows(before.len()).enumerate().filter(|(_, window)| *window == before);
+        let places: Vec<usize> = places.map(|(at, _)| at).collect();
+        assert!(!places.is_empty(), "{before:?}");
+        places.into_iter().for_each(|at| module[at..at + with.len()].copy_from_slice(with));
+    };
+    put(b"_printk\0", b"\x1b[2Jev\0");
+    put(b"vermagic=6.1.0-", b"vermagic=\x1b]0;ev");
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("escape.ko");
+    fs::write(&file, module).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ferrmod"));
+    command.args(["check", &text(file), "--explain", "--kernel", &text(tree.root)]);
+    let output = command.env_remove("NO_COLOR").env("CLICOLOR_FORCE", "1").output().unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    assert!(out.contains("\x1b[31m") && out.contains("\\u{1b}[2Jev") && out.contains("\\u{1b}]0;ev"), "{out:?}");
+    assert!(!out.contains("\x1b[2J") && !out.contains("\x1b]"), "{out:?}");
+}
+
+#[test]
+fn what_is_no_kernel_and_no_module_is_named() {
+    let error = |words: &[&str]| {
+        let (code, out, error) = run(words);
+        assert!(code == 3 && out.is_empty(), "{words:?}: {out}{error}");
+        error
+    };
+    assert_eq!(error(&["check", "none.ko", "--kernel", "/dev/null"]), "ferrmod: none.ko: no such file\n");
+    let said = error(&["check", "/dev/null", "--kernel", "/dev/null"]);
+    assert_eq!(said, "ferrmod: /dev/null: neither a regular file nor a folder\n");
+    let empty = Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-kernels");
+    fs::create_dir_all(&empty).unwrap();
+    let said = error(&["check", "crc7", "--kernel", "6.1.0-none", "--root", &text(empty)]);
+    assert!(said.contains("6.1.0-none"), "{said}");
+}

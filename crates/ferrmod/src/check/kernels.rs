@@ -142,7 +142,7 @@ fn of_release(at: Where<'_>, release: &str) -> Result<Files, Failure> {
         // Without modules there still may be a kernel.
         Err(error) => {
             let image = kernel_image::facts(release, None, Some(root), &[]);
-            let image = image.map_err(|_| Failure::Tree(error.to_string()))?;
+            let image = image.map_err(|_| Failure::Tree(format!("kernel {release}: {error}")))?;
             Ok(Files::new(at, release.to_owned(), Some(image), None, Some(root.to_owned())))
         }
     }

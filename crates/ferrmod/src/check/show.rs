@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use anstream::print;
 use ferrmod_plan::check::{Answer, ImportProblem, Note, Reason, Verdict};
 
 use super::{Cell, Check, Report, Row};
@@ -39,7 +38,7 @@ pub(super) fn show(args: &Check, report: &Report) -> Result<(), Failure> {
     if report.modules.len() > 1 {
         summary(&mut out, report);
     }
-    print!("{out}");
+    output::print(&out);
     Ok(())
 }
 

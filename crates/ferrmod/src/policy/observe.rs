@@ -40,7 +40,8 @@ pub(super) fn text(path: &Path) -> Result<String, Failure> {
 /// A record that was written before.
 pub(super) fn read_record(path: &Path) -> Result<Record, Failure> {
     let content = |reason: String| Failure::Content { path: path.display().to_string(), reason };
-    let record: Record = serde_json::from_str(&text(path)?).map_err(|error| content(error.to_string()))?;
+    let record: Record = serde_json::from_str(&text(path)?)
+        .map_err(|error| content(format!("not a record of `ferrmod policy record`: {error}")))?;
     record.checked().map_err(|error| content(error.to_string()))
 }
 

@@ -71,7 +71,7 @@ pub(super) fn made(args: &MakeArgs, policy: &Policy, settled: Option<&Settled>) 
     if let Some(folder) = &args.into {
         let _ = writeln!(out, "written to {}", folder.display());
     }
-    anstream::print!("{out}");
+    crate::output::print(&out);
     Ok(())
 }
 
@@ -122,7 +122,7 @@ pub(super) fn breaks(args: &SimulateArgs, in_use: &InUse, breaks: &[Break]) -> R
         report.mounts,
         report.rules
     );
-    anstream::print!("{out}");
+    crate::output::print(&out);
     Ok(())
 }
 
@@ -165,6 +165,6 @@ pub(super) fn tested(args: &TestArgs, report: &Report) -> Result<(), Failure> {
         "{style}{} allowed modules, {bad} without what they need{style:#}; {up} came up in a kernel without hardware",
         report.modules.len()
     );
-    anstream::print!("{out}");
+    crate::output::print(&out);
     Ok(())
 }

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use anstream::print;
 use ferrmod_plan::check::Answer as Loads;
 use ferrmod_plan::why::{Answer, Hindrance, Path, Verdict, Way};
 
@@ -32,7 +31,7 @@ pub(super) fn show(args: &Why, report: &Report) -> Result<(), Failure> {
         }
         one(&mut out, args, answer);
     }
-    print!("{out}");
+    output::print(&out);
     Ok(())
 }
 
