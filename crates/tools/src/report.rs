@@ -45,18 +45,27 @@ impl Level {
 
 /// A message that ends the command with a failure, FATAL in kmod's words.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fatal(Vec<u8>);
+pub struct Fatal {
+    text: Vec<u8>,
+    more: Vec<String>,
+}
 
 impl Fatal {
     /// With this text, without prefix and end of line. It is bytes where it quotes names.
     pub fn new(text: impl Into<Vec<u8>>) -> Fatal {
-        Fatal(text.into())
+        Fatal { text: text.into(), more: Vec::new() }
+    }
+
+    /// With these lines of explanation behind it.
+    #[must_use]
+    pub fn explained(self, more: Vec<String>) -> Fatal {
+        Fatal { more, ..self }
     }
 
     /// The text.
     #[must_use]
     pub fn text(&self) -> &[u8] {
-        &self.0
+        &self.text
     }
 }
 
@@ -137,6 +146,7 @@ impl Log {
     /// What ends the command.
     pub fn fatal(&mut self, fatal: &Fatal) {
         self.bytes(Level::Fatal, fatal.text());
+        fatal.more.iter().for_each(|line| self.more(line.as_bytes()));
     }
 
     /// Something did not work.

@@ -246,6 +246,25 @@ fn an_explanation_says_what_a_line_stops_and_what_it_does_not() {
 }
 
 #[test]
+fn a_name_that_nothing_has_is_explained() {
+    let scratch = made("absent", "");
+    let absent = "modprobe: FATAL: Module mm not found in directory HERE/root/lib/modules/1.0\n";
+    let (code, _, err) = run(&scratch, &["mm"]);
+    assert_eq!((code, err.as_str()), (Some(1), absent));
+    let (code, _, err) = run(&scratch, &["--explain", "mm"]);
+    assert_eq!((code, err), (Some(1), format!("{absent}  did you mean m?\n")));
+    // A file that depmod has not seen.
+    let folder = scratch.0.join("root/lib/modules/1.0");
+    fs::copy(folder.join("m.ko"), folder.join("new.ko")).unwrap();
+    let (_, _, err) = run(&scratch, &["-a", "--explain", "new"]);
+    assert!(err.starts_with("modprobe: WARNING: Module new not found"), "{err}");
+    assert!(
+        err.ends_with("\n  HERE/root/lib/modules/1.0/new.ko is there, and the indexes do not know it: run depmod\n"),
+        "{err}"
+    );
+}
+
+#[test]
 fn documents_say_what_the_text_says() {
     let scratch = made("json", "options m a=1\nsoftdep m pre: s post: gone\n");
     let (code, out, _) = run(&scratch, &["-D", "--json", "m", "b=2"]);

@@ -1,7 +1,10 @@
 //! Who decided what: the lines of `--explain`.
 
+use std::path::Path;
+
 use bstr::BString;
 use ferrmod_config::Entry;
+use ferrmod_index::{Index, Tree};
 use ferrmod_plan::kmod::{Action, Forbidden, How, Module, Reason, Remove, RemoveAction, RemoveReason, Step};
 use ferrmod_plan::why::Effect;
 
@@ -25,6 +28,19 @@ pub(super) fn told(session: &mut Session, wanted: bool, entry: &Entry<'_>) {
         session.log.more(format!("  {} {} ({})", entry.kind.word(), entry.name, entry.origin).as_bytes());
         lines.iter().for_each(|line| session.log.more(format!("    {line}").as_bytes()));
     }
+}
+
+/// Why a name stands for nothing, as far as the folder of the modules tells, set in.
+pub(super) fn absent(folder: &Path, name: &str) -> Vec<String> {
+    if !folder.is_dir() {
+        return vec!["  there is no such folder: the modules of this kernel are not installed".to_owned()];
+    }
+    let index = Index::with_cache(Tree::at(folder), None);
+    if let Ok(Some(module)) = index.file(name) {
+        return vec![format!("  {} is there, and the indexes do not know it: run depmod", module.path.display())];
+    }
+    let nearest = index.nearest(name).unwrap_or_default();
+    if nearest.is_empty() { Vec::new() } else { vec![format!("  did you mean {}?", nearest.join(" or "))] }
 }
 
 /// Who says that a name stands for the module.

@@ -105,13 +105,15 @@ fn find<'c>(
             Err(error) => io_words(&error),
         };
         let text = [b"Failed to get module from path ", word, b": ", problem.as_bytes()].concat();
-        context.missing(session, text)?;
+        context.missing(session, text, Vec::new())?;
         return Ok(None);
     }
     let found = context.modules.look_up(name(operand));
     if found.is_empty() {
         let folder = context.modules.shown().as_os_str().as_bytes();
-        context.missing(session, [b"Module ", word, b" not found in directory ", folder].concat())?;
+        let wanted = context.request.explain || session.log.is_terminal();
+        let more = if wanted { explain::absent(context.modules.shown(), &word.to_str_lossy()) } else { Vec::new() };
+        context.missing(session, [b"Module ", word, b" not found in directory ", folder].concat(), more)?;
         return Ok(None);
     }
     Ok(Some(found))

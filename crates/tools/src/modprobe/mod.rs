@@ -275,13 +275,14 @@ fn complain(session: &mut Session, config: &Config) {
 }
 
 impl Context<'_> {
-    /// What is said when nothing has the name: the end of everything, unless other operands follow.
-    fn missing(&self, session: &mut Session, text: Vec<u8>) -> Result<Status, Stop> {
+    /// What is said when nothing has the name, and the explanation behind it: the end of everything, unless other operands follow.
+    fn missing(&self, session: &mut Session, text: Vec<u8>, more: Vec<String>) -> Result<Status, Stop> {
         if self.request.all {
             session.log.bytes(Level::Warning, &text);
+            more.iter().for_each(|line| session.log.more(line.as_bytes()));
             return Ok(Status::Failure);
         }
-        Err(Fatal::new(text).into())
+        Err(Fatal::new(text).explained(more).into())
     }
 }
 
