@@ -59,7 +59,8 @@ pub(crate) fn spin_take(lock: u64) {
     tasks::add_preempt(1);
 }
 
-fn spin_give(lock: u64) {
+/// Gives it back.
+pub(crate) fn spin_give(lock: u64) {
     // SAFETY: a spin lock of the module's.
     unsafe { ram::put(lock, 0u8) };
     tasks::add_preempt(-1);

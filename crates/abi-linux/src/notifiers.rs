@@ -66,6 +66,12 @@ pub(crate) fn unregister(head: u64, block: u64) -> Result<(), Errno> {
     }
 }
 
+/// Calls one block.
+pub(crate) fn call_one(block: u64, event: u64, data: u64) -> i32 {
+    // SAFETY: the block of a module that registers or has registered it.
+    unsafe { ram::call(notifier_block::notifier_call.get(block), [block, event, data]) as i32 }
+}
+
 /// Calls a chain; the last answer, and how many were called. `most` limits them when it is not negative.
 fn call_some(head: u64, event: u64, data: u64, most: i32) -> (i32, i32) {
     let (mut answer, mut called) = (0, 0);

@@ -18,7 +18,8 @@ layout! {
 const LARGEST: u64 = 32 << 10;
 const ALIGN_MAX: u64 = 4096;
 
-fn allocate(size: u64, align: u64, caller: u64) -> u64 {
+/// Gives out `size` bytes of zeros in the area of every CPU; 0 without memory.
+pub(crate) fn allocate(size: u64, align: u64, caller: u64) -> u64 {
     let kernel = kernel();
     if size == 0 || size > LARGEST || !align.is_power_of_two() || align > ALIGN_MAX {
         let text = alloc::format!("illegal size ({size}) or align ({align}) for percpu allocation");
@@ -38,13 +39,19 @@ fn allocate(size: u64, align: u64, caller: u64) -> u64 {
     offset
 }
 
-fn release(offset: u64, caller: u64) {
+/// Takes them back.
+pub(crate) fn release(offset: u64, caller: u64) {
     if offset == 0 {
         return;
     }
     if kernel().registrations.remove("percpu", offset).is_none() || kernel().percpu.give(offset).is_none() {
         kernel().bug(&alloc::format!("BUG: free_percpu of {offset:#x}, which was not given out"), caller);
     }
+}
+
+/// Where what was given out lies for each CPU.
+pub(crate) fn each(offset: u64) -> impl Iterator<Item = u64> {
+    kernel().platform.regions().percpu_areas().map(move |area| area + offset)
 }
 
 /// `void __percpu *__alloc_percpu(size_t, size_t align)`

@@ -109,7 +109,7 @@ fn wait_for_readers() {
 }
 
 /// Waits until every callback queued so far has run.
-fn barrier() {
+pub(crate) fn barrier() {
     wait_for_readers();
     run();
     while QUEUE.lock().iter().any(|due| matches!(due, Due::Srcu { .. })) && kernel().tasks.current() != TaskId(0) {

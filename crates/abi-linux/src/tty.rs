@@ -1,5 +1,7 @@
 //! Terminal drivers: their registration. No terminal is ever opened here.
 
+use ferrmod_kernel::chrdev::Number;
+use ferrmod_kernel::text::number;
 use ferrmod_kernel::{Errno, kernel};
 
 use crate::data::{Begin, Datum};
@@ -92,6 +94,27 @@ extern "C" fn tty_unregister_driver(driver: u64) {
     }
     kernel().registrations.remove("tty_driver", driver);
 }
+/// `int tty_dev_name_to_number(const char *, dev_t *)`: of a terminal of a driver that is registered.
+extern "C" fn tty_dev_name_to_number(name: u64, out: u64) -> i32 {
+    // SAFETY: the caller's C string and variable, and registered drivers.
+    unsafe {
+        let name = ram::c_string(name);
+        let digits = name.iter().position(u8::is_ascii_digit).unwrap_or(name.len());
+        let (name, index) = name.split_at(digits);
+        let index = match number::unsigned_bits(index, 10, i32::BITS - 1) {
+            Ok(index) => index as u32,
+            Err(errno) => return errno.to_return(),
+        };
+        for driver in kernel().registrations.of_kind("tty_driver").into_iter().filter(|one| one.name == name) {
+            if index < tty_driver::num.get(driver.key) {
+                let first = tty_driver::minor_start.get::<u32>(driver.key);
+                ram::put(out, Number::new(tty_driver::major.get(driver.key), first + index).0);
+                return 0;
+            }
+        }
+    }
+    Errno::ENODEV.to_return()
+}
 /// `void tty_port_init(struct tty_port *)`
 extern "C" fn tty_port_init(port: u64) {
     /// Half a second, and thirty.
@@ -116,5 +139,5 @@ extern "C" fn tty_port_link_device(port: u64, driver: u64, number: u32) {
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
     c __tty_alloc_driver, c tty_driver_kref_put, c tty_register_driver, c tty_unregister_driver, c tty_port_init,
-    k tty_port_destroy, c tty_port_link_device,
+    k tty_port_destroy, c tty_port_link_device, c tty_dev_name_to_number,
 ];

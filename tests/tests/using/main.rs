@@ -86,6 +86,7 @@ scripts! {
     a_compressed_block_device_keeps_what_is_written = "zram";
     a_compact_disc_is_read = "iso9660";
     packets_are_matched_and_scheduled = "packets";
+    network_devices_are_seen_and_changed = "net-devices";
 }
 
 #[test]

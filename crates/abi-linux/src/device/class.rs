@@ -178,13 +178,13 @@ extern "C" fn class_unregister(of: u64) {
 extern "C" fn class_is_registered(of: u64) -> bool {
     private(of).is_some()
 }
-extern "C" fn class_create_file_ns(of: u64, attribute: u64, _namespace: u64) -> i32 {
+pub(crate) extern "C" fn class_create_file_ns(of: u64, attribute: u64, _namespace: u64) -> i32 {
     match object(of) {
         Some(object) => sysfs::add_file(object, "", attribute, None).map_or_else(Errno::to_return, |()| 0),
         None => Errno::EINVAL.to_return(),
     }
 }
-extern "C" fn class_remove_file_ns(of: u64, attribute: u64, _namespace: u64) {
+pub(crate) extern "C" fn class_remove_file_ns(of: u64, attribute: u64, _namespace: u64) {
     if let Some(path) = path(of) {
         // SAFETY: the module's attribute and its C string.
         let name = unsafe { ram::c_string_or_empty(sysfs::attribute::name.get(attribute)) };

@@ -1,270 +1,418 @@
-//! Network devices: who wants to hear of them, and the lock over their configuration.
+//! The registry of network devices: `init_net`'s list of them, how they come and how they go.
+//!
+//! Coming and going have Linux's steps in Linux's order, because drivers and listeners see it: the driver's `ndo_init`, a number,
+//! `NETDEV_POST_INIT`, `/sys/class/net`, the list, `NETDEV_REGISTER`; and back. What follows an unregistration waits until the lock
+//! over the configuration is given back ([`finish`]), and until nobody holds the device any more.
 
 use alloc::vec::Vec;
 
+use bstr::ByteSlice;
 use ferrmod_kernel::lock::Lock;
-use ferrmod_kernel::{Errno, TaskId, kernel};
+use ferrmod_kernel::{Errno, kernel};
 
-use super::sk_buff;
-use crate::data::{Begin, Datum};
+use super::events::{self, Detail};
+use super::layout::{net_device, net_device_ops, net_fields};
+use super::namespace::init_net;
+use super::state::{self, UP};
+use super::{addresses, allocate, names, rtnl, show, stats, transmit};
 use crate::export::{Export, exports};
-use crate::field::layout;
-use crate::{locks, notifiers, ram, slab, tasks, waiting};
+use crate::{device, kobject, locks, percpu, ram, rcu, waiting};
 
-layout! {
-    mod net_device = "net_device" { netdev_ops, mc, flags, addr_len, uc }
-    mod net_device_ops = "net_device_ops" { ndo_start_xmit, ndo_set_rx_mode }
-    mod netdev_hw_addr_list = "netdev_hw_addr_list" { list, count }
-    mod netdev_hw_addr = "netdev_hw_addr" { list, addr, refcount }
-    mod sk_buff_c = "sk_buff" { dev }
-    mod rtnl_msg_handler = "rtnl_msg_handler" { protocol, msgtype }
-    mod rtnl_link_ops = "rtnl_link_ops" { kind }
+/// What `reg_state` says.
+pub(crate) const UNINITIALIZED: u8 = 0;
+pub(crate) const REGISTERED: u8 = 1;
+pub(crate) const UNREGISTERING: u8 = 2;
+pub(crate) const UNREGISTERED: u8 = 3;
+pub(crate) const RELEASED: u8 = 4;
+pub(crate) const DUMMY: u8 = 5;
+
+const KIND: &str = "netdev";
+
+/// Devices whose unregistration is to be finished when the lock is given back.
+static LEAVING: Lock<Vec<u64>> = Lock::new(Vec::new());
+
+/// How far a device has come.
+pub(crate) fn state(dev: u64) -> u8 {
+    // SAFETY: the caller's device. The member is a byte, or the first of a bit field of 8 bits.
+    unsafe { ram::get(net_device::reg_state.at(dev)) }
 }
-
-/// The chain of those who want to hear of devices.
-static CHAIN: Datum = Datum::new("netdev_chain", 64, Begin::Zero);
-
-/// Taken by whoever says which parts of a connection programs may write, and that function.
-static ACCESS_LOCK: Datum = Datum::new(
-    "nf_conn_btf_access_lock",
-    128,
-    Begin::With(|at| {
-        layout! { mod mutex = "mutex" { wait_list } }
-        // SAFETY: `data::place` gives more zeros than the struct has.
-        unsafe { locks::init_list(mutex::wait_list.at(at)) };
-    }),
-);
-static ACCESS: Datum = Datum::new("nfct_btf_struct_access", 8, Begin::Zero);
-
-/// The variables of this file.
-pub(crate) static VARIABLES: &[&Datum] = &[&CHAIN, &ACCESS_LOCK, &ACCESS];
-
-/// `int register_netdevice_notifier(struct notifier_block *)`: no device exists that it would be told of.
-extern "C" fn register_netdevice_notifier(block: u64) -> i32 {
-    let caller = ram::caller();
-    match notifiers::register(CHAIN.address(), block, false) {
-        Ok(()) => {
-            let name = kernel().symbolise(block);
-            // It was not in the chain, so it is not registered.
-            let _ = kernel().registrations.add("netdevice_notifier", block, name, kernel().owner_of(caller));
-            0
-        }
-        Err(errno) => errno.to_return(),
-    }
+pub(crate) fn set_state(dev: u64, to: u8) {
+    // SAFETY: as above.
+    unsafe { ram::put(net_device::reg_state.at(dev), to) };
 }
-extern "C" fn unregister_netdevice_notifier(block: u64) -> i32 {
-    kernel().registrations.remove("netdevice_notifier", block);
-    notifiers::unregister(CHAIN.address(), block).map_or_else(Errno::to_return, |()| 0)
+/// Whether a device was never registered, or is no longer.
+pub(crate) fn is_unregistered(dev: u64) -> bool {
+    matches!(state(dev), UNINITIALIZED | UNREGISTERED)
 }
-extern "C" fn register_netdevice_notifier_net(_net: u64, block: u64) -> i32 {
-    register_netdevice_notifier(block)
+/// Whether it is registered.
+pub(crate) fn is_listed(dev: u64) -> bool {
+    state(dev) == REGISTERED
 }
-extern "C" fn unregister_netdevice_notifier_net(_net: u64, block: u64) -> i32 {
-    unregister_netdevice_notifier(block)
+/// Whether it waits in a list of those to be unregistered.
+pub(crate) fn is_queued(dev: u64) -> bool {
+    let entry = net_device::unreg_list.at(dev);
+    // SAFETY: an initialised entry; one that is in no list points at itself.
+    unsafe { ram::get::<u64>(entry) != entry }
 }
 
-/// Who holds the lock.
-static HOLDER: Lock<Option<TaskId>> = Lock::new(None);
-/// What waits for it: an address no module has.
-const CHANNEL: u64 = 0x7274_6e6c;
-
-extern "C" fn rtnl_lock() {
-    let caller = ram::caller();
-    while HOLDER.lock().is_some() {
-        tasks::might_block(caller);
-        kernel().tasks.block(None, Some(CHANNEL));
-    }
-    *HOLDER.lock() = Some(kernel().tasks.current());
-}
-extern "C" fn rtnl_lock_killable() -> i32 {
-    rtnl_lock();
-    0
-}
-extern "C" fn rtnl_trylock() -> i32 {
-    let mut holder = HOLDER.lock();
-    if holder.is_some() {
-        return 0;
-    }
-    *holder = Some(kernel().tasks.current());
-    1
-}
-extern "C" fn rtnl_unlock() {
-    *HOLDER.lock() = None;
-    kernel().tasks.wake_channel(CHANNEL, 1);
-}
-extern "C" fn rtnl_is_locked() -> i32 {
-    HOLDER.lock().is_some().into()
-}
-
-/// `int rtnl_link_register(struct rtnl_link_ops *)`
-extern "C" fn rtnl_link_register(ops: u64) -> i32 {
-    let caller = ram::caller();
-    // SAFETY: the module's operations.
-    let name = unsafe { ram::c_string_or_empty(rtnl_link_ops::kind.get(ops)) };
-    if kernel().registrations.named("rtnl_link", &name).is_some() {
-        return Errno::EEXIST.to_return();
-    }
-    kernel().registrations.add("rtnl_link", ops, name, kernel().owner_of(caller)).map_or_else(Errno::to_return, |()| 0)
-}
-extern "C" fn rtnl_link_unregister(ops: u64) {
-    kernel().registrations.remove("rtnl_link", ops);
-}
-
-/// Message handlers: protocol and type in one number.
-fn message_key(protocol: i32, kind: i32) -> u64 {
-    (protocol as u64) << 32 | kind as u32 as u64
-}
-fn register_message(protocol: i32, kind: i32, caller: u64) -> i32 {
-    // A handler may be replaced.
-    let name = alloc::format!("{protocol}:{kind}");
-    let _ = kernel().registrations.add("rtnl", message_key(protocol, kind), name, kernel().owner_of(caller));
-    0
-}
-/// `int rtnl_register_module(struct module *, int protocol, int type, doit, dumpit, flags)`
-extern "C" fn rtnl_register_module(_owner: u64, protocol: i32, kind: i32) -> i32 {
-    register_message(protocol, kind, ram::caller())
-}
-extern "C" fn rtnl_register(protocol: i32, kind: i32) {
-    register_message(protocol, kind, ram::caller());
-}
-/// `int __rtnl_register_many(const struct rtnl_msg_handler *, int count)`: all of them, or none.
-extern "C" fn __rtnl_register_many(handlers: u64, count: i32) -> i32 {
-    let caller = ram::caller();
-    for index in 0..count.max(0) as u64 {
-        let (protocol, kind) = handler(handlers, index);
-        let result = register_message(protocol, kind, caller);
-        if result != 0 {
-            __rtnl_unregister_many(handlers, index as i32);
-            return result;
-        }
-    }
-    0
-}
-extern "C" fn __rtnl_unregister_many(handlers: u64, count: i32) {
-    for index in (0..count.max(0) as u64).rev() {
-        let (protocol, kind) = handler(handlers, index);
-        rtnl_unregister(protocol, kind);
-    }
-}
-/// Protocol and type of a handler in an array.
-fn handler(handlers: u64, index: u64) -> (i32, i32) {
-    let at = handlers + index * rtnl_msg_handler::SIZE.get();
-    // SAFETY: the caller's array.
-    unsafe { (rtnl_msg_handler::protocol.get(at), rtnl_msg_handler::msgtype.get(at)) }
-}
-extern "C" fn rtnl_unregister(protocol: i32, kind: i32) -> i32 {
-    match kernel().registrations.remove("rtnl", message_key(protocol, kind)) {
-        Some(_) => 0,
-        None => Errno::ENOENT.to_return(),
-    }
-}
-extern "C" fn rtnl_unregister_all(protocol: i32) {
-    let all: Vec<u64> = kernel().registrations.of_kind("rtnl").into_iter().map(|one| one.key).collect();
-    for key in all.into_iter().filter(|key| (key >> 32) as i32 == protocol) {
-        kernel().registrations.remove("rtnl", key);
-    }
-}
-
-/// The address in a list, if it is there.
-fn find(list: u64, address: &[u8]) -> Option<u64> {
-    // SAFETY: a list of a device.
+/// Adds to the references of a device. Modules count them in inline code, each on its CPU.
+pub(crate) fn hold(dev: u64, by: i32) {
+    // SAFETY: the caller's device, whose counter has a place in every area.
     unsafe {
-        waiting::each(netdev_hw_addr_list::list.at(list))
-            .map(|at| netdev_hw_addr::list.container(at))
-            .find(|&entry| ram::bytes(netdev_hw_addr::addr.at(entry), address.len() as u64) == address)
-    }
-}
-fn tell(dev: u64) {
-    // SAFETY: the caller's device and its operations.
-    unsafe {
-        let ops: u64 = net_device::netdev_ops.get(dev);
-        let function: u64 = if ops == 0 { 0 } else { net_device_ops::ndo_set_rx_mode.get(ops) };
-        /// `IFF_UP`
-        const UP: u32 = 1;
-        if function != 0 && net_device::flags.get::<u32>(dev) & UP != 0 {
-            ram::call(function, [dev]);
+        if let Some(at) = percpu::each(net_device::pcpu_refcnt.get(dev)).next() {
+            ram::put(at, ram::get::<i32>(at).wrapping_add(by));
         }
     }
 }
-fn add_address(dev: u64, list: u64, address: u64, caller: u64) -> i32 {
-    // SAFETY: the caller's device and address.
+fn references(dev: u64) -> i32 {
+    // SAFETY: as above.
+    unsafe { percpu::each(net_device::pcpu_refcnt.get(dev)).fold(0, |sum, at| sum + ram::get::<i32>(at)) }
+}
+
+/// The devices of the one namespace, in their order.
+pub(crate) fn all() -> Vec<u64> {
+    // SAFETY: the list of `init_net`.
+    unsafe { waiting::each(net_fields::dev_base_head.at(init_net())) }
+        .map(|entry| net_device::dev_list.container(entry))
+        .collect()
+}
+/// The device of this name.
+pub(crate) fn by_name(name: &[u8]) -> Option<u64> {
+    // SAFETY: registered devices.
+    all().into_iter().find(|&dev| unsafe { ram::c_string(net_device::name.at(dev)) } == name)
+}
+/// The device of this number.
+pub(crate) fn by_index(index: i32) -> Option<u64> {
+    // SAFETY: registered devices.
+    all().into_iter().find(|&dev| unsafe { net_device::ifindex.get::<i32>(dev) } == index)
+}
+
+/// The next number (`dev_new_index`).
+fn new_index() -> i32 {
+    let kept = net_fields::ifindex.offset().is_some();
+    // SAFETY: a member of `init_net`, of a kernel that keeps the last number there; registered devices.
     unsafe {
-        let length = u64::from(net_device::addr_len.get::<u8>(dev));
-        let bytes = ram::bytes(address, length);
-        match find(list, bytes) {
-            Some(entry) => netdev_hw_addr::refcount.set(entry, netdev_hw_addr::refcount.get::<i32>(entry) + 1),
-            None => {
-                let entry = slab::allocate(netdev_hw_addr::SIZE.get(), 8, slab::ZERO, caller);
-                if entry == 0 {
-                    return Errno::ENOMEM.to_return();
-                }
-                ram::copy(netdev_hw_addr::addr.at(entry), address, length);
-                netdev_hw_addr::refcount.set(entry, 1i32);
-                waiting::link_last(netdev_hw_addr::list.at(entry), netdev_hw_addr_list::list.at(list));
-                netdev_hw_addr_list::count.set(list, netdev_hw_addr_list::count.get::<i32>(list) + 1);
+        let mut index = if kept {
+            net_fields::ifindex.get(init_net())
+        } else {
+            all().into_iter().map(|dev| net_device::ifindex.get::<i32>(dev)).max().unwrap_or(0)
+        };
+        loop {
+            index = if index == i32::MAX { 1 } else { index + 1 };
+            if by_index(index).is_none() {
+                break;
             }
         }
-    }
-    tell(dev);
-    0
-}
-fn remove_address(dev: u64, list: u64, address: u64) -> i32 {
-    // SAFETY: the caller's device and address.
-    unsafe {
-        let bytes = ram::bytes(address, u64::from(net_device::addr_len.get::<u8>(dev)));
-        let Some(entry) = find(list, bytes) else { return Errno::ENOENT.to_return() };
-        let left = netdev_hw_addr::refcount.get::<i32>(entry) - 1;
-        netdev_hw_addr::refcount.set(entry, left);
-        if left == 0 {
-            waiting::unlink(netdev_hw_addr::list.at(entry));
-            netdev_hw_addr_list::count.set(list, netdev_hw_addr_list::count.get::<i32>(list) - 1);
-            slab::release(entry, 0);
+        if kept {
+            net_fields::ifindex.set(init_net(), index);
         }
-    }
-    tell(dev);
-    0
-}
-extern "C" fn dev_mc_add(dev: u64, address: u64) -> i32 {
-    add_address(dev, net_device::mc.at(dev), address, ram::caller())
-}
-extern "C" fn dev_mc_del(dev: u64, address: u64) -> i32 {
-    remove_address(dev, net_device::mc.at(dev), address)
-}
-extern "C" fn dev_uc_add(dev: u64, address: u64) -> i32 {
-    add_address(dev, net_device::uc.at(dev), address, ram::caller())
-}
-extern "C" fn dev_uc_del(dev: u64, address: u64) -> i32 {
-    remove_address(dev, net_device::uc.at(dev), address)
-}
-
-/// `int __dev_queue_xmit(struct sk_buff *, struct net_device *sb_dev)`: straight to the driver; there are no queues.
-extern "C" fn __dev_queue_xmit(packet: u64) -> i32 {
-    // SAFETY: the caller's packet, its device and the driver's function.
-    unsafe {
-        let dev: u64 = sk_buff_c::dev.get(packet);
-        let ops: u64 = if dev == 0 { 0 } else { net_device::netdev_ops.get(dev) };
-        let transmit: u64 = if ops == 0 { 0 } else { net_device_ops::ndo_start_xmit.get(ops) };
-        if transmit == 0 {
-            sk_buff::free(packet);
-            return Errno::ENETDOWN.to_return();
-        }
-        ram::call(transmit, [packet, dev]) as i32
+        index
     }
 }
 
-/// `struct net_device *__dev_get_by_name(struct net *, const char *)` and its siblings: no device is registered by name.
-extern "C" fn no_device() -> u64 {
+/// What every device can do, whether its driver says so or not (`NETIF_F_SOFT_FEATURES`), and what follows of that.
+fn settle_features(dev: u64) {
+    /// Bits of `netdev_features_t` (`include/linux/netdev_features.h`): `NETIF_F_GSO`, `NETIF_F_GRO`, `NETIF_F_HIGHDMA`.
+    const GSO: u64 = 1 << 11;
+    const GRO: u64 = 1 << 14;
+    const HIGH_MEMORY: u64 = 1 << 5;
+    // SAFETY: the caller's device.
+    unsafe {
+        let add = |field: &crate::field::Field, bits: u64| field.set(dev, field.get::<u64>(dev) | bits);
+        add(&net_device::hw_features, GSO | GRO);
+        add(&net_device::features, GSO | GRO);
+        net_device::wanted_features
+            .set(dev, net_device::features.get::<u64>(dev) & net_device::hw_features.get::<u64>(dev));
+        add(&net_device::vlan_features, HIGH_MEMORY);
+    }
+}
+
+/// Registers a device. The lock is held.
+///
+/// # Errors
+/// `EINVAL` for a bad name, `EEXIST` for one that is taken, `EBUSY` for a number that is, `ENOMEM`, and what the driver's `ndo_init` or
+/// a listener answers.
+pub(crate) fn register(dev: u64, caller: u64) -> Result<(), Errno> {
+    if rtnl::is_free() {
+        kernel().warn("RTNL: assertion failed at register_netdevice", caller);
+    }
+    if state(dev) != UNINITIALIZED {
+        kernel().bug("kernel BUG: register_netdevice of a network device that has been registered", caller);
+    }
+    names::settle(dev)?;
+    let result = state::operate(dev, &net_device_ops::ndo_init, [dev]).unwrap_or(0);
+    if result != 0 {
+        return Err(if result > 0 { Errno::EIO } else { Errno(-result) });
+    }
+    introduce(dev, caller).inspect_err(|_| {
+        if is_unregistered(dev) {
+            back_out(dev);
+        }
+    })
+}
+/// Undoes what the driver's `ndo_init` did.
+fn back_out(dev: u64) {
+    stats::free(dev);
+    state::operate(dev, &net_device_ops::ndo_uninit, [dev]);
+    call_destructor(dev);
+}
+fn call_destructor(dev: u64) {
+    // SAFETY: the driver's function.
+    unsafe {
+        let destructor: u64 = net_device::priv_destructor.get(dev);
+        if destructor != 0 {
+            ram::call(destructor, [dev]);
+        }
+    }
+}
+
+/// What comes behind `ndo_init`.
+fn introduce(dev: u64, caller: u64) -> Result<(), Errno> {
+    stats::allocate(dev, caller)?;
+    // SAFETY: the caller's device.
+    unsafe {
+        match net_device::ifindex.get::<i32>(dev) {
+            0 => net_device::ifindex.set(dev, new_index()),
+            index if by_index(index).is_some() => return Err(Errno::EBUSY),
+            _ => (),
+        }
+    }
+    settle_features(dev);
+    events::announce("NETDEV_POST_INIT", dev, Detail::None)?;
+    if let Err(errno) = show::add(dev, caller) {
+        set_state(dev, UNREGISTERED);
+        return Err(errno);
+    }
+    set_state(dev, REGISTERED);
+    // SAFETY: the caller's device.
+    unsafe {
+        net_device::state.set(dev, net_device::state.get::<u64>(dev) | state::PRESENT);
+        state::begin_link(dev);
+        hold(dev, 1);
+        waiting::link_last(net_device::dev_list.at(dev), net_fields::dev_base_head.at(init_net()));
+        /// `NET_ADDR_PERM`
+        const PERMANENT: u8 = 0;
+        if net_device::addr_assign_type.get::<u8>(dev) == PERMANENT {
+            let length = u64::from(net_device::addr_len.get::<u8>(dev)).min(addresses::LONGEST);
+            ram::copy(net_device::perm_addr.at(dev), net_device::dev_addr.get(dev), length);
+        }
+    }
+    // It is new.
+    let _ = kernel().registrations.add(KIND, dev, names::of(dev), kernel().owner_of(caller));
+    events::announce("NETDEV_REGISTER", dev, Detail::None).inspect_err(|_| {
+        // SAFETY: the caller's device, which the caller frees.
+        unsafe { net_device::needs_free_netdev.set(dev, 0u8) };
+        unregister_all(&[dev], caller);
+    })
+}
+
+/// Takes devices away. The lock is held.
+fn unregister_all(all: &[u64], caller: u64) {
+    let mut leaving: Vec<u64> = Vec::new();
+    for &dev in all {
+        if state(dev) == UNINITIALIZED {
+            kernel().warn(
+                &alloc::format!("unregister_netdevice: device {} never was registered", names::of(dev).as_bstr()),
+                caller,
+            );
+            unlink_from_queue(dev);
+        } else if state(dev) != REGISTERED {
+            kernel().bug("kernel BUG: unregister_netdevice of a network device that is not registered", caller);
+        } else {
+            // SAFETY: the caller's device.
+            unsafe { net_device::dismantle.set(dev, 1u8) };
+            leaving.push(dev);
+        }
+    }
+    for &dev in &leaving {
+        state::close(dev);
+    }
+    for &dev in &leaving {
+        // SAFETY: a registered device.
+        unsafe { waiting::unlink(net_device::dev_list.at(dev)) };
+        set_state(dev, UNREGISTERING);
+    }
+    transmit::forget(&leaving);
+    for &dev in &leaving {
+        transmit::shut_down(dev);
+        // Nobody can object to a device that goes.
+        let _ = events::announce("NETDEV_UNREGISTER", dev, Detail::None);
+        addresses::flush(net_device::uc.at(dev), caller);
+        addresses::flush(net_device::mc.at(dev), caller);
+        state::operate(dev, &net_device_ops::ndo_uninit, [dev]);
+        show::remove(dev);
+        kernel().registrations.remove(KIND, dev);
+    }
+    for dev in leaving {
+        unlink_from_queue(dev);
+        hold(dev, -1);
+        LEAVING.lock().push(dev);
+    }
+}
+fn unlink_from_queue(dev: u64) {
+    // SAFETY: an initialised entry.
+    unsafe { waiting::unlink(net_device::unreg_list.at(dev)) };
+}
+/// Takes the devices of a list away.
+pub(crate) fn unregister_list(head: u64, caller: u64) {
+    // SAFETY: a list of devices that wait to be unregistered.
+    let all: Vec<u64> = unsafe { waiting::each(head) }.map(|entry| net_device::unreg_list.container(entry)).collect();
+    unregister_all(&all, caller);
+}
+
+/// Finishes what was begun under the lock: waits until nobody holds the devices, and lets their drivers free them.
+pub(crate) fn finish() {
+    let leaving = core::mem::take(&mut *LEAVING.lock());
+    if leaving.is_empty() {
+        return;
+    }
+    rcu::barrier();
+    for dev in leaving {
+        set_state(dev, UNREGISTERED);
+        wait_for_references(dev);
+        stats::free(dev);
+        call_destructor(dev);
+        // SAFETY: a device that is gone but for its memory.
+        let wants_free = unsafe { net_device::needs_free_netdev.get::<u8>(dev) } != 0;
+        let object = device::object(net_device::dev.at(dev));
+        if wants_free {
+            allocate::free(dev, 0);
+        }
+        kobject::put(object);
+    }
+}
+fn wait_for_references(dev: u64) {
+    /// How often it is looked, after how many looks Linux says so, and the one reference that is the device's own.
+    const AGAIN_NS: u64 = 250_000_000;
+    const PATIENCE: u32 = 40;
+    const OWN: i32 = 1;
+    let mut looks = 0;
+    while references(dev) > OWN {
+        if looks % 4 == 0 {
+            // Whoever holds it is reminded. The lock is not held here, as it is on Linux, because it is free.
+            let _ = events::announce("NETDEV_UNREGISTER", dev, Detail::None);
+            rcu::run();
+        }
+        looks += 1;
+        if looks % PATIENCE == 0 {
+            let (name, count) = (names::of(dev), references(dev));
+            let text = alloc::format!(
+                "\x010unregister_netdevice: waiting for {} to become free. Usage count = {count}\n",
+                name.as_bstr()
+            );
+            kernel().printk(text.as_bytes());
+        }
+        kernel().tasks.block(Some(kernel().platform.now() + AGAIN_NS), None);
+    }
+}
+
+/// `int register_netdevice(struct net_device *)`
+extern "C" fn register_netdevice(dev: u64) -> i32 {
+    let caller = ram::caller();
+    register(dev, caller).map_or_else(Errno::to_return, |()| 0)
+}
+extern "C" fn register_netdev(dev: u64) -> i32 {
+    let caller = ram::caller();
+    rtnl::with(caller, || register(dev, caller)).map_or_else(Errno::to_return, |()| 0)
+}
+/// `void unregister_netdevice_queue(struct net_device *, struct list_head *)`: at once without a list.
+extern "C" fn unregister_netdevice_queue(dev: u64, list: u64) {
+    let caller = ram::caller();
+    if list == 0 {
+        unregister_all(&[dev], caller);
+        return;
+    }
+    let entry = net_device::unreg_list.at(dev);
+    // SAFETY: an initialised entry and the caller's list.
+    unsafe {
+        waiting::unlink(entry);
+        waiting::link_last(entry, list);
+    }
+}
+extern "C" fn unregister_netdevice_many(list: u64) {
+    unregister_list(list, ram::caller());
+}
+extern "C" fn unregister_netdev(dev: u64) {
+    let caller = ram::caller();
+    rtnl::with(caller, || unregister_all(&[dev], caller));
+}
+
+fn held(found: Option<u64>) -> u64 {
+    if let Some(dev) = found {
+        hold(dev, 1);
+    }
+    found.unwrap_or(0)
+}
+/// `struct net_device *__dev_get_by_name(struct net *, const char *)`
+extern "C" fn __dev_get_by_name(_net: u64, name: u64) -> u64 {
+    // SAFETY: the caller's C string.
+    by_name(unsafe { ram::c_string(name) }).unwrap_or(0)
+}
+extern "C" fn dev_get_by_name(_net: u64, name: u64) -> u64 {
+    // SAFETY: as above.
+    held(by_name(unsafe { ram::c_string(name) }))
+}
+/// `struct net_device *__dev_get_by_index(struct net *, int)`
+extern "C" fn __dev_get_by_index(_net: u64, index: i32) -> u64 {
+    by_index(index).unwrap_or(0)
+}
+extern "C" fn dev_get_by_index(_net: u64, index: i32) -> u64 {
+    held(by_index(index))
+}
+/// The first device that is up and has exactly these flags among those asked for.
+extern "C" fn __dev_get_by_flags(_net: u64, flags: u16, mask: u16) -> u64 {
+    // SAFETY: registered devices.
+    let fits = |dev: &u64| unsafe { (net_device::flags.get::<u32>(*dev) as u16 ^ flags) & mask == 0 };
+    all().into_iter().find(fits).unwrap_or(0)
+}
+fn first_of_kind(kind: u16) -> Option<u64> {
+    // SAFETY: registered devices.
+    all().into_iter().find(|&dev| unsafe { net_device::type_.get::<u16>(dev) } == kind)
+}
+/// `struct net_device *dev_getfirstbyhwtype(struct net *, unsigned short type)`
+extern "C" fn dev_getfirstbyhwtype(_net: u64, kind: u16) -> u64 {
+    held(first_of_kind(kind))
+}
+/// `struct net_device *dev_getbyhwaddr_rcu(struct net *, unsigned short type, const char *address)`
+extern "C" fn dev_getbyhwaddr_rcu(_net: u64, kind: u16, address: u64) -> u64 {
+    // SAFETY: registered devices, and as many bytes as their addresses have.
+    let fits = |dev: &u64| unsafe {
+        let length = u64::from(net_device::addr_len.get::<u8>(*dev));
+        net_device::type_.get::<u16>(*dev) == kind
+            && ram::bytes(net_device::dev_addr.get(*dev), length) == ram::bytes(address, length)
+    };
+    all().into_iter().find(fits).unwrap_or(0)
+}
+/// `int netdev_get_name(struct net *, char *, int ifindex)`
+extern "C" fn netdev_get_name(_net: u64, out: u64, index: i32) -> i32 {
+    let Some(dev) = by_index(index) else { return Errno::ENODEV.to_return() };
+    // SAFETY: the caller's room for a name.
+    unsafe { ram::copy(out, net_device::name.at(dev), names::ROOM as u64) };
     0
+}
+
+/// `NETDEV_…` devices that are never registered begin as they stay: `int init_dummy_netdev(struct net_device *)`
+extern "C" fn init_dummy_netdev(dev: u64) -> i32 {
+    // SAFETY: the driver's struct, which may be overwritten.
+    unsafe {
+        ram::fill(dev, 0, net_device::SIZE.get());
+        locks::init_list(net_device::napi_list.at(dev));
+        set_state(dev, DUMMY);
+        net_device::state.set(dev, state::PRESENT | state::STARTED);
+    }
+    0
+}
+
+/// Whether a device is up.
+pub(crate) fn is_up(dev: u64) -> bool {
+    // SAFETY: the caller's device.
+    unsafe { net_device::flags.get::<u32>(dev) & UP != 0 }
 }
 
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
-    c register_netdevice_notifier, c unregister_netdevice_notifier, c register_netdevice_notifier_net,
-    c unregister_netdevice_notifier_net, c rtnl_lock, c rtnl_lock_killable, c rtnl_trylock, c rtnl_unlock, c rtnl_is_locked,
-    c rtnl_link_register, c __rtnl_link_register = rtnl_link_register, c rtnl_link_unregister,
-    c __rtnl_link_unregister = rtnl_link_unregister, c rtnl_register_module, c rtnl_register, c rtnl_unregister, c __rtnl_register_many,
-    c __rtnl_unregister_many,
-    c rtnl_unregister_all, c dev_mc_add, c dev_mc_del, c dev_mc_add_global = dev_mc_add, c dev_mc_del_global = dev_mc_del,
-    c dev_uc_add, c dev_uc_del, c __dev_queue_xmit, k __dev_get_by_name = no_device, k dev_get_by_name = no_device,
-    k dev_get_by_name_rcu = no_device,
+    c register_netdevice, c register_netdev, c unregister_netdevice_queue, c unregister_netdevice_many, c unregister_netdev,
+    c __dev_get_by_name, c dev_get_by_name, c dev_get_by_name_rcu = __dev_get_by_name, c netdev_get_by_name = dev_get_by_name,
+    c __dev_get_by_index, c dev_get_by_index, c dev_get_by_index_rcu = __dev_get_by_index, c netdev_get_by_index = dev_get_by_index,
+    c __dev_get_by_flags, c dev_getfirstbyhwtype, c dev_getbyhwaddr_rcu, c netdev_get_name, c init_dummy_netdev,
 ];

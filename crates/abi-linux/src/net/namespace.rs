@@ -9,7 +9,7 @@ use crate::data::{Begin, Datum};
 use crate::export::{Export, exports};
 use crate::field::layout;
 use crate::vfs::proc;
-use crate::{locks, ram, slab, waiting};
+use crate::{locks, ram, rcu, slab, waiting};
 
 layout! {
     pub(crate) mod net = "net" {
@@ -178,6 +178,8 @@ pub(crate) fn unregister(ops: u64) {
             }
         }
     }
+    // What was to be freed after it has readers may hold the operations' memory.
+    rcu::barrier();
     forget(ops);
     kernel().registrations.remove("pernet", ops);
 }

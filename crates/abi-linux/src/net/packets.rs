@@ -5,17 +5,50 @@ use alloc::vec::Vec;
 use ferrmod_kernel::kernel;
 use ferrmod_kernel::lock::Lock;
 
+use super::sk_buff;
 use crate::export::{Export, exports};
 use crate::field::layout;
 use crate::{locks, ram, waiting};
 
 layout! {
-    mod packet_type = "packet_type" { type_ = "type", list }
+    mod packet_type = "packet_type" { type_ = "type", list, dev, func }
     mod packet_offload = "packet_offload" { type_ = "type", list }
 }
 
 /// The takers, newest first.
 static TYPES: Lock<Vec<u64>> = Lock::new(Vec::new());
+
+/// `ETH_P_ALL`
+const EVERYTHING: u16 = 3;
+
+fn taking(wanted: u16, dev: u64) -> Vec<u64> {
+    let all = TYPES.lock().clone();
+    // SAFETY: takers that modules have registered.
+    let fits = |taker: &u64| unsafe {
+        let of: u64 = packet_type::dev.get(*taker);
+        packet_type::type_.get::<u16>(*taker) == wanted && (of == 0 || of == dev)
+    };
+    all.into_iter().filter(fits).collect()
+}
+/// Who takes packets of a protocol (in network byte order) from a device.
+pub(crate) fn takers(protocol: u16, dev: u64) -> Vec<u64> {
+    if u16::from_be(protocol) == EVERYTHING { Vec::new() } else { taking(protocol, dev) }
+}
+/// Who takes every packet from a device.
+pub(crate) fn takers_of_all(dev: u64) -> Vec<u64> {
+    taking(EVERYTHING.to_be(), dev)
+}
+/// Shows a packet that is about to be sent to those who take every packet (`dev_queue_xmit_nit`).
+pub(crate) fn tap(at: u64, dev: u64) {
+    for taker in takers_of_all(dev) {
+        let copy = sk_buff::duplicate(at);
+        if copy == 0 {
+            return;
+        }
+        // SAFETY: the function of a registered taker, and a packet that is its own.
+        unsafe { ram::call(packet_type::func.get(taker), [copy, dev, taker, dev]) };
+    }
+}
 
 fn protocol(number: u16) -> alloc::string::String {
     alloc::format!("{:#06x}", u16::from_be(number))

@@ -26,6 +26,7 @@ layout! {
     }
     mod netdev_queue = "netdev_queue" { dev }
     mod net_device = "net_device" { tx_queue_len, mtu, hard_header_len }
+    mod qdisc_skb = "sk_buff" { priority }
     mod qdisc_skb_cb = "qdisc_skb_cb" { pkt_len }
     mod tc_fifo_qopt = "tc_fifo_qopt" { limit }
     mod tcf_proto = "tcf_proto" { next, classify }
@@ -39,6 +40,8 @@ const CAN_BYPASS: u32 = 4;
 const TAKEN: i32 = 0;
 const DROPPED: i32 = 1;
 const CONGESTED: i32 = 2;
+/// `TC_H_ROOT`: the parent of a device's own queue.
+pub(crate) const ROOT: u32 = u32::MAX;
 /// Room for a table of functions of any kernel, and for a queue without anything of its own.
 const TABLE: u64 = 512;
 const QUEUE: u64 = 1024;
@@ -65,6 +68,35 @@ static PACKETS: Datum =
     Datum::new("pfifo_qdisc_ops", TABLE, Begin::With(|at| table(at, "pfifo", "pfifo_enqueue", "pfifo_init")));
 static BYTES: Datum =
     Datum::new("bfifo_qdisc_ops", TABLE, Begin::With(|at| table(at, "bfifo", "bfifo_enqueue", "bfifo_init")));
+/// The scheduler of devices that have a queue.
+static BANDS: Datum = Datum::new(
+    "pfifo_fast_ops",
+    TABLE,
+    Begin::With(|at| {
+        table(at, "pfifo_fast", "bands_enqueue", "bands_init");
+        // SAFETY: as above.
+        unsafe {
+            qdisc_ops::priv_size.set(at, BAND_SIZE as u32 * BAND_COUNT as u32);
+            for (field, name) in [
+                (&qdisc_ops::dequeue, "bands_dequeue"),
+                (&qdisc_ops::peek, "bands_peek"),
+                (&qdisc_ops::reset, "bands_reset"),
+            ] {
+                field.set(at, symbols::address(name).unwrap_or(0));
+            }
+            qdisc_ops::change.set(at, 0u64);
+        }
+    }),
+);
+/// That of devices that have none: nothing can be put into it.
+static NO_QUEUE: Datum = Datum::new(
+    "noqueue_qdisc_ops",
+    TABLE,
+    Begin::With(|at| {
+        // SAFETY: as above.
+        unsafe { ram::bytes_mut(qdisc_ops::id.at(at), 7).copy_from_slice(b"noqueue") };
+    }),
+);
 static NOTHING: Datum = Datum::new(
     "noop_qdisc",
     QUEUE,
@@ -81,7 +113,7 @@ static NOTHING: Datum = Datum::new(
 );
 
 /// The variables of this file.
-pub(crate) static VARIABLES: &[&Datum] = &[&PACKETS, &BYTES, &NOTHING];
+pub(crate) static VARIABLES: &[&Datum] = &[&PACKETS, &BYTES, &BANDS, &NO_QUEUE, &NOTHING];
 
 /// The schedulers in their order: the plain ones, then as they came.
 fn all() -> Vec<u64> {
@@ -135,7 +167,10 @@ static QUEUES: Lock<Vec<u64>> = Lock::new(Vec::new());
 
 /// `struct Qdisc *qdisc_create_dflt(struct netdev_queue *, const struct Qdisc_ops *, unsigned int parent, struct netlink_ext_ack *)`
 extern "C" fn qdisc_create_dflt(queue: u64, ops: u64, parent: u32, ack: u64) -> u64 {
-    let caller = ram::caller();
+    create(queue, ops, parent, ack, ram::caller())
+}
+/// Makes a queue of a scheduler for whoever called from `caller`; 0 when it cannot be made.
+pub(crate) fn create(queue: u64, ops: u64, parent: u32, ack: u64, caller: u64) -> u64 {
     if queue == 0 || ops == 0 {
         return 0;
     }
@@ -198,6 +233,10 @@ fn call_own(queue: u64, function: &Field) {
 
 /// `void qdisc_reset(struct Qdisc *)`: nothing waits in it any more.
 extern "C" fn qdisc_reset(queue: u64) {
+    reset(queue);
+}
+/// Frees what waits in a queue.
+pub(crate) fn reset(queue: u64) {
     call_own(queue, &qdisc_ops::reset);
     for list in [&qdisc::gso_skb, &qdisc::skb_bad_txq] {
         loop {
@@ -215,6 +254,10 @@ extern "C" fn qdisc_reset(queue: u64) {
 }
 /// `void qdisc_put(struct Qdisc *)`: the last one takes it away.
 extern "C" fn qdisc_put(queue: u64) {
+    put(queue);
+}
+/// Gives a reference of a queue back.
+pub(crate) fn put(queue: u64) {
     if queue == 0 {
         return;
     }
@@ -241,8 +284,7 @@ extern "C" fn qdisc_put(queue: u64) {
 
 /// `void qdisc_tree_reduce_backlog(struct Qdisc *, int packets, int bytes)`: those above it have so much less, too.
 extern "C" fn qdisc_tree_reduce_backlog(queue: u64, packets: i32, bytes: i32) {
-    /// `TC_H_ROOT`, `TC_H_MAJ`
-    const ROOT: u32 = u32::MAX;
+    /// `TC_H_MAJ`
     const MAJOR: u32 = 0xffff_0000;
     if packets == 0 && bytes == 0 {
         return;
@@ -328,14 +370,21 @@ extern "C" fn fifo_dequeue(queue: u64) -> u64 {
                 qdisc::last.set(queue, 0u64);
             }
             packet::next.set(at, 0u64);
-            let size = size_of(at);
-            qdisc::length.set(queue, qdisc::length.get::<u32>(queue) - 1);
-            qdisc::backlog.set(queue, qdisc::backlog.get::<u32>(queue).wrapping_sub(size));
-            qdisc::bytes.set(queue, qdisc::bytes.get::<u64>(queue) + u64::from(size));
-            qdisc::packets.set(queue, qdisc::packets.get::<u64>(queue) + 1);
         }
+        count_out(queue, at);
     }
     at
+}
+/// Counts a packet that was taken out of a queue.
+fn count_out(queue: u64, at: u64) {
+    // SAFETY: a queue of ours and its packet.
+    unsafe {
+        let size = size_of(at);
+        qdisc::length.set(queue, qdisc::length.get::<u32>(queue) - 1);
+        qdisc::backlog.set(queue, qdisc::backlog.get::<u32>(queue).wrapping_sub(size));
+        qdisc::bytes.set(queue, qdisc::bytes.get::<u64>(queue) + u64::from(size));
+        qdisc::packets.set(queue, qdisc::packets.get::<u64>(queue) + 1);
+    }
 }
 extern "C" fn fifo_reset(queue: u64) {
     // SAFETY: a queue of ours and its packets.
@@ -382,6 +431,54 @@ extern "C" fn bfifo_init(queue: u64, attribute: u64) -> i32 {
     begin(queue, attribute, |device| unsafe {
         net_device::mtu.get::<u32>(device) + u32::from(net_device::hard_header_len.get::<u16>(device))
     })
+}
+
+/// Bands of `pfifo_fast`, the bytes of each (`struct sk_buff_head`), and the band of each priority.
+const BAND_COUNT: usize = 3;
+const BAND_SIZE: u64 = 24;
+const BAND_OF: [u8; 16] = [1, 2, 2, 2, 1, 2, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1];
+
+fn bands(queue: u64) -> impl Iterator<Item = u64> {
+    (0..BAND_COUNT as u64).map(move |number| queue + qdisc::SIZE.get() + number * BAND_SIZE)
+}
+extern "C" fn bands_init(queue: u64, _attribute: u64) -> i32 {
+    bands(queue).for_each(sk_buff::begin_queue);
+    // SAFETY: a queue of ours.
+    unsafe { qdisc::flags.set(queue, qdisc::flags.get::<u32>(queue) | CAN_BYPASS) };
+    0
+}
+extern "C" fn bands_enqueue(at: u64, queue: u64, to_free: u64) -> i32 {
+    // SAFETY: a queue of ours, its device, and a packet.
+    unsafe {
+        let device: u64 = netdev_queue::dev.get(qdisc::dev_queue.get(queue));
+        let priority = qdisc_skb::priority.get::<u32>(at) as usize & (BAND_OF.len() - 1);
+        let Some(band) = bands(queue).nth(BAND_OF[priority].into()) else { return refuse(at, queue, to_free) };
+        if sk_buff::waiting(band) >= net_device::tx_queue_len.get(device) {
+            return refuse(at, queue, to_free);
+        }
+        sk_buff::skb_queue_tail(band, at);
+        qdisc::length.set(queue, qdisc::length.get::<u32>(queue) + 1);
+        qdisc::backlog.set(queue, qdisc::backlog.get::<u32>(queue) + size_of(at));
+    }
+    TAKEN
+}
+extern "C" fn bands_dequeue(queue: u64) -> u64 {
+    let at = bands(queue).map(sk_buff::take_first).find(|&at| at != 0).unwrap_or(0);
+    if at != 0 {
+        count_out(queue, at);
+    }
+    at
+}
+extern "C" fn bands_peek(queue: u64) -> u64 {
+    bands(queue).map(sk_buff::first).find(|&at| at != 0).unwrap_or(0)
+}
+extern "C" fn bands_reset(queue: u64) {
+    bands(queue).for_each(|band| sk_buff::skb_queue_purge(band));
+    // SAFETY: a queue of ours.
+    unsafe {
+        qdisc::length.set(queue, 0u32);
+        qdisc::backlog.set(queue, 0u32);
+    }
 }
 
 extern "C" fn noop_enqueue(at: u64, _queue: u64, to_free: u64) -> i32 {
@@ -440,5 +537,6 @@ extern "C" fn rtnl_kfree_skbs(first: u64, last: u64) {
 pub(crate) static EXPORTS: &[Export] = exports![
     c register_qdisc, c unregister_qdisc, c qdisc_create_dflt, c qdisc_reset, c qdisc_put, c qdisc_tree_reduce_backlog,
     k qdisc_hash_add, c pfifo_enqueue, c bfifo_enqueue, c fifo_peek, c fifo_dequeue, c fifo_reset, c pfifo_init, c bfifo_init,
+    c bands_init, c bands_enqueue, c bands_dequeue, c bands_peek, c bands_reset,
     c noop_enqueue, k noop_dequeue, c tcf_block_get, k tcf_block_put, c tcf_classify, c rtnl_kfree_skbs,
 ];

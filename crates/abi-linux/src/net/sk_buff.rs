@@ -59,7 +59,7 @@ impl Packet {
         self.get(&sk_buff::data)
     }
     /// Bytes of the linear part.
-    fn head_len(self) -> u32 {
+    pub(crate) fn head_len(self) -> u32 {
         self.len() - self.get32(&sk_buff::data_len)
     }
     fn tail(self) -> u64 {
@@ -217,6 +217,23 @@ fn drop_head(packet: Packet) {
     slab::release(packet.get(&sk_buff::head), 0);
 }
 
+/// Takes a reference of a packet.
+pub(crate) fn hold(at: u64) {
+    let packet = Packet(at);
+    packet.set32(&sk_buff::users, packet.get32(&sk_buff::users) + 1);
+}
+/// Takes a packet from its owner (`skb_orphan`).
+pub(crate) fn orphan(at: u64) {
+    let packet = Packet(at);
+    let destructor = packet.get(&sk_buff::destructor);
+    if destructor != 0 {
+        // SAFETY: the function that its owner gave.
+        unsafe { ram::call(destructor, [at]) };
+        packet.set(&sk_buff::destructor, 0);
+    }
+    packet.set(&sk_buff::sk, 0);
+}
+
 /// Gives a reference of a packet back; the last one frees it.
 pub(crate) fn free(at: u64) {
     if at == 0 {
@@ -267,7 +284,11 @@ extern "C" fn __alloc_skb(size: u32, flags: u32) -> u64 {
     allocate(size.into(), flags, ram::caller())
 }
 extern "C" fn __netdev_alloc_skb(dev: u64, size: u32, flags: u32) -> u64 {
-    let packet = allocate(u64::from(size) + PAD, flags, ram::caller());
+    allocate_for(dev, size, flags, ram::caller())
+}
+/// Makes an empty packet for what a device receives; 0 without memory.
+pub(crate) fn allocate_for(dev: u64, size: u32, flags: u32, caller: u64) -> u64 {
+    let packet = allocate(u64::from(size) + PAD, flags, caller);
     if packet != 0 {
         let packet = Packet(packet);
         packet.set(&sk_buff::data, packet.data() + PAD);
@@ -296,7 +317,7 @@ extern "C" fn kfree_skb_list_reason(first: u64) {
 extern "C" fn skb_put(at: u64, length: u32) -> u64 {
     put(at, length, ram::caller())
 }
-extern "C" fn skb_push(at: u64, length: u32) -> u64 {
+pub(crate) extern "C" fn skb_push(at: u64, length: u32) -> u64 {
     let caller = ram::caller();
     let packet = Packet(at);
     if packet.data() - packet.get(&sk_buff::head) < length.into() {
@@ -505,6 +526,10 @@ fn clone(packet: Packet, flags: u32, caller: u64) -> u64 {
     }
     at
 }
+/// Another packet with the same content; 0 without memory.
+pub(crate) fn duplicate(at: u64) -> u64 {
+    clone(Packet(at), 0, 0)
+}
 extern "C" fn skb_clone(at: u64, flags: u32) -> u64 {
     clone(Packet(at), flags, ram::caller())
 }
@@ -647,20 +672,29 @@ pub(crate) fn begin_queue(queue: u64) {
         ram::put(sk_buff_head::lock.at(queue), 0u32);
     }
 }
+/// How many packets are in a queue.
+pub(crate) fn waiting(queue: u64) -> u32 {
+    // SAFETY: the caller's queue.
+    unsafe { sk_buff_head::qlen.get(queue) }
+}
 /// The first packet of a queue, or 0.
-pub(crate) fn take_first(queue: u64) -> u64 {
+pub(crate) fn first(queue: u64) -> u64 {
     // SAFETY: the caller's queue.
     let first: u64 = unsafe { sk_buff::next.get(queue) };
-    if first == queue || first == 0 {
-        return 0;
+    if first == queue { 0 } else { first }
+}
+/// Takes the first packet out of a queue; 0 when there is none.
+pub(crate) fn take_first(queue: u64) -> u64 {
+    let first = first(queue);
+    if first != 0 {
+        unlink(queue, first);
     }
-    unlink(queue, first);
     first
 }
 pub(crate) extern "C" fn skb_queue_tail(queue: u64, at: u64) {
     enqueue(queue, at, queue);
 }
-extern "C" fn skb_queue_head(queue: u64, at: u64) {
+pub(crate) extern "C" fn skb_queue_head(queue: u64, at: u64) {
     // SAFETY: the caller's queue.
     enqueue(queue, at, unsafe { sk_buff::next.get(queue) });
 }
@@ -692,12 +726,16 @@ pub(crate) extern "C" fn skb_queue_purge(queue: u64) {
     }
 }
 
+/// `void skb_clone_tx_timestamp(struct sk_buff *)`, `void skb_tstamp_tx(struct sk_buff *, struct skb_shared_hwtstamps *)`: no clock of a
+/// network card is registered, and no program has asked a socket for the times of its packets.
+extern "C" fn no_timestamp() {}
+
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
     c __alloc_skb, c __netdev_alloc_skb, c kfree_skb_reason, c kfree_skb = kfree_skb_reason, c __kfree_skb = kfree_skb_reason,
     c sk_skb_reason_drop, c kfree_skb_list_reason, c consume_skb = kfree_skb_reason, c __dev_kfree_skb_any = kfree_skb_reason,
     c __dev_kfree_skb_irq = kfree_skb_reason, c dev_kfree_skb_any_reason = kfree_skb_reason,
-    c dev_kfree_skb_irq_reason = kfree_skb_reason, c napi_consume_skb = kfree_skb_reason, c skb_put, c skb_push, c skb_pull,
+    c dev_kfree_skb_irq_reason = kfree_skb_reason, c napi_consume_skb = kfree_skb_reason, k skb_clone_tx_timestamp = no_timestamp, k skb_tstamp_tx = no_timestamp, c skb_put, c skb_push, c skb_pull,
     c skb_pull_data, c skb_pull_rcsum, c skb_trim, c ___pskb_trim, c pskb_trim_rcsum_slow = ___pskb_trim, c __pskb_pull_tail,
     c pskb_expand_head, c skb_clone, c skb_copy, c skb_copy_expand, c __pskb_copy_fclone, c skb_realloc_headroom,
     c skb_expand_head, c skb_copy_bits, c skb_store_bits, c skb_add_rx_frag, c skb_add_rx_frag_netmem = skb_add_rx_frag,

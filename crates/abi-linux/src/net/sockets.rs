@@ -9,7 +9,7 @@ use ferrmod_kernel::{Errno, kernel};
 use super::{init_net, sk_buff};
 use crate::export::{Export, exports};
 use crate::field::layout;
-use crate::{iter, locks, module, ram, slab, tasks};
+use crate::{iter, locks, module, ram, slab, tasks, time};
 
 layout! {
     pub(crate) mod sock = "sock" {
@@ -25,7 +25,7 @@ layout! {
     mod socket_alloc = "socket_alloc" { socket }
     mod socket_wq = "socket_wq" { wait }
     mod wait_queue_head = "wait_queue_head" { head }
-    mod proto_ops = "proto_ops" { owner, release, bind, accept, sendmsg, recvmsg, listen, connect }
+    mod proto_ops = "proto_ops" { owner, release, bind, accept, sendmsg, recvmsg, listen, connect, getname }
     mod proto_accept_arg = "proto_accept_arg" { flags, kern }
     mod msghdr = "msghdr" { msg_iter }
 }
@@ -237,6 +237,18 @@ extern "C" fn sock_init_data(of: u64, at: u64) {
     }
 }
 
+/// `void sk_stop_timer(struct sock *, struct timer_list *)`: a timer that is set holds the socket.
+extern "C" fn sk_stop_timer(at: u64, timer: u64) {
+    if time::cancel_timer(timer, false) {
+        put(at);
+    }
+}
+extern "C" fn sk_stop_timer_sync(at: u64, timer: u64) {
+    if time::cancel_timer(timer, true) {
+        put(at);
+    }
+}
+
 /// `void *sock_kmalloc(struct sock *, int, gfp_t)`
 extern "C" fn sock_kmalloc(at: u64, size: i32, flags: u32) -> u64 {
     let caller = ram::caller();
@@ -440,6 +452,13 @@ extern "C" fn sock_sendmsg(made: u64, message: u64) -> i32 {
 extern "C" fn sock_recvmsg(made: u64, message: u64, flags: i32) -> i32 {
     operate(made, &proto_ops::recvmsg, [made, message, iter::left(msghdr::msg_iter.at(message)), flags as u64])
 }
+/// `int kernel_getsockname(struct socket *, struct sockaddr *)`: the length of its own address.
+extern "C" fn kernel_getsockname(made: u64, address: u64) -> i32 {
+    operate(made, &proto_ops::getname, [made, address, 0])
+}
+extern "C" fn kernel_getpeername(made: u64, address: u64) -> i32 {
+    operate(made, &proto_ops::getname, [made, address, 1])
+}
 /// `int kernel_sendmsg(struct socket *, struct msghdr *, struct kvec *, size_t num, size_t size)`
 extern "C" fn kernel_sendmsg(made: u64, message: u64, vector: u64, count: u64, size: u64) -> i32 {
     iter::iov_iter_kvec(msghdr::msg_iter.at(message), 1, vector, count, size);
@@ -459,14 +478,14 @@ extern "C" fn security_nothing() -> i32 {
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
     c sock_register, c sock_unregister, c sock_is_registered, c proto_register, c proto_unregister, c sk_alloc, c sk_free,
-    c sock_def_wakeup, c sock_def_destruct, c sock_init_data, c sock_init_data_uid = sock_init_data, c sock_kmalloc, c sock_kfree_s, c sock_kzfree_s,
+    c sock_def_wakeup, c sock_def_destruct, c sock_init_data, c sock_init_data_uid = sock_init_data, c sk_stop_timer, c sk_stop_timer_sync, c sock_kmalloc, c sock_kfree_s, c sock_kzfree_s,
     c lock_sock_nested, c release_sock, k sock_no_bind = sock_no_support, k sock_no_connect = sock_no_support,
     k sock_no_socketpair = sock_no_support, k sock_no_accept = sock_no_support, k sock_no_getname = sock_no_support,
     k sock_no_ioctl = sock_no_support, k sock_no_listen = sock_no_support, k sock_no_shutdown = sock_no_support,
     k sock_no_sendmsg = sock_no_support, k sock_no_sendmsg_locked = sock_no_support, k sock_no_recvmsg = sock_no_support,
     k sock_no_sendpage = sock_no_support, k sock_no_sendpage_locked = sock_no_support, k sock_no_mmap, k sock_wake_async,
     c __sock_create, c sock_create, c sock_create_kern, c sock_release, c kernel_bind, c kernel_listen, c kernel_connect,
-    c kernel_accept, c sock_sendmsg, c sock_recvmsg, c kernel_sendmsg, c kernel_recvmsg,
+    c kernel_accept, c kernel_getsockname, c kernel_getpeername, c sock_sendmsg, c sock_recvmsg, c kernel_sendmsg, c kernel_recvmsg,
     k security_sk_clone = security_nothing, k security_sock_graft = security_nothing,
     k security_sk_classify_flow = security_nothing,
     k security_tun_dev_create = security_nothing, k security_tun_dev_alloc_security = security_nothing,

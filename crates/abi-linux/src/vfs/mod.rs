@@ -115,20 +115,24 @@ pub(crate) fn begin(kernel: &Kernel) {
         kernel.files.make_directories(directory);
     }
     type Content = fn() -> Vec<u8>;
-    let plain: [(&str, Content); 6] = [
+    let plain: [(&str, Content); 7] = [
         ("/proc/mounts", mount::list),
         ("/proc/partitions", crate::block::partitions),
         ("/proc/filesystems", crate::registries::file_systems),
         ("/proc/devices", chrdev::list),
         ("/proc/net/protocols", crate::net::sockets::protocols),
+        ("/proc/net/dev", crate::net::show::table),
         ("/proc/ferrmod-uevents", crate::uevent::list),
     ];
     for (path, read) in plain {
         // The tree is new: nothing is in the way.
         let _ = kernel.files.add(path, files::read_only(0o444, read));
     }
+    let links = files::read_write(0o644, || Ok(crate::net::links::list()), crate::net::links::written);
+    let _ = kernel.files.add("/proc/ferrmod-links", links);
     crate::device::buses::register_all();
     crate::device::platform::begin();
+    crate::net::ethernet::begin();
 }
 
 struct NodeFile(Arc<Node>);
