@@ -195,7 +195,7 @@ pub(crate) static EXPORTS: &[Export] = exports![
     k cpufreq_get_current_driver = nothing, k kvm_para_available = no, k acpi_dev_for_each_child = no, k ec_read = no_device,
     k acpi_install_address_space_handler = acpi_visits_nothing, k acpi_remove_address_space_handler = acpi_visits_nothing,
     k devm_gpiod_get_optional = nothing, k gpiod_get_optional = nothing, k trace_array_get_by_name = nothing, k efivars_kobject = nothing,
-    k l3mdev_table_lookup_register = no, k l3mdev_table_lookup_unregister = takes_hook, k nf_log_set = no, k nf_log_unset = takes_hook,
+    k l3mdev_table_lookup_register = no, k l3mdev_table_lookup_unregister = takes_hook,
     k nf_register_queue_handler = takes_hook, k nf_unregister_queue_handler = takes_hook, k xfrm_if_register_cb = takes_hook,
     k xfrm_if_unregister_cb = takes_hook, k xfrm_state_flush = no, k device_set_wakeup_capable = takes_hook,
     k device_set_wakeup_enable = no, k device_wakeup_enable = no, k device_wakeup_disable = no,

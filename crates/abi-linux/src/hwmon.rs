@@ -33,6 +33,11 @@ fn hwmon_class() -> u64 {
     *CLASS.call_once(|| class::own("hwmon", 0))
 }
 
+/// Registers the class, which is there before any device is.
+pub(crate) fn begin() {
+    hwmon_class();
+}
+
 /// The enumerators of an enumeration whose names begin with `prefix`: the rest of each name, and its value.
 fn enumerators(of: &str, prefix: &str) -> Vec<(String, u64)> {
     let btf = facts().btf();

@@ -1,20 +1,24 @@
 //! Input devices: what a module offers, and who listens.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use bstr::ByteSlice;
 use ferrmod_kernel::{Errno, kernel};
 
-use crate::device::layout::device;
+use crate::device::layout::device as c_device;
 use crate::export::{Export, exports};
-use crate::field::layout;
-use crate::{device as devices, kobject, locks, ram, slab, symbols, user};
+use crate::field::{Field, layout};
+use crate::{device, kobject, locks, ram, registries, slab, symbols, user};
 
 layout! {
     mod input_dev = "input_dev" {
-        name, dev, evbit, keybit, relbit, absbit, mscbit, ledbit, sndbit, ffbit, swbit, mutex, h_list, node, absinfo,
+        name, phys, uniq, id, propbit, dev, evbit, keybit, relbit, absbit, mscbit, ledbit, sndbit, ffbit, swbit, mutex, h_list, node, absinfo,
     }
     mod mutex = "mutex" { wait_list }
+    mod input_id = "input_id" { bustype, vendor, product, version }
+    mod input_handler = "input_handler" { name, filter, legacy_minors, minor }
     mod input_absinfo = "input_absinfo" { minimum, maximum, fuzz, flat }
 }
 
@@ -54,19 +58,19 @@ extern "C" fn input_allocate_device() -> u64 {
         return 0;
     }
     let dev = input_dev::dev.at(made);
-    devices::begin(dev);
+    device::begin(dev);
     // SAFETY: a zeroed block of the struct's size.
     let named = unsafe {
-        device::release.set(dev, symbols::address("input_dev_release").unwrap_or(0));
+        c_device::release.set(dev, symbols::address("input_dev_release").unwrap_or(0));
         for list in [&input_dev::h_list, &input_dev::node] {
             locks::init_list(list.at(made));
         }
         locks::init_list(mutex::wait_list.at(input_dev::mutex.at(made)));
         let name = alloc::format!("input{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        kobject::set_name(devices::object(dev), name.as_bytes(), caller)
+        kobject::set_name(device::object(dev), name.as_bytes(), caller)
     };
     if named.is_err() {
-        kobject::put(devices::object(dev));
+        kobject::put(device::object(dev));
         return 0;
     }
     made
@@ -80,7 +84,7 @@ extern "C" fn input_dev_release(dev: u64) {
 /// `void input_free_device(struct input_dev *)`
 extern "C" fn input_free_device(made: u64) {
     if made != 0 {
-        kobject::put(devices::object(input_dev::dev.at(made)));
+        kobject::put(device::object(input_dev::dev.at(made)));
     }
 }
 
@@ -91,12 +95,12 @@ extern "C" fn input_register_device(made: u64) -> i32 {
     const SYNC: u32 = 0;
     set_bit(input_dev::evbit.at(made), SYNC);
     let dev = input_dev::dev.at(made);
-    if let Err(errno) = devices::add_for(dev, caller) {
+    if let Err(errno) = device::add_for(dev, caller) {
         return errno.to_return();
     }
     // SAFETY: the module's C string.
     let name: Vec<u8> = unsafe { ram::c_string_or_empty(input_dev::name.get(made)) };
-    let path = devices::name(dev);
+    let path = device::name(dev);
     let shown: &[u8] = if name.is_empty() { b"Unspecified device" } else { &name };
     let mut text = b"\x016input: ".to_vec();
     text.extend_from_slice(shown);
@@ -107,7 +111,7 @@ extern "C" fn input_register_device(made: u64) -> i32 {
 /// `void input_unregister_device(struct input_dev *)`
 extern "C" fn input_unregister_device(made: u64) {
     kernel().registrations.remove(KIND, made);
-    devices::destroy(input_dev::dev.at(made));
+    device::destroy(input_dev::dev.at(made));
 }
 
 /// `void input_set_capability(struct input_dev *, unsigned type, unsigned code)`
@@ -166,6 +170,86 @@ extern "C" fn input_event_from_user(from: u64, event: u64) -> i32 {
 /// `int input_event_to_user(char __user *, const struct input_event *)`
 extern "C" fn input_event_to_user(to: u64, event: u64) -> i32 {
     if user::_copy_to_user(to, event, EVENT) == 0 { 0 } else { Errno::EFAULT.to_return() }
+}
+
+/// Bits of each type of event that devices have a map of: its name, its number, how many there are (`EV_CNT` and so on).
+const MAPS: [(&str, u32, u64); 8] = [
+    ("KEY", 0x01, 0x300),
+    ("REL", 0x02, 0x10),
+    ("ABS", 0x03, 0x40),
+    ("MSC", 0x04, 0x08),
+    ("LED", 0x11, 0x10),
+    ("SND", 0x12, 0x08),
+    ("FF", 0x15, 0x80),
+    ("SW", 0x05, 0x11),
+];
+
+/// A bitmap as `/proc/bus/input/devices` has it: words from the highest that is not zero on.
+fn map_line(name: &str, map: u64, bits: u64) -> String {
+    // SAFETY: a bitmap of a device with this many bits.
+    let words = (0..bits.div_ceil(64)).rev().map(|word| unsafe { ram::get::<u64>(map + 8 * word) });
+    let mut shown: Vec<String> = words.skip_while(|&word| word == 0).map(|word| alloc::format!("{word:x}")).collect();
+    if shown.is_empty() {
+        shown.push("0".into());
+    }
+    alloc::format!("B: {name}={}\n", shown.join(" "))
+}
+
+/// `/proc/bus/input/devices`
+pub(crate) fn devices() -> Vec<u8> {
+    /// `INPUT_PROP_CNT`, `EV_CNT`
+    const BITS: u64 = 0x20;
+    let mut out = String::new();
+    for one in kernel().registrations.of_kind(KIND) {
+        let made = one.key;
+        // SAFETY: a registered device and its C strings.
+        unsafe {
+            let id = input_dev::id.at(made);
+            let [bus, vendor, product, version]: [u16; 4] =
+                [&input_id::bustype, &input_id::vendor, &input_id::product, &input_id::version]
+                    .map(|field| field.get(id));
+            let text = |field: &Field| ram::c_string_or_empty(field.get(made)).to_str_lossy().into_owned();
+            let path = kobject::path(device::object(input_dev::dev.at(made))).unwrap_or_default();
+            out += &alloc::format!(
+                "I: Bus={bus:04x} Vendor={vendor:04x} Product={product:04x} Version={version:04x}\n\
+                 N: Name=\"{}\"\nP: Phys={}\nS: Sysfs={}\nU: Uniq={}\nH: Handlers=\n",
+                text(&input_dev::name),
+                text(&input_dev::phys),
+                path.strip_prefix("/sys").unwrap_or(&path),
+                text(&input_dev::uniq),
+            );
+            out += &map_line("PROP", input_dev::propbit.at(made), BITS);
+            let types = input_dev::evbit.at(made);
+            out += &map_line("EV", types, BITS);
+            for (name, kind, bits) in MAPS {
+                if let Some(field) = bits_of(kind).filter(|_| ram::get::<u64>(types) >> kind & 1 != 0) {
+                    out += &map_line(name, field.at(made), bits);
+                }
+            }
+        }
+        out.push('\n');
+    }
+    out.into_bytes()
+}
+
+/// `/proc/bus/input/handlers`
+pub(crate) fn handlers() -> Vec<u8> {
+    let mut out = String::new();
+    for (number, handler) in registries::input_handlers().into_iter().enumerate() {
+        // SAFETY: a registered handler and its C string.
+        unsafe {
+            let name = ram::c_string_or_empty(input_handler::name.get(handler));
+            out += &alloc::format!("N: Number={number} Name={}", name.to_str_lossy());
+            if input_handler::filter.get::<u64>(handler) != 0 {
+                out += " (filter)";
+            }
+            if input_handler::legacy_minors.get::<u8>(handler) != 0 {
+                out += &alloc::format!(" Minor={}", input_handler::minor.get::<i32>(handler));
+            }
+        }
+        out.push('\n');
+    }
+    out.into_bytes()
 }
 
 /// The functions of this file.

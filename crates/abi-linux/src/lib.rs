@@ -95,6 +95,7 @@ mod tasks;
 mod textsearch;
 mod thunks;
 mod time;
+mod trace_events;
 mod tracepoints;
 mod tty;
 mod uevent;
@@ -156,6 +157,7 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
     net::flows::EXPORTS,
     net::inet::EXPORTS,
     net::links::EXPORTS,
+    net::loggers::EXPORTS,
     net::messages::EXPORTS,
     net::names::EXPORTS,
     net::namespace::EXPORTS,

@@ -122,5 +122,16 @@ extern "C" fn misc_deregister(misc: u64) {
     kernel().registrations.remove("misc", misc);
 }
 
+/// `/proc/misc`: minors and names, newest first.
+pub(crate) fn list() -> Vec<u8> {
+    let devices = DEVICES.lock().clone();
+    let line = |&(minor, misc): &(u32, u64)| {
+        // SAFETY: a registered device and its C string.
+        let name = unsafe { ram::c_string_or_empty(miscdevice::name.get(misc)) };
+        [alloc::format!("{minor:3} ").as_bytes(), &name, b"\n"].concat()
+    };
+    devices.iter().flat_map(line).collect()
+}
+
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![c misc_devnode, c misc_register, c misc_deregister];

@@ -6,6 +6,7 @@
 use alloc::vec::Vec;
 
 use bstr::ByteSlice;
+use ferrmod_kernel::lock::Lock;
 use ferrmod_kernel::registrations::Kind;
 use ferrmod_kernel::{Errno, kernel};
 
@@ -43,12 +44,14 @@ pub(crate) struct Registry {
     unique: Unique,
     /// What taking back something unknown answers.
     unknown: Errno,
+    /// The objects, in the order in which they came.
+    order: Lock<Vec<u64>>,
 }
 
 impl Registry {
     /// A kind of objects.
     pub(crate) const fn new(kind: Kind, name: Name, unique: Unique, unknown: Errno) -> Self {
-        Self { kind, name, unique, unknown }
+        Self { kind, name, unique, unknown, order: Lock::new(Vec::new()) }
     }
 
     fn name(&self, object: u64) -> Vec<u8> {
@@ -75,23 +78,27 @@ impl Registry {
         {
             return errno.to_return();
         }
-        kernel()
-            .registrations
-            .add(self.kind, object, name, kernel().owner_of(caller))
-            .map_or_else(Errno::to_return, |()| 0)
+        if let Err(errno) = kernel().registrations.add(self.kind, object, name, kernel().owner_of(caller)) {
+            return errno.to_return();
+        }
+        self.order.lock().push(object);
+        0
     }
 
     /// Takes an object back.
     pub(crate) fn remove(&self, object: u64) -> i32 {
         match kernel().registrations.remove(self.kind, object) {
-            Some(_) => 0,
+            Some(_) => {
+                self.order.lock().retain(|&other| other != object);
+                0
+            }
             None => self.unknown.to_return(),
         }
     }
 
-    /// The names of all objects.
-    fn names(&self) -> Vec<Vec<u8>> {
-        kernel().registrations.of_kind(self.kind).into_iter().map(|one| one.name.into()).collect()
+    /// All objects, in the order in which they came.
+    fn objects(&self) -> Vec<u64> {
+        self.order.lock().clone()
     }
 }
 
@@ -172,11 +179,34 @@ table! {
 
 /// `/proc/filesystems`
 pub(crate) fn file_systems() -> Vec<u8> {
-    register_filesystem::REGISTRY
-        .names()
-        .iter()
-        .flat_map(|name| [b"nodev\t", name.as_slice(), b"\n"].concat())
-        .collect()
+    /// `FS_REQUIRES_DEV`
+    const ON_A_DEVICE: i32 = 1;
+    static FLAGS: Field = Field::new("file_system_type", "fs_flags");
+    let registry = &register_filesystem::REGISTRY;
+    let line = |object: u64| {
+        // SAFETY: a registered file system.
+        let needs_device = unsafe { FLAGS.get::<i32>(object) } & ON_A_DEVICE != 0;
+        let mark: &[u8] = if needs_device { b"" } else { b"nodev" };
+        [mark, b"\t", &registry.name(object), b"\n"].concat()
+    };
+    registry.objects().into_iter().flat_map(line).collect()
+}
+
+/// The names of the congestion controls of modules.
+pub(crate) fn congestion_controls() -> Vec<Vec<u8>> {
+    let registry = &tcp_register_congestion_control::REGISTRY;
+    registry.objects().into_iter().map(|object| registry.name(object)).collect()
+}
+
+/// The `struct input_handler`s.
+pub(crate) fn input_handlers() -> Vec<u64> {
+    input_register_handler::REGISTRY.objects()
+}
+
+/// The names of the protocols above TCP.
+pub(crate) fn upper_layer_protocols() -> Vec<Vec<u8>> {
+    let registry = &tcp_register_ulp::REGISTRY;
+    registry.objects().into_iter().map(|object| registry.name(object)).collect()
 }
 
 macro_rules! numbered {
@@ -258,8 +288,6 @@ protocols! {
 
 static SHRINKERS: Registry = Registry::new("shrinker", Name::Symbol, Unique::Object, Errno::ENOENT);
 static BINARY_FORMATS: Registry = Registry::new("binfmt", Name::Symbol, Unique::Object, Errno::ENOENT);
-static LOGGERS: Registry =
-    Registry::new("nf_logger", Name::Pointer(field!("nf_logger"."name")), Unique::Object, Errno::ENOENT);
 static ACTIONS: Registry =
     Registry::new("tc_action", Name::Array(field!("tc_action_ops"."kind")), Unique::Name(Errno::EEXIST), Errno::ENOENT);
 
@@ -295,13 +323,6 @@ extern "C" fn __register_binfmt(object: u64) {
 }
 extern "C" fn unregister_binfmt(object: u64) {
     BINARY_FORMATS.remove(object);
-}
-/// `int nf_log_register(u_int8_t pf, struct nf_logger *)`: one for all families registers once.
-extern "C" fn nf_log_register(_family: u8, logger: u64) -> i32 {
-    LOGGERS.add(logger, ram::caller())
-}
-extern "C" fn nf_log_unregister(logger: u64) {
-    LOGGERS.remove(logger);
 }
 /// `int tcf_register_action(struct tc_action_ops *, struct pernet_operations *)`
 extern "C" fn tcf_register_action(object: u64, operations: u64) -> i32 {
@@ -368,7 +389,7 @@ extern "C" fn cn_del_callback(id: u64) {
 
 /// The functions of this file that no table makes.
 pub(crate) static EXPORTS: &[Export] = exports![
-    v2 register_shrinker, c unregister_shrinker, v2 shrinker_alloc, c shrinker_register, c shrinker_free, c __register_binfmt, c unregister_binfmt, c nf_log_register,
-    c nf_log_unregister, c tcf_register_action, c tcf_unregister_action, c __register_blkdev, c unregister_blkdev,
+    v2 register_shrinker, c unregister_shrinker, v2 shrinker_alloc, c shrinker_register, c shrinker_free, c __register_binfmt, c unregister_binfmt,
+    c tcf_register_action, c tcf_unregister_action, c __register_blkdev, c unregister_blkdev,
     c cn_add_callback, c cn_del_callback,
 ];

@@ -238,6 +238,8 @@ struct Vector {
     signed: bool,
     /// What a shown number is multiplied with in memory.
     factor: i128,
+    /// What it is divided by then.
+    divisor: i128,
     low: Option<i128>,
     high: Option<i128>,
 }
@@ -284,7 +286,8 @@ impl Vector {
             return 0;
         }
         if write == 0 {
-            let words: Vec<String> = places.map(|at| alloc::format!("{}", self.load(at) / self.factor)).collect();
+            let words: Vec<String> =
+                places.map(|at| alloc::format!("{}", self.load(at) * self.divisor / self.factor)).collect();
             give(alloc::format!("{}\n", words.join("\t")).as_bytes(), buffer, length, position);
             return 0;
         }
@@ -292,7 +295,8 @@ impl Vector {
         let text = text.split_str("\0").next().unwrap_or(b"").to_str_lossy();
         let mut any = false;
         for (word, at) in text.split_whitespace().zip(places) {
-            let value = parse(word).and_then(|value| value.checked_mul(self.factor)).filter(|&value| self.fits(value));
+            let scaled = parse(word).and_then(|value| value.checked_mul(self.factor));
+            let value = scaled.map(|value| value / self.divisor).filter(|&value| self.fits(value));
             let Some(value) = value else { return Errno::EINVAL.to_return() };
             self.store(at, value);
             any = true;
@@ -304,16 +308,16 @@ impl Vector {
 fn limit(table: u64, field: &crate::field::Field, size: u64, signed: bool) -> Option<i128> {
     // SAFETY: the entry of a table; a limit is a number of the table's kind.
     let at: u64 = unsafe { field.get(table) };
-    (at != 0).then(|| Vector { size, signed, factor: 1, low: None, high: None }.load(at))
+    (at != 0).then(|| Vector { size, signed, factor: 1, divisor: 1, low: None, high: None }.load(at))
 }
 
 macro_rules! handlers {
-    ($($name:ident $size:literal $signed:literal $factor:expr, $limited:literal, $limits:expr;)*) => {
+    ($($name:ident $size:literal $signed:literal $factor:expr, $divisor:literal, $limited:literal, $limits:expr;)*) => {
         $(extern "C" fn $name(table: u64, write: i32, buffer: u64, length: u64, position: u64) -> i32 {
             let limits: Option<(u64, bool)> = $limits;
             let of = |field| limits.filter(|_| $limited).and_then(|(size, signed)| limit(table, field, size, signed));
             let (low, high) = (of(&ctl_table::extra1), of(&ctl_table::extra2));
-            Vector { size: $size, signed: $signed, factor: $factor, low, high }.handle(table, write, buffer, length, position)
+            Vector { size: $size, signed: $signed, factor: $factor, divisor: $divisor, low, high }.handle(table, write, buffer, length, position)
         })*
         /// The handlers of numbers.
         pub(crate) static HANDLERS: &[Export] = exports![$(c $name),*];
@@ -324,14 +328,15 @@ macro_rules! handlers {
 const SECOND: i128 = time::HZ as i128;
 
 handlers! {
-    proc_dointvec 4 true 1, false, None;
-    proc_dointvec_minmax 4 true 1, true, Some((4, true));
-    proc_douintvec 4 false 1, false, None;
-    proc_douintvec_minmax 4 false 1, true, Some((4, false));
-    proc_doulongvec_minmax 8 false 1, true, Some((8, false));
-    proc_dou8vec_minmax 1 false 1, true, Some((4, false));
-    proc_dobool 1 false 1, false, None;
-    proc_dointvec_jiffies 4 true SECOND, false, None;
+    proc_dointvec 4 true 1, 1, false, None;
+    proc_dointvec_minmax 4 true 1, 1, true, Some((4, true));
+    proc_douintvec 4 false 1, 1, false, None;
+    proc_douintvec_minmax 4 false 1, 1, true, Some((4, false));
+    proc_doulongvec_minmax 8 false 1, 1, true, Some((8, false));
+    proc_dou8vec_minmax 1 false 1, 1, true, Some((4, false));
+    proc_dobool 1 false 1, 1, false, None;
+    proc_dointvec_jiffies 4 true SECOND, 1, false, None;
+    proc_doulongvec_ms_jiffies_minmax 8 false SECOND, 1000, true, Some((8, false));
 }
 
 /// Milliseconds in the file, ticks in memory.

@@ -1,5 +1,9 @@
 //! Terminal drivers: their registration. No terminal is ever opened here.
 
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bstr::ByteSlice;
 use ferrmod_kernel::chrdev::Number;
 use ferrmod_kernel::text::number;
 use ferrmod_kernel::{Errno, kernel};
@@ -12,10 +16,11 @@ use crate::{locks, ram, slab};
 
 layout! {
     mod tty_driver = "tty_driver" {
-        kref, cdevs, owner, name, major, minor_start, num, init_termios, flags, ttys, ports, termios, tty_drivers,
+        kref, cdevs, owner, driver_name, name, type_ = "type", subtype, major, minor_start, num, init_termios, flags, ttys, ports, termios, tty_drivers,
     }
     mod tty_port = "tty_port" { mutex, buf_mutex, close_delay, closing_wait, kref }
     mod mutex = "mutex" { wait_list }
+    mod tty_ldisc_ops = "tty_ldisc_ops" { name, num }
 }
 
 /// `struct ktermios tty_std_termios`, of plain numbers.
@@ -136,6 +141,64 @@ extern "C" fn tty_port_link_device(port: u64, driver: u64, number: u32) {
     // SAFETY: the driver's array.
     unsafe { ram::put(tty_driver::ports.get::<u64>(driver) + 8 * u64::from(number), port) };
 }
+
+/// What a driver's devices are called in `/proc/tty/drivers` (`linux/tty_driver.h`, `TTY_DRIVER_TYPE_*` and their subtypes).
+fn kind_of(kind: i16, subtype: i16) -> String {
+    let (name, parts): (&str, [&str; 3]) = match kind {
+        1 => ("system", [":/dev/tty", ":console", ":vtmaster"]),
+        2 => return "console".into(),
+        3 => return "serial".into(),
+        4 => ("pty", [":master", ":slave", ""]),
+        _ => return alloc::format!("type:{kind}.{subtype}"),
+    };
+    let part = usize::try_from(subtype - 1).ok().and_then(|at| parts.get(at)).copied();
+    [name, part.unwrap_or("")].concat()
+}
+
+/// `/proc/tty/drivers`
+pub(crate) fn drivers() -> Vec<u8> {
+    let mut out = String::new();
+    for one in kernel().registrations.of_kind("tty_driver") {
+        let driver = one.key;
+        // SAFETY: a registered driver and its C strings.
+        unsafe {
+            let name = ram::c_string_or_empty(tty_driver::driver_name.get(driver));
+            let name = if name.is_empty() { b"unknown".to_vec() } else { name };
+            let device = ram::c_string_or_empty(tty_driver::name.get(driver));
+            let (major, first, count): (u32, u32, u32) =
+                (tty_driver::major.get(driver), tty_driver::minor_start.get(driver), tty_driver::num.get(driver));
+            let kind = kind_of(tty_driver::type_.get(driver), tty_driver::subtype.get(driver));
+            out += &alloc::format!("{:<20} /dev/{:<8} {major:3} ", name.to_str_lossy(), device.to_str_lossy());
+            out += &match count {
+                0 | 1 => alloc::format!("{first:7} "),
+                _ => alloc::format!("{first}-{} ", first + count - 1),
+            };
+            out += &kind;
+            out.push('\n');
+        }
+    }
+    out.into_bytes()
+}
+
+/// `/proc/tty/ldiscs`: the kernel's own, and those of modules by their numbers.
+pub(crate) fn line_disciplines() -> Vec<u8> {
+    let mut all: Vec<(i32, Vec<u8>)> = kernel()
+        .registrations
+        .of_kind("tty_ldisc")
+        .into_iter()
+        // SAFETY: a registered table and its C string.
+        .map(|one| unsafe {
+            (tty_ldisc_ops::num.get(one.key), ram::c_string_or_empty(tty_ldisc_ops::name.get(one.key)))
+        })
+        .collect();
+    all.push((0, b"n_tty".to_vec()));
+    all.sort();
+    all.iter()
+        .map(|(number, name)| alloc::format!("{:<10} {number:2}\n", name.to_str_lossy()))
+        .collect::<String>()
+        .into()
+}
+
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
     c __tty_alloc_driver, c tty_driver_kref_put, c tty_register_driver, c tty_unregister_driver, c tty_port_init,

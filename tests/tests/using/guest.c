@@ -88,6 +88,53 @@ static int no_dots(const struct dirent *entry)
 	return strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..");
 }
 
+// The whole of a file, with a zero behind it.
+static long content(const char *path)
+{
+	int from = open(path, O_RDONLY);
+	long count = from < 0 ? -1 : 0, part;
+	while (count >= 0 && (part = read(from, bytes + count, MOST - 1 - count)))
+		count = part < 0 ? -1 : count + part;
+	int error = errno;
+	close(from);
+	errno = error;
+	bytes[count < 0 ? 0 : count] = 0;
+	return count;
+}
+
+// The lines with a text in them.
+static void lines(const char *with)
+{
+	for (char *text = (char *)bytes, *part; (part = strsep(&text, "\n"));)
+		if (strstr(part, with))
+			say("%s", part);
+}
+
+// The lines between empty ones around the first that has a text.
+static void entry(const char *with)
+{
+	char *found = strstr((char *)bytes, with), *end;
+	if (!found)
+		return;
+	while (found > (char *)bytes + 1 && (found[-1] != '\n' || found[-2] != '\n'))
+		found--;
+	if (found == (char *)bytes + 1)
+		found--;
+	if ((end = strstr(found, "\n\n")))
+		end[0] = 0;
+	for (char *part; (part = strsep(&found, "\n")) && (found || *part);)
+		say("%s", part);
+}
+
+// Whether a word is there, between blanks or brackets.
+static int has(const char *word)
+{
+	for (char *part = strtok((char *)bytes, " \t\n[]"); part; part = strtok(0, " \t\n[]"))
+		if (!strcmp(part, word))
+			return 1;
+	return 0;
+}
+
 static void run(char *line)
 {
 	char *parameters = strchr(line, ' ');
@@ -185,9 +232,28 @@ static void run(char *line)
 			say("%s", part);
 		close(from);
 	} else if (!strcmp(what, "echo")) {
+		for (char *space = a; (space = strchr(space, '~'));)
+			*space = ' ';
 		int to = open(b, O_WRONLY);
 		number(to < 0 ? -1 : write(to, a, strlen(a)));
 		close(to);
+	} else if (!strcmp(what, "lines") || !strcmp(what, "entry") || !strcmp(what, "has")) {
+		long count = content(a);
+		if (count < 0)
+			say("!%d", errno);
+		else if (*what == 'l')
+			lines(parameters);
+		else if (*what == 'e')
+			entry(parameters);
+		else
+			say("%d", has(parameters));
+	} else if (!strcmp(what, "there")) {
+		number(lstat(a, &status));
+	} else if (!strcmp(what, "registered")) {
+		// Linux has no such list: what is expected.
+		say("%s", c);
+	} else if (!strcmp(what, "section")) {
+		say("%s", a);
 	} else if (!strcmp(what, "mode")) {
 		if (lstat(a, &status))
 			say("!%d", errno);
@@ -208,6 +274,7 @@ int main(void)
 	mount("sysfs", "/sys", "sysfs", 0, 0);
 	mount("devtmpfs", "/dev", "devtmpfs", 0, 0);
 	mount("debugfs", "/sys/kernel/debug", "debugfs", 0, 0);
+	mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, 0);
 	out = fopen("/dev/ttyS1", "w");
 	FILE *script = fopen("/script", "r");
 	while (script && fgets(line, sizeof line, script)) {

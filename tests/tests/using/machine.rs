@@ -60,6 +60,21 @@ fn said<T>(outcome: Outcome<T>, done: impl FnOnce(T) -> String) -> Vec<String> {
     }]
 }
 
+/// What of a text is asked for: the lines with a word, the lines between empty ones around it, or whether it is there.
+fn looked_for(what: &str, text: &str, with: &str) -> Vec<String> {
+    match what {
+        "lines" => text.lines().filter(|line| line.contains(with)).map(str::to_owned).collect(),
+        "entry" => {
+            let entry = text.split("\n\n").find(|entry| entry.contains(with));
+            entry.into_iter().flat_map(str::lines).map(str::to_owned).collect()
+        }
+        _ => {
+            let has = text.split([' ', '\t', '\n', '[', ']']).any(|word| word == with);
+            vec![u8::from(has).to_string()]
+        }
+    }
+}
+
 impl<'a> World<'a> {
     /// A machine where nobody answers requests for modules, as in the guest.
     pub(crate) fn boot(tree: &Tree, script: &'a Script) -> Self {
@@ -134,7 +149,24 @@ impl<'a> World<'a> {
                 Outcome::Done(text) => String::from_utf8_lossy(&text).lines().map(str::to_owned).collect(),
                 other => said(other, |_| String::new()),
             },
-            ["echo", content, path] => said(machine.write_file(path, content.as_bytes()).unwrap(), plain),
+            ["echo", content, path] => {
+                said(machine.write_file(path, content.replace('~', " ").as_bytes()).unwrap(), plain)
+            }
+            ["there", path] => said(machine.mode(path).unwrap(), |_| "0".to_owned()),
+            ["registered", kind, name, _] => {
+                let text =
+                    machine.read_file("/proc/ferrmod-registrations").unwrap().done().expect("it is always there");
+                // Kinds and names may have blanks in them, and words of a script have none.
+                let begin = format!("{kind}_{name}_");
+                let found =
+                    String::from_utf8_lossy(&text).replace(' ', "_").lines().any(|line| line.starts_with(&begin));
+                vec![u8::from(found).to_string()]
+            }
+            ["section", name] => vec![(*name).to_owned()],
+            [what @ ("lines" | "entry" | "has"), path, with @ ..] => match machine.read_file(path).unwrap() {
+                Outcome::Done(text) => looked_for(what, &String::from_utf8_lossy(&text), &with.join(" ")),
+                other => said(other, |_| String::new()),
+            },
             ["sum", path] => self.sum(path),
             _ => panic!("{operation} is unknown"),
         }

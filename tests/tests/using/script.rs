@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ferrmod_image::Image;
 use ferrmod_tests::corpus::{Tree, own_module_or_skip};
 
 use crate::survey::{Aliases, chain, files_of};
@@ -17,7 +18,8 @@ pub(crate) struct Script {
 
 impl Script {
     /// Reads a script. `load NAME` loads what the module needs first, and `unload-all` unloads all of it in reverse. `None` with a
-    /// loud word when a module of our own has not been built.
+    /// loud word when a module of our own has not been built. `twin NAME` loads a module that was loaded once more under another name,
+    /// and `untwin NAME` unloads that.
     pub(crate) fn new(name: &str, text: &str, tree: &Tree) -> Option<Self> {
         let files = files_of(tree);
         let (mut operations, mut modules, mut loaded) = (Vec::new(), BTreeMap::new(), Vec::new());
@@ -42,12 +44,41 @@ impl Script {
                         modules.insert(other, file);
                     }
                 }
+                "twin" => {
+                    let name = twin_name(module);
+                    operations.push(format!("load {name} {arguments}").trim_end().to_owned());
+                    modules.insert(name, twin(&modules[module]));
+                }
+                "untwin" => operations.push(format!("unload {}", twin_name(module))),
                 "unload-all" => operations.extend(loaded.drain(..).rev().map(|module| format!("unload {module}"))),
                 _ => operations.push(line.to_owned()),
             }
         }
         Some(Self { name: name.to_owned(), operations, modules })
     }
+}
+
+/// The name of a module's twin: as long, and not the same.
+fn twin_name(name: &str) -> String {
+    let (start, last) = name.split_at(name.len() - 1);
+    format!("{start}{}", if last == "x" { "y" } else { "x" })
+}
+
+/// The same module under another name, and without the signature that would no longer fit.
+fn twin(file: &[u8]) -> Vec<u8> {
+    let image = Image::read(file).unwrap_or_else(|error| panic!("{error}"));
+    let name = image.name().expect("a module has a name").to_string();
+    let mut copy = image.bytes().to_vec();
+    // Where Linux reads its name, and where it says its name.
+    for (section, before) in [(".gnu.linkonce.this_module", ""), (".modinfo", "name=")] {
+        let (_, found) = image.section(section).expect("a module has its object and its strings");
+        let text = format!("{before}{name}\0");
+        let within =
+            found.data.windows(text.len()).position(|part| part == text.as_bytes()).expect("its name is in it");
+        let at = found.offset as usize + within + before.len();
+        copy[at..at + name.len()].copy_from_slice(twin_name(&name).as_bytes());
+    }
+    copy
 }
 
 /// Writes answers down: operations at the beginning of a line, answers behind a tab.

@@ -12,6 +12,7 @@ use super::{
     DEAD, DYING, INTERNAL, LARVAL, MAX_NAME, NEED_FALLBACK, NOLOAD, TESTED, TYPE_CIPHER, TYPE_MASK, ask, code,
     crypto_alg, pointer, templates,
 };
+use crate::boot::facts;
 use crate::data::{Begin, Datum};
 use crate::export::{Export, exports};
 use crate::field::layout;
@@ -289,6 +290,13 @@ pub(crate) unsafe fn check(alg: u64) -> Result<(), Errno> {
     }
 }
 
+/// Whether two algorithms may not have one driver name: Linux refuses that since 6.10.
+fn refuses_twins() -> bool {
+    let mut numbers = facts().release().split(|letter: char| !letter.is_ascii_digit()).map(str::parse::<u32>);
+    let mut next = || numbers.next().and_then(Result::ok);
+    next().zip(next()).is_some_and(|release| release >= (6, 10))
+}
+
 /// Puts a checked algorithm into the list and makes it usable.
 ///
 /// # Safety
@@ -306,7 +314,8 @@ pub(crate) unsafe fn add(alg: u64) -> Result<(), Errno> {
             if is_moribund(other) {
                 continue;
             }
-            if driver(other) == driver(alg) || driver(other) == name(alg) || name(other) == driver(alg) {
+            let is_same = refuses_twins() && driver(other) == driver(alg);
+            if is_same || driver(other) == name(alg) || name(other) == driver(alg) {
                 return Err(Errno::EEXIST);
             }
         }

@@ -3,7 +3,7 @@
 //! A driver of a bus is a struct with a `struct device_driver` in it. Registering it names that part, points it at its bus,
 //! and goes on as for every driver.
 
-use ferrmod_kernel::Errno;
+use ferrmod_kernel::{Errno, files};
 
 use super::layout::{bus_type, device_driver};
 use super::{bus, driver};
@@ -11,7 +11,7 @@ use crate::boot::facts;
 use crate::data::{Begin, Datum};
 use crate::export::{Export, exports};
 use crate::field::{Field, layout};
-use crate::{locks, printf, ram, slab, symbols};
+use crate::{locks, pci, printf, ram, slab, symbols};
 
 /// Room for a `struct bus_type` of any kernel.
 const ROOM: u64 = 512;
@@ -56,13 +56,54 @@ impl Family {
                 locks::init_list(list.at(wrapped));
             }
         }
-        driver::register(inner, caller).map_or_else(Errno::to_return, |()| 0)
+        if let Err(errno) = driver::register(inner, caller) {
+            return errno.to_return();
+        }
+        // The names are those of the bus, so that nothing is in the way.
+        let _ = if core::ptr::eq(self.bus, &PCI) {
+            pci::ids::add_files(wrapped, inner)
+        } else if core::ptr::eq(self.bus, &SERIO) {
+            add_serio_files(wrapped, inner)
+        } else {
+            Ok(())
+        };
+        0
     }
 
     /// Takes it back.
     pub(crate) fn unregister(&self, wrapped: u64) {
+        if core::ptr::eq(self.bus, &PCI) {
+            pci::ids::forget(wrapped);
+        }
         driver::unregister(self.driver.at(wrapped));
     }
+}
+
+/// What a driver of serio ports says of itself, and whether it takes ports by itself.
+fn add_serio_files(wrapped: u64, inner: u64) -> Result<(), Errno> {
+    layout! { mod serio_driver = "serio_driver" { description, manual_bind } }
+    let description = files::read_only(0o444, move || {
+        // SAFETY: a registered driver and its C string.
+        let text = unsafe { ram::c_string_or_empty(serio_driver::description.get(wrapped)) };
+        [if text.is_empty() { b"(none)" } else { text.as_slice() }, b"\n"].concat()
+    });
+    driver::add_file(inner, "description", description)?;
+    let show = move || {
+        // SAFETY: a registered driver.
+        let manual: bool = unsafe { serio_driver::manual_bind.get::<u8>(wrapped) } != 0;
+        Ok(if manual { b"manual\n".to_vec() } else { b"auto\n".to_vec() })
+    };
+    let store = move |text: &[u8]| {
+        let manual = match text.strip_suffix(b"\n").unwrap_or(text) {
+            b"manual" => 1_u8,
+            b"auto" => 0,
+            _ => return Err(Errno::EINVAL),
+        };
+        // SAFETY: as above.
+        unsafe { serio_driver::manual_bind.set(wrapped, manual) };
+        Ok(text.len())
+    };
+    driver::add_file(inner, "bind_mode", files::read_write(0o644, show, store))
 }
 
 /// Gives a bus its name and functions.

@@ -316,15 +316,19 @@ extern "C" fn class_interface_unregister(interface: u64) {
 /// `struct class_compat *class_compat_register(const char *)`: an old directory of `/sys/class` without a class.
 extern "C" fn class_compat_register(name: u64) -> u64 {
     let caller = ram::caller();
+    // SAFETY: the module's C string.
+    compat(unsafe { ram::c_string(name) }, caller)
+}
+
+/// An old directory of `/sys/class` for whoever called from `caller`; 0 when the name is taken.
+pub(crate) fn compat(name: &[u8], caller: u64) -> u64 {
     let object = slab::allocate(kobject::kobject::SIZE.get(), 8, slab::ZERO, caller);
     if object == 0 {
         return 0;
     }
     kobject::init(object, kobject::freeing_type());
     kobject::set_parent(object, root());
-    // SAFETY: the module's C string.
-    let added = kobject::set_name(object, unsafe { ram::c_string(name) }, caller)
-        .and_then(|()| kobject::add_as(KIND, object, caller));
+    let added = kobject::set_name(object, name, caller).and_then(|()| kobject::add_as(KIND, object, caller));
     if added.is_err() {
         kobject::put(object);
         return 0;
@@ -335,7 +339,7 @@ extern "C" fn class_compat_unregister(object: u64) {
     kobject::delete(object);
     kobject::put(object);
 }
-extern "C" fn class_compat_create_link(object: u64, dev: u64, parent: u64) -> i32 {
+pub(crate) extern "C" fn class_compat_create_link(object: u64, dev: u64, parent: u64) -> i32 {
     let Some((directory, target)) = kobject::path(object).zip(kobject::path(super::object(dev))) else {
         return Errno::EFAULT.to_return();
     };
@@ -350,7 +354,7 @@ extern "C" fn class_compat_create_link(object: u64, dev: u64, parent: u64) -> i3
     }
     0
 }
-extern "C" fn class_compat_remove_link(object: u64, dev: u64, parent: u64) {
+pub(crate) extern "C" fn class_compat_remove_link(object: u64, dev: u64, parent: u64) {
     if let Some(directory) = kobject::path(object) {
         kernel().files.remove(&alloc::format!("{directory}/{}", super::name(dev)));
     }

@@ -120,6 +120,15 @@ pub(crate) fn register(driver: u64, caller: u64) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Adds a file to a driver that is registered.
+///
+/// # Errors
+/// `EEXIST` when the name is taken.
+pub(crate) fn add_file(driver: u64, name: &str, file: files::Node) -> Result<(), Errno> {
+    let path = kobject::path(driver_object(driver)).ok_or(Errno::ENOENT)?;
+    kernel().files.add(&alloc::format!("{path}/{name}"), file)
+}
+
 /// Attribute groups, `bind`, `unbind`, and the link to the module.
 fn show(driver: u64, bus: u64) -> Result<(), Errno> {
     let object = driver_object(driver);
@@ -130,6 +139,7 @@ fn show(driver: u64, bus: u64) -> Result<(), Errno> {
         sysfs::add_groups(object, device_driver::groups.get(driver))?;
         if let Some(owner) = module::at(device_driver::owner.get(driver)) {
             sysfs::add_link(&path, &alloc::format!("/sys/module/{}", owner.name), "module")?;
+            owner.add_driver(alloc::format!("{}:{}", bus::name(bus), name(driver)), path.clone());
         }
     }
     let named = move |bytes: &[u8]| {
@@ -171,6 +181,11 @@ pub(crate) fn unregister(driver: u64) {
     }
     for dev in bound_to(driver) {
         release(dev);
+    }
+    // SAFETY: the caller's driver.
+    let (of, owner): (u64, u64) = unsafe { (device_driver::bus.get(driver), device_driver::owner.get(driver)) };
+    if let Some(owner) = module::at(owner) {
+        owner.remove_driver(&alloc::format!("{}:{}", bus::name(of), name(driver)));
     }
     let object = driver_object(driver);
     kobject::delete(object);
@@ -312,7 +327,8 @@ extern "C" fn driver_find(wanted: u64, bus: u64) -> u64 {
     let wanted = unsafe { ram::c_string(wanted) };
     of_bus(bus).into_iter().find(|&driver| name(driver).as_bytes() == wanted).unwrap_or(0)
 }
-extern "C" fn driver_attach(driver: u64) -> i32 {
+/// Offers a driver the devices of its bus that have none.
+pub(crate) fn attach(driver: u64) {
     // SAFETY: a driver that is registered.
     for dev in bus::devices(unsafe { device_driver::bus.get(driver) }, 0) {
         if !is_bound(dev) && fits(dev, driver) {
@@ -320,6 +336,9 @@ extern "C" fn driver_attach(driver: u64) -> i32 {
             let _ = bind(dev, driver);
         }
     }
+}
+extern "C" fn driver_attach(driver: u64) -> i32 {
+    attach(driver);
     0
 }
 extern "C" fn driver_create_file(driver: u64, attribute: u64) -> i32 {

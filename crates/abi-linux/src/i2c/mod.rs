@@ -10,7 +10,7 @@ use ferrmod_kernel::{Errno, files, kernel};
 use crate::data::{Begin, Datum};
 use crate::device as devices;
 use crate::device::layout::{device, device_type};
-use crate::device::{buses, devres, object};
+use crate::device::{buses, class, devres, object};
 use crate::export::{Export, exports};
 use crate::field::layout;
 use crate::{kobject, locks, ram, slab, symbols};
@@ -384,11 +384,20 @@ fn add_adapter(adapter: u64, number: i32, caller: u64) -> Result<(), Errno> {
     let added = kobject::set_name(object(dev), alloc::format!("i2c-{number}").as_bytes(), caller)
         .and_then(|()| devices::add_for(dev, caller))
         .and_then(|()| show_adapter(adapter, dev, name));
+    if added.is_ok() {
+        class::class_compat_create_link(old_class(), dev, 0);
+    }
     added.inspect_err(|_| {
         devices::delete(dev);
         kobject::put(object(dev));
         forget_adapter(adapter);
     })
+}
+
+/// `/sys/class/i2c-adapter`, where adapters were before they were on the bus.
+fn old_class() -> u64 {
+    static CLASS: spin::Once<u64> = spin::Once::new();
+    *CLASS.call_once(|| class::compat(b"i2c-adapter", 0))
 }
 
 fn forget_adapter(adapter: u64) {
@@ -452,6 +461,7 @@ fn delete_adapter(adapter: u64) {
         i2c_unregister_device(client);
     }
     let dev = i2c_adapter::dev.at(adapter);
+    class::class_compat_remove_link(old_class(), dev, 0);
     devices::destroy(dev);
     forget_adapter(adapter);
     // SAFETY: the caller's adapter; nobody refers to the device in it any more.

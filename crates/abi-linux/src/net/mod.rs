@@ -3,6 +3,7 @@
 pub(crate) mod addresses;
 pub(crate) mod allocate;
 pub(crate) mod attributes;
+pub(crate) mod choices;
 pub(crate) mod devices;
 pub(crate) mod ethernet;
 pub(crate) mod ethtool;
@@ -13,6 +14,7 @@ pub(crate) mod hooks;
 pub(crate) mod inet;
 pub(crate) mod layout;
 pub(crate) mod links;
+pub(crate) mod loggers;
 pub(crate) mod messages;
 pub(crate) mod names;
 pub(crate) mod namespace;

@@ -19,6 +19,7 @@ use crate::{kobject, locks, ram, slab, symbols};
 
 pub(crate) mod config;
 pub(crate) mod enable;
+pub(crate) mod ids;
 pub(crate) mod interrupts;
 
 layout! {
@@ -304,9 +305,8 @@ fn driver_of(inner: u64) -> u64 {
     pci_driver::driver.container(inner)
 }
 extern "C" fn pci_match(dev: u64, inner: u64) -> i32 {
-    // SAFETY: a driver of this bus.
-    let table: u64 = unsafe { pci_driver::id_table.get(driver_of(inner)) };
-    (entry_for(table, of_device(dev)) != 0).into()
+    let driver = driver_of(inner);
+    (ids::entry(driver, of_device(dev)) != 0).into()
 }
 extern "C" fn pci_probe(dev: u64) -> i32 {
     let function = of_device(dev);
@@ -320,7 +320,7 @@ extern "C" fn pci_probe(dev: u64) -> i32 {
         if pci_dev::driver.offset().is_some() {
             pci_dev::driver.set(function, driver);
         }
-        let result = ram::call(probe, [function, entry_for(pci_driver::id_table.get(driver), function)]) as i32;
+        let result = ram::call(probe, [function, ids::entry(driver, function)]) as i32;
         if result > 0 {
             let text =
                 alloc::format!("\x014{}: Driver probe function unexpectedly returned {result}\n", devices::name(dev));

@@ -6,12 +6,13 @@ use ferrmod_kernel::chrdev::{Number, Regions};
 use ferrmod_kernel::lock::Lock;
 use ferrmod_kernel::{Errno, kernel};
 
+use super::file_operations;
 use crate::export::{Export, exports};
 use crate::field::layout;
 use crate::{device, kobject, locks, misc, ram, slab};
 
 layout! {
-    mod cdev = "cdev" { kobj, ops, list, dev, count }
+    mod cdev = "cdev" { kobj, owner, ops, list, dev, count }
 }
 
 static REGIONS: Regions = Regions::new();
@@ -36,6 +37,8 @@ pub(crate) struct Served {
     pub(crate) private: u64,
     /// The `struct cdev`, or 0.
     pub(crate) cdev: u64,
+    /// The `struct module` that the device itself belongs to, or 0.
+    pub(crate) owner: u64,
     /// The number itself.
     pub(crate) number: u32,
 }
@@ -44,13 +47,13 @@ pub(crate) struct Served {
 pub(crate) fn serving(device: u32) -> Option<Served> {
     if Number(device).major() == misc::MAJOR {
         let (ops, private) = misc::serving(Number(device).minor())?;
-        return Some(Served { ops, private, cdev: 0, number: device });
+        return Some(Served { ops, private, cdev: 0, owner: 0, number: device });
     }
     let devices = DEVICES.lock().clone();
     let found = devices.iter().rev().find(|added| device.wrapping_sub(added.first) < added.count)?;
     // SAFETY: a device that was added and not deleted.
-    let ops: u64 = unsafe { cdev::ops.get(found.cdev) };
-    (ops != 0).then_some(Served { ops, private: 0, cdev: found.cdev, number: device })
+    let (ops, owner): (u64, u64) = unsafe { (cdev::ops.get(found.cdev), cdev::owner.get(found.cdev)) };
+    (ops != 0).then_some(Served { ops, private: 0, cdev: found.cdev, owner, number: device })
 }
 
 fn reserve(first: u32, count: u32, name: u64, caller: u64) -> i32 {
@@ -213,6 +216,7 @@ extern "C" fn __register_chrdev(major: u32, minor: u32, count: u32, name: u64, o
     unsafe {
         locks::init_list(cdev::list.at(device));
         cdev::ops.set(device, ops);
+        cdev::owner.set(device, file_operations::owner.get::<u64>(ops));
     }
     kobject::init(cdev::kobj.at(device), kobject::freeing_type());
     cdev_add(device, first.0, count);

@@ -109,17 +109,31 @@ static ENTRIES: Lock<Option<HashMap<u64, u64>>> = Lock::new(None);
 
 /// Adds the files that the kernel itself has in a Linux world.
 pub(crate) fn begin(kernel: &Kernel) {
-    for directory in
-        ["/proc/fs", "/proc/driver", "/proc/bus", "/proc/irq", "/proc/scsi", "/proc/tty/driver", "/proc/acpi"]
-    {
+    for directory in [
+        "/proc/fs",
+        "/proc/driver",
+        "/proc/bus",
+        "/proc/bus/input",
+        "/proc/irq",
+        "/proc/scsi",
+        "/proc/tty/driver",
+        "/proc/acpi",
+        // Where the file system of this name is to be mounted.
+        "/proc/sys/fs/binfmt_misc",
+    ] {
         kernel.files.make_directories(directory);
     }
     type Content = fn() -> Vec<u8>;
-    let plain: [(&str, Content); 7] = [
+    let plain: [(&str, Content); 12] = [
         ("/proc/mounts", mount::list),
         ("/proc/partitions", crate::block::partitions),
         ("/proc/filesystems", crate::registries::file_systems),
         ("/proc/devices", chrdev::list),
+        ("/proc/misc", crate::misc::list),
+        ("/proc/bus/input/devices", crate::input::devices),
+        ("/proc/bus/input/handlers", crate::input::handlers),
+        ("/proc/tty/drivers", crate::tty::drivers),
+        ("/proc/tty/ldiscs", crate::tty::line_disciplines),
         ("/proc/net/protocols", crate::net::sockets::protocols),
         ("/proc/net/dev", crate::net::show::table),
         ("/proc/ferrmod-uevents", crate::uevent::list),
@@ -133,6 +147,10 @@ pub(crate) fn begin(kernel: &Kernel) {
     crate::device::buses::register_all();
     crate::device::platform::begin();
     crate::net::ethernet::begin();
+    crate::hwmon::begin();
+    crate::net::choices::begin(kernel);
+    crate::trace_events::begin(kernel);
+    crate::net::loggers::begin(kernel);
 }
 
 struct NodeFile(Arc<Node>);
@@ -293,6 +311,8 @@ pub(crate) struct Opened {
     dentry: u64,
     lasting: Arc<Node>,
     owner: u64,
+    /// The module of a character device, which its functions need not be of.
+    device_owner: u64,
     calls: Calls,
 }
 
@@ -353,6 +373,17 @@ fn answered(value: u64) -> Result<u64, Errno> {
     Errno::from_return(value as i64).map_or(Ok(value), Err)
 }
 
+/// Takes a reference of a `struct module`; nobody's is always there.
+fn hold(owner: u64) -> bool {
+    owner == 0 || module::at(owner).is_some_and(|module| module.try_get())
+}
+
+fn let_go(owner: u64) {
+    if let Some(owner) = module::at(owner) {
+        owner.put();
+    }
+}
+
 impl Opened {
     /// Opens a node as `open(2)` does.
     ///
@@ -380,11 +411,16 @@ impl Opened {
         };
         // SAFETY: the table of a loaded module.
         let owner: u64 = if ops == 0 { 0 } else { unsafe { file_operations::owner.get(ops) } };
-        if owner != 0 && !module::at(owner).is_some_and(|module| module.try_get()) {
+        let device_owner = served.map_or(0, |served| served.owner);
+        if !hold(device_owner) {
             return Err(Errno::ENXIO);
         }
-        let mut opened =
-            Self { file: 0, inode: node.inode, dentry: node.dentry, lasting: Arc::clone(node), owner, calls };
+        if !hold(owner) {
+            let_go(device_owner);
+            return Err(Errno::ENXIO);
+        }
+        let (inode, dentry) = (node.inode, node.dentry);
+        let mut opened = Self { file: 0, inode, dentry, lasting: Arc::clone(node), owner, device_owner, calls };
         opened.make(node, flags, ops)?;
         if let Some(served) = served {
             // SAFETY: our own inode and file.
@@ -557,9 +593,8 @@ impl Drop for Opened {
                 }
             }
         }
-        if let Some(owner) = module::at(self.owner) {
-            owner.put();
-        }
+        let_go(self.owner);
+        let_go(self.device_owner);
         slab::release(self.file, 0);
         if self.lasting.dentry == 0 {
             slab::release(self.dentry, 0);

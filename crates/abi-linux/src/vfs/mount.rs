@@ -52,10 +52,10 @@ static MOUNTS: Lock<BTreeMap<String, Arc<Mounted>>> = Lock::new(BTreeMap::new())
 /// `ENODEV` for a file system nobody has registered, `EBUSY` when something is mounted there, `ENOTBLK` when the source is no
 /// block device; what the file system answers.
 pub fn mount(kind: &str, source: &str, target: &str) -> Result<(), Errno> {
+    let found = kernel().registrations.named("filesystem", kind.as_bytes()).ok_or(Errno::ENODEV)?;
     if MOUNTS.lock().contains_key(target) {
         return Err(Errno::EBUSY);
     }
-    let found = kernel().registrations.named("filesystem", kind.as_bytes()).ok_or(Errno::ENODEV)?;
     let mount = superblock::mount(found.key, Some(source), READ_ONLY_MOUNT)?;
     let mounted = Arc::new(Mounted { mount, kind: kind.into(), source: source.into() });
     MOUNTS.lock().insert(target.into(), Arc::clone(&mounted));

@@ -153,7 +153,9 @@ pub(crate) fn mount(kind: u64, source: Option<&str>, flags: u32) -> Result<u64, 
             return Err(Errno::ENODEV);
         }
         let mounted = mount_of(kind, source, flags);
-        if mounted.is_err() && owner != 0 {
+        // The reference belongs to the super block: one that was there has its own.
+        let is_shared = |&mounted: &u64| super_block::s_active.get::<u32>(vfsmount::mnt_sb.get(mounted)) > 1;
+        if mounted.as_ref().map_or(true, is_shared) && owner != 0 {
             put_owner(kind);
         }
         mounted
@@ -424,9 +426,12 @@ pub(crate) fn unmount(mounted: u64) {
     unsafe {
         let sb: u64 = vfsmount::mnt_sb.get(mounted);
         let kind: u64 = super_block::s_type.get(sb);
+        let is_last = super_block::s_active.get::<u32>(sb) == 1;
         dcache::dput(vfsmount::mnt_root.get(mounted));
         deactivate(sb);
-        put_owner(kind);
+        if is_last {
+            put_owner(kind);
+        }
     }
     slab::release(mounted, 0);
 }

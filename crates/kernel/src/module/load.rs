@@ -355,6 +355,7 @@ fn new_module(
         // One that keeps it, one for the time of init.
         references: AtomicI64::new(2),
         users: Lock::default(),
+        drivers: Lock::default(),
         uses: Lock::default(),
         parameters: spin::Once::new(),
         has_init: entry.init.is_some(),

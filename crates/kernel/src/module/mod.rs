@@ -66,6 +66,7 @@ pub struct Module {
     taints: AtomicU64,
     references: AtomicI64,
     users: Lock<Vec<u32>>,
+    drivers: Lock<BTreeMap<String, String>>,
     uses: Lock<Vec<u32>>,
     parameters: spin::Once<Vec<Parameter>>,
     has_init: bool,
@@ -124,6 +125,16 @@ impl Module {
     fn channel(&self) -> u64 {
         // No kernel address is this small.
         u64::from(self.id)
+    }
+
+    /// A driver of its own, by its name and the directory of the driver: what `/sys/module/NAME/drivers` shows.
+    pub fn add_driver(&self, name: String, directory: String) {
+        self.drivers.lock().insert(name, directory);
+    }
+
+    /// The driver is gone.
+    pub fn remove_driver(&self, name: &str) {
+        self.drivers.lock().remove(name);
     }
 
     /// What the linker found.

@@ -113,6 +113,8 @@ impl Provider for SysModule {
                 let users = module.status(&self.0.modules).users;
                 users.iter().any(|user| user == leaf).then(|| Node::Link(format!("../../{leaf}")))
             }
+            (Some("drivers"), None) => (!module.drivers.lock().is_empty()).then_some(Node::Directory),
+            (Some("drivers"), Some(leaf)) => module.drivers.lock().get(leaf).cloned().map(Node::Link),
             (Some(attribute), None) => self.attribute(&module, attribute),
             _ => None,
         }
@@ -137,6 +139,9 @@ impl Provider for SysModule {
                 if module.notes().next().is_some() {
                     names.push("notes".into());
                 }
+                if !module.drivers.lock().is_empty() {
+                    names.push("drivers".into());
+                }
                 names
             }
             Some((name, "parameters")) => {
@@ -152,6 +157,7 @@ impl Provider for SysModule {
                 let module = self.module(name)?;
                 module.sections.iter().map(|(section, ..)| section.to_string()).collect()
             }
+            Some((name, "drivers")) => self.module(name)?.drivers.lock().keys().cloned().collect(),
             Some((name, "holders")) => {
                 let module = self.module(name)?;
                 module.status(&self.0.modules).users.iter().map(ToString::to_string).collect()
