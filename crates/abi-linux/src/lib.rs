@@ -128,6 +128,7 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
     tty::EXPORTS,
     chains::EXPORTS,
     leds::EXPORTS,
+    leds::triggers::EXPORTS,
     registries::EXPORTS,
     registries::TABLE,
     registries::NUMBERED,

@@ -172,8 +172,6 @@ table! {
     "rtnl_af" rtnl_af_register rtnl_af_unregister Name::Symbol, Unique::Object, ENOENT;
     "xfrm_input_afinfo" xfrm_input_register_afinfo xfrm_input_unregister_afinfo Name::Symbol, Unique::Object, EINVAL;
     "syscore" register_syscore_ops unregister_syscore_ops Name::Symbol, Unique::Object, ENOENT;
-    "led_trigger" led_trigger_register led_trigger_unregister
-        Name::Pointer(field!("led_trigger"."name")), Unique::Name(Errno::EEXIST), ENOENT;
     "gpio_lookup" gpiod_add_lookup_table gpiod_remove_lookup_table Name::Symbol, Unique::Object, ENOENT;
 }
 

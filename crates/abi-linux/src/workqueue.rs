@@ -70,6 +70,12 @@ fn queue(cpu: i32, queue: u64, work: u64) -> bool {
     })
 }
 
+/// Has a function of the kernel's own called with `key` by a worker, once until it begins.
+pub(crate) fn queue_own(key: u64, run: fn(u64)) {
+    // Without memory it is not called, as a module's work would not be.
+    let _ = kernel().work.enqueue_on(None, QueueId(SYSTEM.address()), key, run);
+}
+
 /// `bool queue_work_on(int cpu, struct workqueue_struct *, struct work_struct *)`
 extern "C" fn queue_work_on(cpu: i32, wq: u64, work: u64) -> bool {
     !is_pending(work) && queue(cpu, wq, work)

@@ -148,6 +148,7 @@ pub(crate) fn begin(kernel: &Kernel) {
     crate::device::platform::begin();
     crate::net::ethernet::begin();
     crate::hwmon::begin();
+    crate::leds::begin();
     crate::net::choices::begin(kernel);
     crate::trace_events::begin(kernel);
     crate::net::loggers::begin(kernel);
