@@ -247,6 +247,28 @@ fn a_dead_network_card_is_refused_by_its_driver() {
     world.end();
 }
 
+/// A driver that waits for another one is asked again when that one has got its device, and not before.
+#[test]
+fn a_deferred_device_is_probed_again() {
+    let (Some(tree), Some(module)) = (tree_or_skip("6.1"), own_module_or_skip("deferral")) else { return };
+    let mut world = World::boot(tree);
+    let waiting = "/sys/kernel/debug/devices_deferred";
+    let consumer = world.add("platform:deferral-consumer");
+    let module = std::fs::read(module).unwrap();
+    assert_eq!(world.machine.load(&module, b"", LoadFlags::empty()).unwrap(), LoadOutcome::Loaded);
+    let deferred = ("deferral-consumer".to_owned(), -517);
+    assert_eq!(world.device(consumer).probes, std::slice::from_ref(&deferred));
+    assert_eq!(world.read(waiting), "deferral-consumer\tdeferral-consumer: the provider is not there\n");
+    world.add("platform:nobody");
+    world.machine.run(Duration::from_millis(100)).unwrap();
+    assert_eq!(world.device(consumer).probes, std::slice::from_ref(&deferred), "nothing has changed");
+    world.add("platform:deferral-provider");
+    world.machine.run(Duration::from_millis(100)).unwrap();
+    assert_eq!(world.device(consumer).probes, [deferred, ("deferral-consumer".to_owned(), 0)], "{}", world.log());
+    assert_eq!(world.read(waiting), "");
+    world.end();
+}
+
 /// A device that goes while a driver has it is taken from the driver first.
 #[test]
 fn a_device_goes_before_its_driver() {

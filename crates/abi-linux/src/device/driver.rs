@@ -9,7 +9,7 @@ use ferrmod_kernel::lock::Lock;
 use ferrmod_kernel::{Errno, kernel};
 
 use super::layout::{bus_type, device, device_driver, driver_attribute, driver_private};
-use super::{bus, devres, object};
+use super::{bus, deferred, devres, object};
 use crate::export::{Export, exports};
 use crate::kobject;
 use crate::{module, ram, slab, sysfs, uevent};
@@ -41,6 +41,7 @@ fn remember(dev: u64, driver: u64, result: i32) {
 /// Forgets what was answered for a device that goes.
 pub(crate) fn forget(dev: u64) {
     PROBES.lock().retain(|(other, ..)| *other != dev);
+    deferred::forget(dev);
 }
 
 /// The drivers of a bus.
@@ -263,7 +264,9 @@ pub(crate) fn bind(dev: u64, driver: u64) -> Result<(), Errno> {
             device::driver.set(dev, 0u64);
             device::driver_data.set(dev, 0u64);
         }
-        if errno != Errno::ENODEV && errno != Errno::ENXIO && errno.0 != 517 {
+        if errno == deferred::EPROBE_DEFER {
+            deferred::add(dev);
+        } else if errno != Errno::ENODEV && errno != Errno::ENXIO {
             let text =
                 alloc::format!("\x014{}: probe of {} failed with error {result}\n", name(driver), super::name(dev));
             kernel().printk(text.as_bytes());
@@ -274,6 +277,8 @@ pub(crate) fn bind(dev: u64, driver: u64) -> Result<(), Errno> {
     let _ = sysfs::add_groups(object(dev), unsafe { device_driver::dev_groups.get(driver) });
     bus::notify(bus, bus::BOUND, dev);
     uevent::send(object(dev), "bind", &[]);
+    deferred::forget(dev);
+    deferred::retry();
     Ok(())
 }
 

@@ -17,6 +17,7 @@ use crate::{block, locks, pci, printf, ram, slab, symbols, sysfs, uevent, vfs};
 pub(crate) mod bus;
 pub(crate) mod buses;
 pub(crate) mod class;
+pub(crate) mod deferred;
 pub(crate) mod described;
 pub(crate) mod devres;
 pub(crate) mod driver;

@@ -8,7 +8,7 @@ use ferrmod_kernel::chrdev::Number;
 use ferrmod_kernel::{Errno, kernel};
 
 use super::layout::{bus_type, class, dev_ext_attribute, device, device_attribute, device_driver, device_type};
-use super::{object, of_object};
+use super::{deferred, object, of_object};
 use crate::export::{Export, exports};
 use crate::{kobject, printf, ram, symbols, sysfs, uevent};
 
@@ -159,10 +159,15 @@ extern "C" fn device_show_string(_dev: u64, attribute: u64, buffer: u64) -> i64 
 
 /// `int dev_err_probe(const struct device *, int err, const char *fmt, ...)`
 extern "C" fn dev_err_probe(dev: u64, error: i32, format: u64, list: u64) -> i32 {
-    /// `EPROBE_DEFER`
-    const DEFERRED: i32 = -517;
     let text = printf::text_of(format, list);
-    let level: &[u8] = if error == DEFERRED { b"\x017" } else { b"\x013" };
+    let is_deferred = error == deferred::EPROBE_DEFER.to_return();
+    if is_deferred {
+        // SAFETY: the caller's device.
+        let of: u64 = unsafe { device::driver.get(dev) };
+        let name = if of == 0 { String::new() } else { super::driver::name(of) };
+        deferred::because(dev, [name.as_bytes(), b": ", &text].concat());
+    }
+    let level: &[u8] = if is_deferred { b"\x017" } else { b"\x013" };
     let prefix = alloc::format!("{}: error {error}: ", super::name(dev));
     kernel().printk(&[level, prefix.as_bytes(), &text].concat());
     error

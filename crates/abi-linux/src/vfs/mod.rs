@@ -145,6 +145,7 @@ pub(crate) fn begin(kernel: &Kernel) {
     let links = files::read_write(0o644, || Ok(crate::net::links::list()), crate::net::links::written);
     let _ = kernel.files.add("/proc/ferrmod-links", links);
     crate::device::buses::register_all();
+    crate::device::deferred::begin();
     crate::device::platform::begin();
     crate::net::ethernet::begin();
     crate::hwmon::begin();
