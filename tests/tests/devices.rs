@@ -247,6 +247,110 @@ fn a_dead_network_card_is_refused_by_its_driver() {
     world.end();
 }
 
+/// HID devices of an unmodified transport: the driver for everything takes what no other driver is for, in both kernels.
+#[test]
+fn a_hid_device_is_probed() {
+    for version in ["6.1", "6.12"] {
+        let Some(tree) = tree_or_skip(version) else { return };
+        let mut world = World::boot(tree);
+        assert_eq!(world.machine.add_device("hid:0003:046d:c00e").unwrap(), Outcome::Errno(19), "no transport");
+        world.load("uhid");
+        let number = world.add("hid:0003:046d:c00e,name=mouse");
+        let device = world.device(number);
+        assert_eq!((device.driver, device.probes), (None, Vec::new()), "{version}");
+        assert_eq!(device.modalias, "hid:b0003g0001v0000046Dp0000C00E");
+        world.load("hid_generic");
+        let device = world.device(number);
+        assert_eq!(device.probes, [("hid-generic".to_owned(), 0)], "{version}{}", world.log());
+        assert!(world.log().contains("input,hidraw0: USB HID v0.00 Mouse [mouse] on ferrmod/"), "{}", world.log());
+        let Outcome::Done(descriptor) = world.machine.read_file(&format!("{}/report_descriptor", device.path)).unwrap()
+        else {
+            panic!("{version}: no descriptor")
+        };
+        assert_eq!(descriptor[..6], [0x05, 0x01, 0x09, 0x02, 0xa1, 0x01]);
+        assert_eq!(descriptor.len(), 50);
+        assert!(world.machine.list_directory("/dev").unwrap().done().unwrap().contains(&"hidraw0".to_owned()));
+        // The device keeps its transport, as a program does that has its file open.
+        assert_eq!(world.machine.unload(b"uhid", false).unwrap(), Outcome::Errno(11));
+        assert_eq!(world.machine.remove_device(number).unwrap(), Outcome::Done(()));
+        assert_eq!(world.machine.list_directory("/sys/bus/hid/devices").unwrap().done().unwrap(), [""; 0]);
+        world.end();
+    }
+}
+
+/// The driver of one maker gets its device, whichever was there first; a keyboard is one by its descriptor.
+#[test]
+fn a_hid_device_is_for_the_driver_of_its_maker() {
+    let Some(tree) = tree_or_skip("6.1") else { return };
+    let mut world = World::boot(tree);
+    world.load("uhid");
+    world.load("hid_generic");
+    let mouse = world.add("hid:0003:09da:000a");
+    let keyboard = world.add("hid:0005:1234:0001,report=keyboard");
+    world.load("hid_a4tech");
+    assert_eq!(world.device(mouse).probes, [("hid-generic".to_owned(), -19), ("a4tech".to_owned(), 0)]);
+    let device = world.device(keyboard);
+    assert_eq!(device.modalias, "hid:b0005g0001v00001234p00000001");
+    assert_eq!(device.driver.as_deref(), Some("hid-generic"));
+    assert!(world.log().contains("BLUETOOTH HID v0.00 Keyboard"), "{}", world.log());
+    // What is no descriptor is refused by the driver that reads it.
+    let broken = world.add("hid:0003:1234:0002,report=a1");
+    let device = world.device(broken);
+    assert_eq!(device.driver, None, "{}", world.log());
+    assert!(device.probes.iter().all(|(_, result)| *result == -22), "{:?}", device.probes);
+    for number in [mouse, keyboard, broken] {
+        assert_eq!(world.machine.remove_device(number).unwrap(), Outcome::Done(()));
+    }
+    world.end();
+}
+
+/// Registers, queues and interrupts of virtio: unmodified modules make the device, find it and read from it.
+#[test]
+fn a_virtio_source_of_entropy_is_read() {
+    let Some(tree) = tree_or_skip("6.1") else { return };
+    let mut world = World::boot(tree);
+    let number = world.add("virtio:4");
+    assert_eq!(world.device(number).modalias, "acpi:LNRO0005:", "what carries it");
+    world.load("virtio_mmio");
+    let device = world.device(number);
+    assert_eq!(device.modalias, "virtio:d00000004v00001AF4");
+    assert_eq!(device.path, format!("/sys/devices/platform/virtio-mmio.{number}/virtio0"));
+    world.load("virtio_rng");
+    assert_eq!(world.device(number).probes, [("virtio_rng".to_owned(), 0)], "{}", world.log());
+    assert_eq!(world.read(&format!("{}/status", device.path)), "0x0000000f\n");
+    assert_eq!(world.read(&format!("{}/features", device.path)).trim_end().find('1'), Some(32), "VIRTIO_F_VERSION_1");
+
+    let Outcome::Done(file) = world.machine.open("/dev/hwrng", 0).unwrap() else { panic!("no file{}", world.log()) };
+    let mut read = |length| world.machine.read(file, length).unwrap().done().unwrap();
+    let (first, second) = (read(64), read(64));
+    assert_eq!((first.len(), second.len()), (64, 64));
+    assert_ne!(first, second);
+    assert!(first.iter().any(|&byte| byte != 0) && read(1000).len() == 1000);
+    assert_eq!(world.machine.remove_device(number).unwrap(), Outcome::Done(()));
+    assert_eq!(world.machine.read(file, 1).unwrap(), Outcome::Errno(19), "its source is gone");
+    assert_eq!(world.machine.close(file).unwrap(), Outcome::Done(()));
+    world.end();
+}
+
+/// A virtio device whose transport goes first; and a kernel that has the core of virtio built in.
+#[test]
+fn a_virtio_device_goes_with_its_transport() {
+    let Some(tree) = tree_or_skip("6.1") else { return };
+    let mut world = World::boot(tree);
+    let number = world.add("virtio:4");
+    world.load("virtio_rng");
+    world.load("virtio_mmio");
+    assert_eq!(world.device(number).driver.as_deref(), Some("virtio_rng"));
+    assert_eq!(world.machine.unload(b"virtio_mmio", false).unwrap(), Outcome::Done(()));
+    assert_eq!(world.device(number).modalias, "acpi:LNRO0005:");
+    world.end();
+
+    let Some(tree) = tree_or_skip("6.12") else { return };
+    let mut world = World::boot(tree);
+    assert_eq!(world.machine.add_device("virtio:4").unwrap(), Outcome::Errno(95));
+    world.end();
+}
+
 /// A driver that waits for another one is asked again when that one has got its device, and not before.
 #[test]
 fn a_deferred_device_is_probed_again() {

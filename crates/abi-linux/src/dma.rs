@@ -58,9 +58,19 @@ extern "C" fn dma_map_page_attrs(_dev: u64, page: u64, offset: u64) -> u64 {
 /// Caches see what devices write.
 extern "C" fn is_coherent() {}
 
+/// `size_t dma_max_mapping_size(struct device *)`: there is no bounce buffer that could be too small.
+extern "C" fn anything_fits() -> u64 {
+    u64::MAX
+}
+/// `bool dma_need_sync(struct device *, dma_addr_t)`: a device sees what the processor wrote.
+extern "C" fn needs_nothing() -> bool {
+    false
+}
+
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
     c dma_set_mask, c dma_set_coherent_mask, c dma_alloc_attrs, c dma_free_attrs, c dma_map_page_attrs,
+    k dma_max_mapping_size = anything_fits, k dma_need_sync = needs_nothing, k __dma_need_sync = needs_nothing,
     k dma_unmap_page_attrs = is_coherent, k dma_sync_single_for_cpu = is_coherent, k dma_sync_single_for_device = is_coherent,
     k __dma_sync_single_for_cpu = is_coherent, k __dma_sync_single_for_device = is_coherent,
 ];

@@ -42,6 +42,7 @@ mod firmware;
 mod hardware;
 mod hrtimer;
 mod hwmon;
+mod hwrng;
 mod i2c;
 mod identity;
 mod input;
@@ -143,6 +144,7 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
     device::class::EXPORTS,
     device::described::EXPORTS,
     device::property::EXPORTS,
+    device::virtio::EXPORTS,
     device::devres::EXPORTS,
     device::driver::EXPORTS,
     device::show::EXPORTS,
@@ -193,6 +195,7 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
     dma::EXPORTS,
     input::EXPORTS,
     hwmon::EXPORTS,
+    hwrng::EXPORTS,
     i2c::EXPORTS,
     i2c::described::EXPORTS,
     i2c::transfer::EXPORTS,
@@ -310,8 +313,10 @@ pub(crate) static DATA: &[&[&Datum]] = &[
     sysctl::VARIABLES,
     device::buses::VARIABLES,
     device::platform::VARIABLES,
+    device::virtio::VARIABLES,
     firmware::VARIABLES,
     i2c::VARIABLES,
+    hwrng::VARIABLES,
     i2c::described::VARIABLES,
     kobject::VARIABLES,
     net::ethernet::VARIABLES,
@@ -335,6 +340,7 @@ pub(crate) static DATA: &[&[&Datum]] = &[
     jump_labels::VARIABLES,
     counters::VARIABLES,
     percpu::VARIABLES,
+    power::VARIABLES,
     bitmaps::VARIABLES,
     instructions::VARIABLES,
     notifiers::VARIABLES,

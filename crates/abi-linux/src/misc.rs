@@ -8,7 +8,7 @@ use ferrmod_kernel::{Errno, kernel};
 
 use crate::export::{Export, exports};
 use crate::field::layout;
-use crate::{device, locks, ram, symbols};
+use crate::{device, locks, ram, slab, symbols};
 
 layout! {
     mod miscdevice = "miscdevice" { minor, name, fops, list, parent, this_device, groups, nodename, mode }
@@ -101,6 +101,30 @@ fn register(misc: u64, caller: u64) -> Result<(), Errno> {
             Err(errno)
         }
     }
+}
+
+/// Makes a device of the kernel's own, which stays: its name, that of its file, and the file's functions.
+///
+/// # Errors
+/// `EBUSY` when the minor is taken, `ENOMEM`.
+pub(crate) fn own(
+    minor: u32,
+    name: &'static core::ffi::CStr,
+    node: &'static core::ffi::CStr,
+    operations: u64,
+) -> Result<(), Errno> {
+    let made = slab::allocate(miscdevice::SIZE.get(), 8, slab::ZERO, 0);
+    if made == 0 {
+        return Err(Errno::ENOMEM);
+    }
+    // SAFETY: a zeroed block of the struct's size.
+    unsafe {
+        miscdevice::minor.set(made, minor);
+        miscdevice::name.set(made, name.as_ptr() as u64);
+        miscdevice::nodename.set(made, node.as_ptr() as u64);
+        miscdevice::fops.set(made, operations);
+    }
+    register(made, 0).inspect_err(|_| slab::release(made, 0))
 }
 
 /// `void misc_deregister(struct miscdevice *)`

@@ -1,6 +1,19 @@
 //! Power management of devices. A machine never sleeps, and its devices are always awake.
 
+use crate::data::{Begin, Datum};
 use crate::export::{Export, exports};
+use crate::ram;
+
+/// `const char power_group_name[]`: what the directory of a device is called that tells of its power.
+static GROUP: Datum = Datum::new("power_group_name", 8, Begin::With(begin));
+
+/// The variables of this file.
+pub(crate) static VARIABLES: &[&Datum] = &[&GROUP];
+
+fn begin(at: u64) {
+    // SAFETY: `data::place` gives 8 writable bytes.
+    unsafe { ram::put(at, *b"power\0\0\0") };
+}
 
 /// What was asked for is so already.
 extern "C" fn done() -> i32 {

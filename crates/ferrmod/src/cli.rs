@@ -149,7 +149,8 @@ pub struct MachineArgs {
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub timeout: Duration,
     /// A device for the drivers, with settings after commas: platform:NAME, i2c:lm75@0x48,temp=23500, pci:8086:10d3,bar0=128K or
-    /// pci:1234:11e8, which is QEMU's edu (docs/run.md has all of it). Can be given more than once.
+    /// pci:1234:11e8, which is QEMU's edu, hid:0003:046d:c00e,report=mouse, virtio:4 (docs/run.md has all of it). Can be given more
+    /// than once.
     #[arg(long, value_name = "BUS:WHAT[,KEY=VALUE]...", value_parser = described)]
     pub device: Vec<String>,
 }

@@ -169,6 +169,10 @@ fn execute(session: &mut Session, line: &str, live: bool) -> Result<Step, Failur
         }
         _ => Err(Failure::Usage(format!("{line}: no such command, or not this way; `help` lists them"))),
     };
+    // What came by this command may have brought devices.
+    if done.is_ok() && matches!(command, "insmod" | "modprobe" | "echo" | "write" | "ioctl") {
+        described::announce(session)?;
+    }
     match done {
         Ok(exit) => Ok(Step::Next(exit)),
         // The machine is gone: nothing more can be done here.

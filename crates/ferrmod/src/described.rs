@@ -1,6 +1,7 @@
 //! Devices that were described on the command line or the console: made, their modules loaded, and what their drivers said.
 
 use std::fmt;
+use std::time::Duration;
 
 use ferrmod_machine::{Device, Outcome};
 use serde::Serialize;
@@ -138,48 +139,102 @@ pub(crate) fn look(session: &mut Session) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Loads the modules that the tree names for the devices nobody has taken, as udev does.
+/// Lets what devices have begun come to an end, at most for so long.
+const SETTLE: Duration = Duration::from_millis(500);
+/// The devices a module makes may want modules again; so often at most.
+const ROUNDS: usize = 16;
+
+/// A device that came, as its event told.
+struct Arrived {
+    path: String,
+    modalias: String,
+}
+
+/// The devices with a modalias that came since this was asked last.
+fn arrived(session: &mut Session) -> Result<Vec<Arrived>, Failure> {
+    session.machine.run(SETTLE)?;
+    let Outcome::Done(text) = session.machine.read_file("/proc/ferrmod-uevents")? else { return Ok(Vec::new()) };
+    let text = String::from_utf8_lossy(&text);
+    let mut arrived = Vec::new();
+    for event in text.split("\n\n") {
+        let value = |key: &str| event.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        let Some(number) = value("SEQNUM").and_then(|number| number.parse::<u64>().ok()) else { continue };
+        if number <= session.last_event {
+            continue;
+        }
+        session.last_event = number;
+        if let (Some("add"), Some(path), Some(modalias)) = (value("ACTION"), value("DEVPATH"), value("MODALIAS")) {
+            arrived.push(Arrived { path: format!("/sys{path}"), modalias: modalias.to_owned() });
+        }
+    }
+    Ok(arrived)
+}
+
+/// Loads the modules that the tree names for the devices nobody has taken, as udev does: for those that were described, and for those
+/// that came meanwhile, until no more come.
 ///
 /// # Errors
 /// [`Failure`] when the machine is gone.
 pub(crate) fn autoload(session: &mut Session) -> Result<Vec<Load>, Failure> {
     let mut loads = Vec::new();
-    for at in 0..session.devices.len() {
+    if session.devices.is_empty() {
+        return Ok(loads);
+    }
+    for _ in 0..ROUNDS {
+        let wanted = arrived(session)?;
         look(session)?;
-        let device = &session.devices[at];
-        if device.made != Ended::Ok || device.driver.is_some() || device.modalias.is_empty() {
-            continue;
-        }
-        let (number, modalias) = (device.number, device.modalias.clone());
-        let request = Request { module: modalias.clone().into(), arguments: Vec::new() };
-        let plan = match session.plan(&request) {
-            Ok(plan) => plan,
-            Err(failure) => {
-                session.devices[at].no_module = Some(failure.to_string());
-                continue;
-            }
-        };
-        for mut planned in plan {
-            if planned.requested {
-                if session.loaded()?.contains(&planned.name) {
-                    continue;
-                }
-                planned.why = format!("device {number}, {modalias}");
-            }
-            if let Some(load) = session.load(&planned)? {
-                let failed = load.ended != Ended::Ok && !(load.optional && matches!(load.ended, Ended::Error { .. }));
-                loads.push(load);
-                if failed {
-                    break;
-                }
-            }
+        let before = loads.len();
+        for device in wanted {
+            load_for(session, &device, &mut loads)?;
             if session.machine.dead().is_some() {
                 return Ok(loads);
             }
         }
+        if loads.len() == before {
+            break;
+        }
     }
     look(session)?;
     Ok(loads)
+}
+
+/// Loads what the tree names for one device, if it is still there and has no driver.
+fn load_for(session: &mut Session, arrived: &Arrived, loads: &mut Vec<Load>) -> Result<(), Failure> {
+    let Outcome::Done(names) = session.machine.list_directory(&arrived.path)? else { return Ok(()) };
+    if names.iter().any(|name| name == "driver") {
+        return Ok(());
+    }
+    let place = session.devices.iter().position(|device| device.path == arrived.path);
+    let request = Request { module: arrived.modalias.clone().into(), arguments: Vec::new() };
+    let plan = match session.plan(&request) {
+        Ok(plan) => plan,
+        Err(failure) => {
+            if let Some(place) = place {
+                session.devices[place].no_module = Some(failure.to_string());
+            }
+            return Ok(());
+        }
+    };
+    for mut planned in plan {
+        if planned.requested {
+            if session.loaded()?.contains(&planned.name) {
+                continue;
+            }
+            let device = match place {
+                Some(place) => format!("device {}", session.devices[place].number),
+                None => arrived.path.clone(),
+            };
+            planned.why = format!("{device}, {}", arrived.modalias);
+        }
+        if let Some(load) = session.load(&planned)? {
+            let failed = load.ended != Ended::Ok && !(load.optional && matches!(load.ended, Ended::Error { .. }));
+            loads.push(load);
+            if failed {
+                break;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Takes the devices away.
@@ -189,6 +244,17 @@ pub(crate) fn autoload(session: &mut Session) -> Result<Vec<Load>, Failure> {
 pub(crate) fn remove_all(session: &mut Session) -> Result<(), Failure> {
     for number in session.devices.iter().map(|device| device.number).filter(|&number| number != 0).collect::<Vec<_>>() {
         session.machine.remove_device(number)?;
+    }
+    Ok(())
+}
+
+/// Loads what devices that came want, and says so.
+///
+/// # Errors
+/// [`Failure`] when the machine is gone.
+pub(crate) fn announce(session: &mut Session) -> Result<(), Failure> {
+    for load in autoload(session)? {
+        anstream::println!("{}: init {} ({})", load.module, load.ended, load.why);
     }
     Ok(())
 }
@@ -210,9 +276,7 @@ pub(crate) fn command(session: &mut Session, words: &[&str]) -> Result<Exit, Fai
         }
         ["add", text] => {
             add(session, text)?;
-            for load in autoload(session)? {
-                anstream::println!("{}: init {} ({})", load.module, load.ended, load.why);
-            }
+            announce(session)?;
             let device = session.devices.last();
             device.iter().for_each(|device| anstream::print!("{device}"));
             Ok(device.map_or(Exit::Clean, Described::exit))

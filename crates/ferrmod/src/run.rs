@@ -1,6 +1,7 @@
 //! `ferrmod run`: load, look, unload, judge.
 
 use anstream::{eprintln, print, println};
+use bstr::BString;
 use ferrmod_machine::{Machine, MachineError};
 
 use crate::cli::Run;
@@ -71,6 +72,7 @@ fn finish(session: &mut Session, report: &mut RunReport, run: &Run) -> Result<()
         // A driver that was killed still has its device, which nobody can take from it.
         if session.machine.dead().is_none() && session.machine.report()?.oopses.is_empty() {
             described::remove_all(session)?;
+            unload_freed(session, &mut report.unloads)?;
         }
     }
     if session.machine.dead().is_none() {
@@ -91,11 +93,32 @@ fn finish(session: &mut Session, report: &mut RunReport, run: &Run) -> Result<()
     Ok(())
 }
 
-/// Unloads what is loaded, newest first. What is still in use then is tried again as long as others go: a module that another
-/// one asked for while it ran can be newer than its user.
+/// What keeps a module loaded that nobody uses.
+fn is_in_use(unload: &Unload) -> bool {
+    matches!(&unload.ended, Ended::Error { name, .. } if name == "EAGAIN")
+}
+
+/// Unloads what was in use by devices that are gone now: the modules of their transports.
+fn unload_freed(session: &mut Session, unloads: &mut Vec<Unload>) -> Result<(), MachineError> {
+    let freed: Vec<BString> =
+        unloads.iter().filter(|unload| is_in_use(unload)).map(|unload| unload.module.as_str().into()).collect();
+    if !freed.is_empty() && session.machine.dead().is_none() {
+        unloads.retain(|unload| !is_in_use(unload));
+        unloads.extend(unload_these(&mut session.machine, freed)?);
+    }
+    Ok(())
+}
+
+/// Unloads what is loaded, newest first.
 pub(crate) fn unload_all(machine: &mut Machine) -> Result<Vec<Unload>, MachineError> {
+    let names = machine.list()?.into_iter().map(|module| module.name).collect();
+    unload_these(machine, names)
+}
+
+/// Unloads modules. What is still in use then is tried again as long as others go: a module that another one asked for while it ran
+/// can be newer than its user.
+fn unload_these(machine: &mut Machine, mut names: Vec<BString>) -> Result<Vec<Unload>, MachineError> {
     let mut unloads = Vec::new();
-    let mut names: Vec<_> = machine.list()?.into_iter().map(|module| module.name).collect();
     loop {
         let mut in_use = Vec::new();
         let before = names.len();
@@ -107,7 +130,7 @@ pub(crate) fn unload_all(machine: &mut Machine) -> Result<Vec<Unload>, MachineEr
             };
             let unload = Unload { module: name.to_string(), ended };
             match &unload.ended {
-                Ended::Error { name: errno, .. } if errno == "EAGAIN" => in_use.push((name, unload)),
+                _ if is_in_use(&unload) => in_use.push((name, unload)),
                 Ended::Died { .. } => {
                     unloads.push(unload);
                     return Ok(unloads);

@@ -24,6 +24,8 @@ pub(crate) struct Session {
     failed_inits: u64,
     /// The devices that were described, as they were when last looked at.
     pub(crate) devices: Vec<Described>,
+    /// The number of the last event about a device that was looked at.
+    pub(crate) last_event: u64,
     /// Every record of the kernel log so far.
     pub(crate) log: Arc<Mutex<Vec<LogLine>>>,
 }
@@ -89,7 +91,8 @@ impl Session {
             Some(plan.into_iter().map(|planned| (planned.bytes, planned.arguments)).collect())
         });
         let machine = Machine::boot(options, sink, fetch)?;
-        let mut session = Self { machine, tree, release: running, failed_inits: 0, devices: Vec::new(), log };
+        let devices = Vec::new();
+        let mut session = Self { machine, tree, release: running, failed_inits: 0, devices, last_event: 0, log };
         for device in &args.device {
             described::add(&mut session, device)?;
         }

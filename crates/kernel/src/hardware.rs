@@ -12,6 +12,8 @@ pub mod config_space;
 pub mod description;
 pub mod edu;
 pub mod model;
+pub mod reports;
+pub mod virtio;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -64,6 +66,13 @@ struct Device {
     /// The number its interrupts have as messages, when it sends those.
     vector: Option<u32>,
     raised: bool,
+}
+
+impl Device {
+    /// Whether a device without configuration space reaches memory by itself.
+    fn is_master(&self) -> bool {
+        matches!(self.description, Description::Virtio(_))
+    }
 }
 
 /// A window or a range of ports.
@@ -145,14 +154,27 @@ impl State {
     fn place(&mut self, device: DeviceId, number: usize, bar: Bar, memory: &Range<u64>) -> Result<u64, Errno> {
         let ports = matches!(bar, Bar::Ports(_));
         let within = if ports { PORTS..0x1_0000 } else { memory.clone() };
-        let range = self.free(&within, ports, config_space::size_of(bar)).ok_or(Errno::ENOSPC)?;
         let model: Box<dyn Model> = match bar {
             Bar::Edu => Box::<edu::Edu>::default(),
             Bar::Memory(_) | Bar::Ports(_) => Box::new(Ones),
         };
+        let range = self.free(&within, ports, config_space::size_of(bar)).ok_or(Errno::ENOSPC)?;
         let start = range.start;
         self.windows.push(Window { range, ports, device, number, model: Some(model) });
         Ok(start)
+    }
+
+    /// The one window of a device that has a model of its own.
+    fn place_model(
+        &mut self,
+        device: DeviceId,
+        size: u64,
+        model: Box<dyn Model>,
+        memory: &Range<u64>,
+    ) -> Result<(), Errno> {
+        let range = self.free(memory, false, size).ok_or(Errno::ENOSPC)?;
+        self.windows.push(Window { range, ports: false, device, number: 0, model: Some(model) });
+        Ok(())
     }
 }
 
@@ -197,6 +219,13 @@ impl Hardware {
                 device.config = Some(ConfigSpace::new(wanted, addresses, line as u8));
                 device.line = Some(line);
                 placed
+            }
+            // Everything about it is said through its transport.
+            Description::Hid(_) => Ok(()),
+            Description::Virtio(wanted) => {
+                device.line = Some(FIRST_LINE + id.0 % LINES);
+                let model = Box::new(virtio::Virtio::new(wanted));
+                state.place_model(id, virtio::WINDOW, model, memory)
             }
         };
         if let Err(errno) = placed {
@@ -313,7 +342,7 @@ impl Kernel {
             let (answers, is_master) = device
                 .config
                 .as_ref()
-                .map_or((true, false), |config| (config.answers(access.port), config.is_master()));
+                .map_or((true, device.is_master()), |config| (config.answers(access.port), config.is_master()));
             if !answers {
                 return None;
             }

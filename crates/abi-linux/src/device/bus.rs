@@ -71,6 +71,15 @@ pub(crate) fn name(bus: u64) -> String {
     unsafe { ram::c_string_or_empty(bus_type::name.get(bus)) }.to_str_lossy().into_owned()
 }
 
+/// The name of the bus that a device is on; empty without one.
+pub(crate) fn of(dev: u64) -> String {
+    // SAFETY: a device that is added.
+    match unsafe { device::bus.get(dev) } {
+        0 => String::new(),
+        bus => name(bus),
+    }
+}
+
 /// Tells a bus's notifier chain that something happened to a device.
 pub(crate) fn notify(bus: u64, event: &str, dev: u64) {
     let Some(found) = find(bus) else { return };

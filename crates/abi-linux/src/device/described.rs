@@ -8,7 +8,7 @@ use ferrmod_kernel::lock::Lock;
 use ferrmod_kernel::{Errno, files, kernel};
 
 use super::layout::device;
-use super::{buses, driver, object, platform};
+use super::{buses, driver, hid, object, platform, virtio};
 use crate::export::{Export, exports};
 use crate::{i2c, kobject, pci, uevent};
 
@@ -40,6 +40,8 @@ pub(crate) fn add(id: DeviceId) -> Result<(), Errno> {
         Description::Platform(wanted) => platform::describe(id, wanted),
         Description::I2c(wanted) => i2c::described::describe(id, wanted),
         Description::Pci(wanted) => pci::describe(id, wanted),
+        Description::Hid(wanted) => hid::describe(id, wanted),
+        Description::Virtio(_) => virtio::describe(id),
     };
     added.inspect_err(|_| SHOWN.lock().retain(|(other, _)| *other != id))
 }
@@ -50,6 +52,7 @@ pub(crate) fn remove(id: DeviceId) {
     match kernel().hardware.description(id) {
         Some(Description::Pci(_)) => pci::forget(dev),
         Some(Description::I2c(_)) => i2c::described::forget(dev),
+        Some(Description::Hid(_)) => hid::forget(id),
         _ => super::destroy(dev),
     }
     SHOWN.lock().retain(|(other, _)| *other != id);
@@ -57,12 +60,21 @@ pub(crate) fn remove(id: DeviceId) {
 
 /// How it stands with the drivers.
 pub(crate) fn status(id: DeviceId) -> Option<DeviceStatus> {
-    let dev = device_of(id)?;
+    let shown = device_of(id)?;
+    // What the drivers of a virtual bus see is a device that the transport has made.
+    let (dev, modalias) = match kernel().hardware.description(id) {
+        Some(Description::Virtio(wanted)) => match virtio::behind(shown) {
+            Some(dev) => (dev, Some(virtio::modalias(&wanted))),
+            None => (shown, modalias(shown)),
+        },
+        Some(Description::Hid(_)) => (shown, Some(hid::modalias(id)?)),
+        _ => (shown, modalias(shown)),
+    };
     // SAFETY: a device that is added.
     let bound: u64 = unsafe { device::driver.get(dev) };
     Some(DeviceStatus {
         path: kobject::path(object(dev))?,
-        modalias: modalias(dev).unwrap_or_default(),
+        modalias: modalias.unwrap_or_default(),
         driver: (bound != 0).then(|| driver::name(bound)),
         probes: driver::probes(dev),
     })
@@ -75,7 +87,11 @@ pub(crate) fn modalias(dev: u64) -> Option<String> {
     if bus == 0 {
         None
     } else if bus == buses::PLATFORM.address() {
-        Some(platform::modalias(dev))
+        let described = id_of(dev).and_then(|id| kernel().hardware.description(id));
+        Some(match described {
+            Some(Description::Virtio(_)) => virtio::TRANSPORT.to_string(),
+            _ => platform::modalias(dev),
+        })
     } else if bus == buses::I2C.address() {
         i2c::modalias(dev)
     } else if bus == buses::PCI.address() {

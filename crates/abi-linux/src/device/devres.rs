@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use ferrmod_kernel::lock::Lock;
 use ferrmod_kernel::{Errno, kernel};
@@ -255,10 +256,14 @@ extern "C" fn devres_for_each_res(dev: u64, release: u64, matches: u64, match_da
     }
 }
 
-/// `void *devres_open_group(struct device *, void *id, gfp_t)`: without a name the group is called after its first byte.
-extern "C" fn devres_open_group(dev: u64, id: u64, flags: u32) -> u64 {
-    let caller = ram::caller();
-    let id = if id != 0 { id } else { slab::allocate(1, 8, flags, caller) };
+/// `void *devres_open_group(struct device *, void *id, gfp_t)`: without a name the group gets one that is no address.
+extern "C" fn devres_open_group(dev: u64, id: u64, _flags: u32) -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let id = match id {
+        0 if kernel().inject.should_fail() => 0,
+        0 => LAST.fetch_add(1, Ordering::Relaxed) + 1,
+        id => id,
+    };
     if id != 0 {
         push(dev, Resource::Open(id));
     }

@@ -21,10 +21,12 @@ pub(crate) mod deferred;
 pub(crate) mod described;
 pub(crate) mod devres;
 pub(crate) mod driver;
+mod hid;
 pub(crate) mod layout;
 pub(crate) mod platform;
 pub(crate) mod property;
 pub(crate) mod show;
+pub(crate) mod virtio;
 
 use layout::{bus_type, device, device_driver, device_type, mutex};
 

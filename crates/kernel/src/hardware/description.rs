@@ -5,6 +5,8 @@
 //! | `platform:NAME[,id=N][,mem=BYTES][,irq=N]` | a platform device, with a window and an interrupt line |
 //! | `i2c:NAME@ADDRESS[,model=NAME][,SETTING=VALUE]...` | a chip on the I2C bus |
 //! | `pci:VVVV:DDDD[:SSSS:ssss][,class=CCSSII][,rev=RR][,barN=BYTES\|io:PORTS\|edu]...` | a PCI function |
+//! | `hid:BUS:VVVV:PPPP[,name=NAME][,report=mouse\|keyboard\|HEX]` | a HID device |
+//! | `virtio:ID[,vendor=VVVV][,config=HEX]` | a virtio device |
 //!
 //! Numbers of a bus (vendor, device, class, revision) are hexadecimal as everywhere; addresses take `0x`; sizes and settings are
 //! decimal or `0x`, and sizes may end in `K` or `M`.
@@ -13,7 +15,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::str::FromStr;
 
-use super::chip;
+use super::{chip, reports, virtio};
 
 /// A described device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +26,10 @@ pub enum Description {
     I2c(I2cDevice),
     /// On the PCI bus.
     Pci(PciDevice),
+    /// Behind a HID transport.
+    Hid(HidDevice),
+    /// Behind a virtio transport.
+    Virtio(VirtioDevice),
 }
 
 /// A platform device.
@@ -65,6 +71,30 @@ pub struct PciDevice {
     pub revision: u8,
     /// The windows, by base address register.
     pub bars: [Option<Bar>; 6],
+}
+
+/// A HID device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HidDevice {
+    /// The bus its transport says it is on (`BUS_USB` is 3, `BUS_BLUETOOTH` 5, `BUS_I2C` 18 hexadecimal).
+    pub bus: u16,
+    /// Vendor and product.
+    pub id: (u16, u16),
+    /// What it calls itself.
+    pub name: String,
+    /// Its report descriptor.
+    pub descriptor: Vec<u8>,
+}
+
+/// A virtio device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VirtioDevice {
+    /// What it is (Virtual I/O Device Specification, "Device Types").
+    pub id: u32,
+    /// Its vendor.
+    pub vendor: u32,
+    /// Its configuration.
+    pub configuration: Vec<u8>,
 }
 
 /// What is behind a base address register.
@@ -172,12 +202,26 @@ impl<'a> Part<'a> {
     }
 }
 
+/// The bytes of hexadecimal digits: at least one, at most `most`.
+pub(super) fn bytes_of(text: &str, most: usize) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
+    let pairs = text.as_bytes().chunks(2);
+    let bytes: Vec<u8> = pairs
+        .map(|pair| match *pair {
+            [high, low] => Some(digit(high)? << 4 | digit(low)?),
+            _ => None,
+        })
+        .collect::<Option<_>>()?;
+    (1..=most).contains(&bytes.len()).then_some(bytes)
+}
+
 impl FromStr for Description {
     type Err = DescriptionError;
 
     fn from_str(text: &str) -> Result<Self, DescriptionError> {
         let whole = Part { text, at: 0 };
-        let buses = "a device is platform:NAME, i2c:NAME@ADDRESS or pci:VVVV:DDDD, and its settings after commas";
+        let buses = "a device is platform:NAME, i2c:NAME@ADDRESS, pci:VVVV:DDDD, hid:BUS:VVVV:PPPP or virtio:ID, \
+                     and its settings after commas";
         let (bus, rest) = whole.split_once(':').ok_or_else(|| whole.wrong(buses))?;
         let mut parts = rest.split(',');
         // Splitting gives at least one part.
@@ -194,6 +238,8 @@ impl FromStr for Description {
             "platform" => platform(what, &settings).map(Self::Platform),
             "i2c" => i2c(what, &settings).map(Self::I2c),
             "pci" => pci(what, &settings).map(Self::Pci),
+            "hid" => hid(what, &settings).map(Self::Hid),
+            "virtio" => virtio(what, &settings).map(Self::Virtio),
             _ => Err(bus.wrong(buses)),
         }
     }
@@ -301,6 +347,53 @@ fn pci(what: Part<'_>, settings: &Settings<'_>) -> Result<PciDevice, Description
     Ok(PciDevice { id, subsystem, class, revision, bars })
 }
 
+fn hid(what: Part<'_>, settings: &Settings<'_>) -> Result<HidDevice, DescriptionError> {
+    let ids: Vec<Part<'_>> = what.split(':').collect();
+    let [bus, vendor, product] = ids.as_slice() else {
+        return Err(what.wrong("a HID device is BUS:VVVV:PPPP, such as 0003:046d:c00e"));
+    };
+    let short = |part: &Part<'_>| part.hexadecimal(4, "an id").map(|id| id as u16);
+    let mut device = HidDevice {
+        bus: short(bus)?,
+        id: (short(vendor)?, short(product)?),
+        name: "described".to_string(),
+        descriptor: reports::MOUSE.to_vec(),
+    };
+    for &(key, value) in settings {
+        match key.text {
+            "name" => device.name = value.name("the name of a HID device")?,
+            "report" => {
+                device.descriptor = reports::of(value.text).ok_or_else(|| {
+                    value.wrong(
+                        "a report descriptor is `mouse`, `keyboard` or 1 to 4096 bytes, two hexadecimal digits each",
+                    )
+                })?;
+            }
+            _ => return Err(key.wrong("a HID device has name= and report=")),
+        }
+    }
+    Ok(device)
+}
+
+fn virtio(what: Part<'_>, settings: &Settings<'_>) -> Result<VirtioDevice, DescriptionError> {
+    let expected = "an id of virtio is a number from 1 to 65535; 4 is a source of entropy";
+    let id = what.number(expected)?;
+    let id = u16::try_from(id).ok().filter(|&id| id != 0).ok_or_else(|| what.wrong(expected))?;
+    let none = alloc::vec![0; virtio::CONFIGURATION];
+    let mut device = VirtioDevice { id: id.into(), vendor: virtio::VENDOR, configuration: none };
+    for &(key, value) in settings {
+        match key.text {
+            "vendor" => device.vendor = value.hexadecimal(8, "a vendor")?,
+            "config" => {
+                device.configuration = bytes_of(value.text, virtio::CONFIGURATION)
+                    .ok_or_else(|| value.wrong("a configuration is 1 to 256 bytes, two hexadecimal digits each"))?;
+            }
+            _ => return Err(key.wrong("a virtio device has vendor= and config=")),
+        }
+    }
+    Ok(device)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -327,6 +420,11 @@ mod tests {
         assert_eq!(device.bars[..3], [Some(Bar::Memory(128 << 10)), None, Some(Bar::Ports(32))]);
         let Description::Pci(device) = parsed("pci:1234:11e8") else { panic!() };
         assert_eq!(device.bars[0], Some(Bar::Edu));
+        let Description::Hid(device) = parsed("hid:0003:046d:c00e,report=0501,name=a") else { panic!() };
+        assert_eq!((device.bus, device.id), (3, (0x046d, 0xc00e)));
+        assert_eq!((device.name.as_str(), device.descriptor.as_slice()), ("a", &[5, 1][..]));
+        let Description::Virtio(device) = parsed("virtio:4,vendor=1af4") else { panic!() };
+        assert_eq!((device.id, device.vendor), (4, 0x1af4));
     }
 
     #[test]
@@ -353,6 +451,14 @@ mod tests {
             ("pci:8086:10d3,bar0=5", "5", 19),
             ("pci:8086:10d3,bar0=io:4096", "4096", 22),
             ("pci:8086:10d3,class=2", "2", 20),
+            ("hid:0003:046d", "0003:046d", 4),
+            ("hid:0003:046d:c00e0", "c00e0", 14),
+            ("hid:3:046d:c00e,report=050", "050", 23),
+            ("hid:3:046d:c00e,x=1", "x", 16),
+            ("virtio:0", "0", 7),
+            ("virtio:4,vendor=x", "x", 16),
+            ("virtio:4,rng=1", "rng", 9),
+            ("virtio:5,config=1", "1", 16),
         ] {
             let error = text.parse::<Description>().expect_err(text);
             assert_eq!((error.part.as_str(), error.at), (part, at), "{text}: {error}");
