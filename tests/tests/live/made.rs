@@ -27,6 +27,8 @@ pub(crate) struct Made {
     pub(crate) arguments: &'static str,
     /// The modules that are loaded before.
     pub(crate) after: &'static [&'static str],
+    /// Modules that are installed, too, and not loaded.
+    pub(crate) beside: &'static [&'static str],
     pub(crate) call: Call,
     /// The word of the first reason; empty when it loads.
     pub(crate) word: &'static str,
@@ -37,7 +39,7 @@ pub(crate) struct Made {
 impl Made {
     /// Refused for a reason with this word.
     const fn refused(file: &'static str, word: &'static str, names: &'static [&'static str]) -> Made {
-        Made { file, arguments: "", after: &[], call: Call::File, word, names }
+        Made { file, arguments: "", after: &[], beside: &[], call: Call::File, word, names }
     }
 
     const fn loads(file: &'static str) -> Made {
@@ -50,6 +52,10 @@ impl Made {
 
     const fn after(self, after: &'static [&'static str]) -> Made {
         Made { after, ..self }
+    }
+
+    const fn beside(self, beside: &'static [&'static str]) -> Made {
+        Made { beside, ..self }
     }
 
     const fn by(self, call: Call) -> Made {
@@ -121,6 +127,7 @@ const LOADER: &[Made] = &[
     Made::loads("weaku.ko"),
     Made::refused("ring_a.ko", "symbol", &["ring_b_turn"]),
     Made::refused("ring_b.ko", "symbol", &["ring_a_turn"]),
+    Made::refused("ring_a.ko", "symbol", &["ring_b_turn", "ring_a needs ring_b needs ring_a"]).beside(&["ring_b"]),
     Made::refused("common.ko", "link", &["-fno-common"]),
     Made::refused("symidx.ko", "link", &["999"]),
     Made::refused("rel42.ko", "link", &["42"]),
