@@ -14,7 +14,9 @@ layout! {
     mod rw_semaphore = "rw_semaphore" { wait_list }
     mod cred = "cred" { usage, cap_effective, cap_permitted, user_ns, session_keyring, process_keyring, thread_keyring }
     mod task_struct = "task_struct" { cred, real_cred, nsproxy, stack }
-    mod nsproxy = "nsproxy" { count, net_ns }
+    mod nsproxy = "nsproxy" { count, net_ns, uts_ns }
+    mod uts_namespace = "uts_namespace" { user_ns, name }
+    mod new_utsname = "new_utsname" { sysname, nodename, release, version, machine, domainname }
 }
 
 extern "C" fn everything() -> bool {
@@ -27,6 +29,31 @@ fn root() -> u64 {
     *ROOT.call_once(|| credentials(0))
 }
 
+/// What `uname` says (`struct uts_namespace`); 0 without memory.
+fn names() -> u64 {
+    /// `__NEW_UTS_LEN`
+    const LONGEST: usize = 64;
+    let made = slab::allocate(uts_namespace::SIZE.get(), 8, slab::ZERO, 0);
+    if made != 0 {
+        let name = uts_namespace::name.at(made);
+        for (field, text) in [
+            (&new_utsname::sysname, "Linux"),
+            (&new_utsname::nodename, "(none)"),
+            (&new_utsname::release, kernel().release()),
+            (&new_utsname::version, "Ferrmod"),
+            (&new_utsname::machine, "x86_64"),
+            (&new_utsname::domainname, "(none)"),
+        ] {
+            let length = text.len().min(LONGEST);
+            // SAFETY: a zeroed block of the struct's size, whose texts have this much room and a NUL.
+            unsafe { ram::bytes_mut(field.at(name), length as u64) }.copy_from_slice(&text.as_bytes()[..length]);
+        }
+        // SAFETY: as above.
+        unsafe { uts_namespace::user_ns.set(made, symbols::address("init_user_ns").unwrap_or(0)) };
+    }
+    made
+}
+
 /// The namespaces of every task; 0 without memory.
 fn namespaces() -> u64 {
     static ALL: spin::Once<u64> = spin::Once::new();
@@ -37,6 +64,7 @@ fn namespaces() -> u64 {
             unsafe {
                 ram::put(nsproxy::count.at(made), 1u32);
                 nsproxy::net_ns.set(made, net::init_net());
+                nsproxy::uts_ns.set(made, names());
             }
         }
         made

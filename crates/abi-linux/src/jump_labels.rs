@@ -178,7 +178,7 @@ keys! {
     BPF_STATS "bpf_stats_enabled_key", BPF_REDIRECT "bpf_master_redirect_enabled_key", CONTEXT "context_tracking_key",
     NETSTAMP "netstamp_needed_key", MEMALLOC "memalloc_socks_key", UDP_ENCAP "udp_encap_needed_key",
     UDP6_ENCAP "udpv6_encap_needed_key", TCF_SW "tcf_sw_enabled_key", INIT_ON_ALLOC "init_on_alloc",
-    INIT_ON_FREE "init_on_free", IBPB "x86_ibpb_exit_to_user",
+    INIT_ON_FREE "init_on_free", IBPB "x86_ibpb_exit_to_user", SMC "tcp_have_smc",
 }
 
 // There are no control groups here, as after `cgroup_disable=`.
@@ -195,6 +195,7 @@ keys! {
 pub(crate) static VARIABLES: &[&Datum] = &[
     &INITIALISED,
     &HUGETLB,
+    &SMC,
     &DEVMAP,
     &FREEZER,
     &BPF_STATS,

@@ -19,6 +19,7 @@ layout! {
         kref, cdevs, owner, driver_name, name, type_ = "type", subtype, major, minor_start, num, init_termios, flags, ttys, ports, termios, tty_drivers,
     }
     mod tty_port = "tty_port" { mutex, buf_mutex, close_delay, closing_wait, kref }
+    mod ktermios = "ktermios" { c_cflag, c_ispeed, c_ospeed }
     mod mutex = "mutex" { wait_list }
     mod tty_ldisc_ops = "tty_ldisc_ops" { name, num }
 }
@@ -120,6 +121,43 @@ extern "C" fn tty_dev_name_to_number(name: u64, out: u64) -> i32 {
     }
     Errno::ENODEV.to_return()
 }
+/// Speeds in their order (`include/uapi/asm-generic/termbits.h`): those of the first 16 bit patterns, and those with `CBAUDEX`.
+const SPEEDS: [u32; 16] = [0, 50, 75, 110, 134, 150, 200, 300, 600, 1200, 1800, 2400, 4800, 9600, 19200, 38400];
+const HIGH_SPEEDS: [u32; 15] = [
+    57600, 115_200, 230_400, 460_800, 500_000, 576_000, 921_600, 1_000_000, 1_152_000, 1_500_000, 2_000_000, 2_500_000,
+    3_000_000, 3_500_000, 4_000_000,
+];
+/// `CBAUD`, `BOTHER` and `IBSHIFT` of `c_cflag`.
+const SPEED_BITS: u32 = 0o10017;
+const OTHER: u32 = 0o10000;
+const INPUT: u32 = 16;
+
+/// The bit pattern of a speed, which may be wrong by `fuzz`.
+fn speed_bits(speed: u32, fuzz: u32) -> Option<u32> {
+    let is_near = |&other: &u32| speed.abs_diff(other) <= fuzz;
+    let low = SPEEDS.iter().position(is_near).map(|place| place as u32);
+    low.or_else(|| HIGH_SPEEDS.iter().position(is_near).map(|place| OTHER + 1 + place as u32))
+}
+/// `void tty_termios_encode_baud_rate(struct ktermios *, speed_t input, speed_t output)`
+extern "C" fn tty_termios_encode_baud_rate(termios: u64, input: u32, output: u32) {
+    // SAFETY: the caller's settings.
+    unsafe {
+        let before: u32 = ktermios::c_cflag.get(termios);
+        // No speed hangs up, in both directions.
+        let input = if output == 0 { 0 } else { input };
+        ktermios::c_ispeed.set(termios, input);
+        ktermios::c_ospeed.set(termios, output);
+        // Who asked for an exact speed gets an exact answer, others the next one that has a name.
+        let fuzz = |asked: u32, speed: u32| if asked & SPEED_BITS == OTHER { 0 } else { speed / 50 };
+        let separate = before >> INPUT & SPEED_BITS != 0 || input != output;
+        let mut flags = before & !(SPEED_BITS | SPEED_BITS << INPUT);
+        flags |= speed_bits(output, fuzz(before, output)).unwrap_or(OTHER);
+        if separate {
+            flags |= speed_bits(input, fuzz(before >> INPUT, input)).unwrap_or(OTHER) << INPUT;
+        }
+        ktermios::c_cflag.set(termios, flags);
+    }
+}
 /// `void tty_port_init(struct tty_port *)`
 extern "C" fn tty_port_init(port: u64) {
     /// Half a second, and thirty.
@@ -202,5 +240,19 @@ pub(crate) fn line_disciplines() -> Vec<u8> {
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
     c __tty_alloc_driver, c tty_driver_kref_put, c tty_register_driver, c tty_unregister_driver, c tty_port_init,
-    k tty_port_destroy, c tty_port_link_device, c tty_dev_name_to_number,
+    k tty_port_destroy, c tty_port_link_device, c tty_dev_name_to_number, c tty_termios_encode_baud_rate,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn speeds_have_the_bits_of_termbits() {
+        // B9600, B115200, B4000000, and a speed without a name.
+        for (speed, bits) in [(9600, Some(0o15)), (115_200, Some(0o10002)), (4_000_000, Some(0o10017)), (9700, None)] {
+            assert_eq!(speed_bits(speed, 0), bits, "{speed}");
+        }
+        assert_eq!(speed_bits(9700, 9700 / 50), Some(0o15));
+    }
+}

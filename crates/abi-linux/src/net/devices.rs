@@ -16,6 +16,7 @@ use super::namespace::init_net;
 use super::state::{self, UP};
 use super::{addresses, allocate, names, rtnl, show, stats, transmit};
 use crate::export::{Export, exports};
+use crate::field::layout;
 use crate::{device, kobject, locks, percpu, ram, rcu, waiting};
 
 /// What `reg_state` says.
@@ -391,6 +392,21 @@ extern "C" fn netdev_get_name(_net: u64, out: u64, index: i32) -> i32 {
     0
 }
 
+/// The next of the devices below another, as their master keeps it, and where to go on: `void *netdev_lower_get_next_private(struct
+/// net_device *, struct list_head **iter)`.
+extern "C" fn netdev_lower_get_next_private(dev: u64, iter: u64) -> u64 {
+    layout! { mod netdev_adjacent = "netdev_adjacent" { private, list } }
+    // SAFETY: the caller's device and its place in the list of what is below it; a list entry begins with the next one.
+    unsafe {
+        let at: u64 = ram::get(iter);
+        if at == net_device::adj_lower.at(dev) {
+            return 0;
+        }
+        ram::put(iter, ram::get::<u64>(at));
+        netdev_adjacent::private.get(netdev_adjacent::list.container(at))
+    }
+}
+
 /// `NETDEV_…` devices that are never registered begin as they stay: `int init_dummy_netdev(struct net_device *)`
 extern "C" fn init_dummy_netdev(dev: u64) -> i32 {
     // SAFETY: the driver's struct, which may be overwritten.
@@ -414,5 +430,5 @@ pub(crate) static EXPORTS: &[Export] = exports![
     c register_netdevice, c register_netdev, c unregister_netdevice_queue, c unregister_netdevice_many, c unregister_netdev,
     c __dev_get_by_name, c dev_get_by_name, c dev_get_by_name_rcu = __dev_get_by_name, c netdev_get_by_name = dev_get_by_name,
     c __dev_get_by_index, c dev_get_by_index, c dev_get_by_index_rcu = __dev_get_by_index, c netdev_get_by_index = dev_get_by_index,
-    c __dev_get_by_flags, c dev_getfirstbyhwtype, c dev_getbyhwaddr_rcu, c netdev_get_name, c init_dummy_netdev,
+    c __dev_get_by_flags, c dev_getfirstbyhwtype, c dev_getbyhwaddr_rcu, c netdev_get_name, c netdev_lower_get_next_private, c init_dummy_netdev,
 ];
