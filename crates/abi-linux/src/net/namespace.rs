@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use ferrmod_kernel::lock::Lock;
 use ferrmod_kernel::{Errno, kernel};
 
+use super::rtnl;
 use crate::data::{Begin, Datum};
 use crate::export::{Export, exports};
 use crate::field::layout;
@@ -167,13 +168,21 @@ pub(crate) fn unregister(ops: u64) {
         for batch in [&pernet_operations::exit_batch_rtnl, &pernet_operations::exit_batch] {
             let exit = function(batch);
             if exit != 0 {
-                // The namespaces that go, and the devices that go with them: none.
+                // The namespaces that go, and the devices that go with them.
                 let mut lists = [0u64; 4];
                 let (spaces, devices) = (lists.as_mut_ptr() as u64, lists.as_mut_ptr() as u64 + 16);
                 locks::init_list(spaces);
                 locks::init_list(devices);
                 waiting::link_last(net::exit_list.at(space), spaces);
-                ram::call(exit, [spaces, devices]);
+                if core::ptr::eq(batch, &raw const pernet_operations::exit_batch_rtnl) {
+                    // The devices that it puts into the second list are unregistered under the same lock.
+                    rtnl::with(0, || {
+                        ram::call(exit, [spaces, devices]);
+                        super::devices::unregister_list(devices, 0);
+                    });
+                } else {
+                    ram::call(exit, [spaces]);
+                }
                 waiting::unlink(net::exit_list.at(space));
             }
         }
@@ -194,6 +203,8 @@ extern "C" fn unregister_pernet_subsys(ops: u64) {
 
 /// `void __put_net(struct net *)`: the one namespace never goes.
 extern "C" fn __put_net() {}
+/// `void net_ns_barrier(void)`: no namespace is being made or taken away.
+extern "C" fn net_ns_barrier() {}
 extern "C" fn get_net_ns_by_fd() -> u64 {
     Errno::EINVAL.to_pointer()
 }
@@ -207,6 +218,6 @@ extern "C" fn peernet2id() -> i32 {
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
     c register_pernet_subsys, c unregister_pernet_subsys, c register_pernet_device = register_pernet_subsys,
-    c unregister_pernet_device = unregister_pernet_subsys, k __put_net, k get_net_ns_by_fd, k get_net_ns_by_pid,
+    c unregister_pernet_device = unregister_pernet_subsys, k __put_net, k net_ns_barrier, k get_net_ns_by_fd, k get_net_ns_by_pid,
     k peernet2id, k peernet2id_alloc = peernet2id,
 ];

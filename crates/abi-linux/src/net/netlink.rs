@@ -345,7 +345,7 @@ extern "C" fn genl_notify(_family: u64, packet: u64) {
 }
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
-    c __netlink_kernel_create, c netlink_kernel_release, c netlink_unicast, c netlink_broadcast, c nlmsg_notify,
+    c __netlink_kernel_create, c netlink_kernel_release, c netlink_unicast, c netlink_broadcast, c netlink_broadcast_filtered = netlink_broadcast, c nlmsg_notify,
     k netlink_has_listeners, k netlink_set_err, k netlink_capable, k netlink_ns_capable = netlink_capable,
     k netlink_net_capable = netlink_capable, k __netlink_ns_capable = netlink_capable, c __nlmsg_put, c netlink_ack,
     c netlink_rcv_skb, c __netlink_dump_start, c genl_register_family, c genl_unregister_family, c genl_lock, c genl_unlock, c genlmsg_put,
