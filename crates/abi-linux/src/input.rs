@@ -7,9 +7,11 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use bstr::ByteSlice;
 use ferrmod_kernel::{Errno, kernel};
 
-use crate::device::layout::device as c_device;
+use crate::data::{Begin, Datum};
+use crate::device::layout::{class, device as c_device};
 use crate::export::{Export, exports};
 use crate::field::{Field, layout};
+use crate::vfs::chrdev;
 use crate::{device, kobject, locks, ram, registries, slab, symbols, user};
 
 layout! {
@@ -23,6 +25,38 @@ layout! {
 }
 
 const KIND: &str = "input";
+
+/// `INPUT_MAJOR`, and the minors of it that are the kernel's (`INPUT_MAX_CHAR_DEVICES`).
+const MAJOR: u32 = 13;
+const MINORS: u32 = 1024;
+
+/// Room for a `struct class` of any kernel.
+const ROOM: u64 = 256;
+/// `struct class input_class`
+static CLASS: Datum = Datum::new("input_class", ROOM, Begin::With(begin_class));
+
+/// The variables of this file.
+pub(crate) static VARIABLES: &[&Datum] = &[&CLASS];
+
+fn begin_class(at: u64) {
+    // SAFETY: `data::place` gives `ROOM` writable bytes of zeros, more than the struct has.
+    unsafe {
+        class::name.set(at, c"input".as_ptr() as u64);
+        class::devnode.set(at, symbols::address("input_devnode").unwrap_or(0));
+    }
+}
+
+/// `char *devnode(const struct device *, umode_t *)` of the class: what handlers make is in `/dev/input`.
+extern "C" fn input_devnode(dev: u64, _mode: u64) -> u64 {
+    crate::printf::duplicate(alloc::format!("input/{}", device::name(dev)).as_bytes(), 0, 0)
+}
+
+/// Registers the class and the device numbers of handlers.
+pub(crate) fn begin() {
+    // The machine is new: neither is taken. Without memory devices have no class, and are refused.
+    let _ = device::class::register(CLASS.address(), 0);
+    let _ = chrdev::reserve_for(MAJOR, 0, MINORS, b"input", 0);
+}
 
 /// `EV_KEY` and so on: which bits say what there is of each type of event.
 fn bits_of(kind: u32) -> Option<&'static crate::field::Field> {
@@ -61,6 +95,7 @@ extern "C" fn input_allocate_device() -> u64 {
     device::begin(dev);
     // SAFETY: a zeroed block of the struct's size.
     let named = unsafe {
+        c_device::class.set(dev, CLASS.address());
         c_device::release.set(dev, symbols::address("input_dev_release").unwrap_or(0));
         for list in [&input_dev::h_list, &input_dev::node] {
             locks::init_list(list.at(made));
@@ -254,7 +289,7 @@ pub(crate) fn handlers() -> Vec<u8> {
 
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
-    c input_allocate_device, c input_dev_release, c input_free_device, c input_register_device, c input_unregister_device,
+    c input_devnode, c input_allocate_device, c input_dev_release, c input_free_device, c input_register_device, c input_unregister_device,
     c input_set_capability, c input_alloc_absinfo, c input_set_abs_params, k input_event, c input_event_from_user,
     c input_event_to_user,
 ];

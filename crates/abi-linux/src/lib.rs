@@ -305,6 +305,7 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
 pub(crate) static DATA: &[&[&Datum]] = &[
     hardware::VARIABLES,
     hrtimer::VARIABLES,
+    input::VARIABLES,
     console::VARIABLES,
     vfs::cache::VARIABLES,
     vfs::inodes::VARIABLES,

@@ -150,6 +150,7 @@ pub(crate) fn begin(kernel: &Kernel) {
     crate::net::ethernet::begin();
     crate::hwmon::begin();
     crate::leds::begin();
+    crate::input::begin();
     crate::net::choices::begin(kernel);
     crate::trace_events::begin(kernel);
     crate::net::loggers::begin(kernel);
