@@ -373,6 +373,20 @@ fn a_deferred_device_is_probed_again() {
     world.end();
 }
 
+/// The root hub of an unmodified host controller: the core of USB enumerates it, and its own driver takes it.
+#[test]
+fn a_root_hub_is_enumerated() {
+    let Some(tree) = tree_or_skip("6.1") else { return };
+    let mut world = World::boot(tree);
+    world.load("dummy_hcd");
+    let hubs = world.machine.list_directory("/sys/bus/usb/devices").unwrap().done().unwrap();
+    assert_eq!(hubs, ["1-0:1.0", "usb1"], "{}", world.log());
+    let hub = world.read("/sys/bus/usb/devices/1-0:1.0/uevent");
+    assert!(hub.contains("DRIVER=hub\n") && hub.contains("MODALIAS=usb:v1D6Bp0002d"), "{hub}");
+    assert_eq!(world.read("/sys/bus/usb/devices/usb1/product"), "Dummy host controller\n");
+    world.end();
+}
+
 /// A device that goes while a driver has it is taken from the driver first.
 #[test]
 fn a_device_goes_before_its_driver() {

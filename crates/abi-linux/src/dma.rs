@@ -58,6 +58,50 @@ extern "C" fn dma_map_page_attrs(_dev: u64, page: u64, offset: u64) -> u64 {
 /// Caches see what devices write.
 extern "C" fn is_coherent() {}
 
+/// What a `struct dma_pool` is here: the size of a block, and its alignment.
+const POOL: u64 = 16;
+
+/// `struct dma_pool *dma_pool_create(const char *, struct device *, size_t size, size_t align, size_t boundary)`
+extern "C" fn dma_pool_create(_name: u64, _dev: u64, size: u64, align: u64, boundary: u64) -> u64 {
+    let caller = ram::caller();
+    let align = align.max(1);
+    if size == 0 || !align.is_power_of_two() || boundary != 0 && (boundary < size || !boundary.is_power_of_two()) {
+        return 0;
+    }
+    // What is aligned to its own size crosses no boundary that it fits in.
+    let Some(align) = size.checked_next_power_of_two().map(|whole| align.max(whole)) else { return 0 };
+    let pool = slab::allocate(POOL, 8, slab::ZERO, caller);
+    if pool != 0 {
+        // SAFETY: a block of two words.
+        unsafe {
+            ram::put(pool, size);
+            ram::put(pool + 8, align);
+        }
+    }
+    pool
+}
+extern "C" fn dma_pool_destroy(pool: u64) {
+    if pool != 0 {
+        slab::release(pool, ram::caller());
+    }
+}
+/// `void *dma_pool_alloc(struct dma_pool *, gfp_t, dma_addr_t *)`
+extern "C" fn dma_pool_alloc(pool: u64, flags: u32, handle: u64) -> u64 {
+    let caller = ram::caller();
+    // SAFETY: a pool that `dma_pool_create` made, and the caller's variable.
+    unsafe {
+        let block = slab::allocate(ram::get(pool), ram::get(pool + 8), flags, caller);
+        if block != 0 {
+            ram::put(handle, block.wrapping_sub(kernel().platform.regions().page_offset));
+        }
+        block
+    }
+}
+/// `void dma_pool_free(struct dma_pool *, void *, dma_addr_t)`
+extern "C" fn dma_pool_free(_pool: u64, block: u64, _handle: u64) {
+    slab::release(block, ram::caller());
+}
+
 /// `size_t dma_max_mapping_size(struct device *)`: there is no bounce buffer that could be too small.
 extern "C" fn anything_fits() -> u64 {
     u64::MAX
@@ -69,6 +113,7 @@ extern "C" fn needs_nothing() -> bool {
 
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
+    c dma_pool_create, c dma_pool_destroy, c dma_pool_alloc, c dma_pool_free,
     c dma_set_mask, c dma_set_coherent_mask, c dma_alloc_attrs, c dma_free_attrs, c dma_map_page_attrs,
     k dma_max_mapping_size = anything_fits, k dma_need_sync = needs_nothing, k __dma_need_sync = needs_nothing,
     k dma_unmap_page_attrs = is_coherent, k dma_sync_single_for_cpu = is_coherent, k dma_sync_single_for_device = is_coherent,

@@ -577,5 +577,5 @@ pub(crate) static EXPORTS: &[Export] = exports![
     c down, c down_interruptible, c down_killable = down_interruptible, c down_trylock, c down_timeout, c up,
     c __init_swait_queue_head, c complete, c complete_all, c wait_for_completion, c wait_for_completion_interruptible,
     c wait_for_completion_killable = wait_for_completion_interruptible, c wait_for_completion_timeout,
-    c try_wait_for_completion, c completion_done,
+    c wait_for_completion_killable_timeout = wait_for_completion_timeout, c try_wait_for_completion, c completion_done,
 ];

@@ -25,6 +25,11 @@ extern "C" fn awake() -> i32 {
     1
 }
 
+/// `PM_QOS_FLAGS_UNDEFINED`: nobody's wishes about a device's power are kept.
+extern "C" fn undefined() -> i32 {
+    -1
+}
+
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
     k pm_runtime_enable = nothing, k __pm_runtime_disable = nothing, k devm_pm_runtime_enable = done,
@@ -34,5 +39,7 @@ pub(crate) static EXPORTS: &[Export] = exports![
     k pm_runtime_get_if_active = awake, k pm_runtime_get_if_in_use = awake, k pm_schedule_suspend = done,
     k pm_runtime_irq_safe = nothing, k pm_runtime_force_suspend = done, k pm_runtime_force_resume = done,
     k pm_wakeup_dev_event = nothing, k pm_wakeup_ws_event = nothing, k cpu_latency_qos_add_request = nothing,
+    k dev_pm_qos_add_request = done, k dev_pm_qos_remove_request = done, k dev_pm_qos_update_request = done,
+    k dev_pm_qos_expose_flags = done, k dev_pm_qos_hide_flags = nothing, k dev_pm_qos_flags = undefined, k device_pm_wait_for_dev = done,
     k cpu_latency_qos_remove_request = nothing, k cpu_latency_qos_update_request = nothing,
 ];

@@ -485,6 +485,12 @@ extern "C" fn device_rename(dev: u64, name: u64) -> i32 {
     kobject::rename(object(dev), unsafe { ram::c_string(name) }, caller).map_or_else(Errno::to_return, |()| 0)
 }
 
+/// `int device_match_devt(struct device *, const void *)`: whether the device has this number.
+extern "C" fn device_match_devt(dev: u64, wanted: u64) -> i32 {
+    // SAFETY: the caller's device and its `dev_t`.
+    unsafe { device::devt.get::<u32>(dev) == ram::get::<u32>(wanted) }.into()
+}
+
 /// The release function of devices that `device_create` made.
 extern "C" fn device_create_release(dev: u64) {
     slab::release(dev, 0);
@@ -670,6 +676,7 @@ extern "C" fn device_find_child(parent: u64, data: u64, function: u64) -> u64 {
 
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
+    c device_match_devt,
     c device_release, c device_initialize, c device_add, c device_register, c device_del, c device_unregister, c get_device,
     c put_device, v2 dev_set_name, c device_rename, c device_create_release, v5 device_create,
     v5 device_create_with_groups, c device_destroy, c __root_device_register,
