@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io::{self, Read};
 
 use ferrmod_image::compress::{Compression, DecompressError, decompress, detect};
 use zlib_rs::{Inflate, InflateFlush, Status};
@@ -26,6 +27,8 @@ pub fn unpack(packed: &[u8]) -> Result<Cow<'_, [u8]>, DecompressError> {
 pub struct Unpacker {
     #[cfg(feature = "zstd")]
     zstd: Option<zstd_safe::DCtx<'static>>,
+    #[cfg(feature = "liblzma")]
+    chunk: Vec<u8>,
 }
 
 impl fmt::Debug for Unpacker {
@@ -45,7 +48,10 @@ impl Unpacker {
             #[cfg(feature = "zstd")]
             Compression::Zstd => self.zstd(packed, memory),
             #[cfg(feature = "liblzma")]
-            Compression::Xz => xz(packed, memory),
+            Compression::Xz => {
+                // Nothing fails to be read from memory.
+                xz(&mut { packed }, packed.len(), &mut self.chunk, memory).unwrap_or(false)
+            }
             _ => false,
         };
         if quickly {
@@ -58,6 +64,22 @@ impl Unpacker {
                 *memory = bytes;
                 Ok(memory)
             }
+        }
+    }
+
+    /// Unpacks a file of xz into `memory`, whose contents are replaced, without having what is packed in memory, too. `size` is how many
+    /// bytes the file has, as far as is known. Whether that worked; when it did not, [`unpack`](Self::unpack) says what is wrong.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn unpack_xz(&mut self, file: &mut impl Read, size: u64, memory: &mut Vec<u8>) -> io::Result<bool> {
+        #[cfg(feature = "liblzma")]
+        return xz(file, usize::try_from(size).unwrap_or(usize::MAX), &mut self.chunk, memory);
+        #[cfg(not(feature = "liblzma"))]
+        {
+            // There is no decoder that takes it in parts.
+            let _ = (file, size, memory);
+            Ok(false)
         }
     }
 
@@ -82,29 +104,51 @@ impl Unpacker {
     }
 }
 
-/// Unpacks one stream of xz, as every compressed module is. Whether that worked.
+/// How much of a file of xz is in memory before it is unpacked, in bytes.
 #[cfg(feature = "liblzma")]
-fn xz(packed: &[u8], memory: &mut Vec<u8>) -> bool {
+const CHUNK: usize = 64 << 10;
+
+/// Unpacks one stream of xz, as every compressed module is, from a file of `size` bytes that is read through `chunk`. Whether that worked.
+#[cfg(feature = "liblzma")]
+fn xz(file: &mut impl Read, size: usize, chunk: &mut Vec<u8>, memory: &mut Vec<u8>) -> io::Result<bool> {
     use liblzma::stream::{Action, Status, Stream};
     /// The most that the decoder may take for itself. Modules have dictionaries of 2 MiB.
     const MEMORY: u64 = 64 << 20;
     let Ok(mut stream) = Stream::new_stream_decoder(MEMORY, 0) else {
-        return false;
+        return Ok(false);
     };
     memory.clear();
-    // Modules shrink to a fourth or fifth.
-    memory.reserve(packed.len().saturating_mul(5).min(MAX_MODULE));
+    // Modules shrink to a fourth or fifth. A file may be called longer than it is.
+    memory.reserve(size.saturating_mul(5).min(64 << 20));
+    let mut unread = true;
+    let mut done = 0;
+    chunk.clear();
     loop {
-        let rest = usize::try_from(stream.total_in()).ok().and_then(|read| packed.get(read..)).unwrap_or_default();
+        if done == chunk.len() && unread {
+            chunk.clear();
+            done = 0;
+            unread = file.by_ref().take(CHUNK as u64).read_to_end(chunk)? == CHUNK;
+        }
+        if memory.len() == memory.capacity() {
+            if memory.len() >= MAX_MODULE {
+                return Ok(false);
+            }
+            memory.reserve(memory.len().max(4096));
+        }
+        let before = stream.total_in();
+        let action = if unread { Action::Run } else { Action::Finish };
         // Fills the memory that is there, and takes no more.
-        match stream.process_vec(rest, memory, Action::Finish) {
+        let status = stream.process_vec(chunk.get(done..).unwrap_or_default(), memory, action);
+        done += usize::try_from(stream.total_in() - before).unwrap_or(usize::MAX);
+        match status {
+            Ok(Status::Ok) => {}
             // More is another stream, or other data.
-            Ok(Status::StreamEnd) => return stream.total_in() == packed.len() as u64 && memory.len() <= MAX_MODULE,
-            Ok(_) if memory.len() == memory.capacity() && memory.len() < MAX_MODULE => {
-                memory.reserve(memory.len().max(4096))
+            Ok(Status::StreamEnd) => {
+                let more = done < chunk.len() || (unread && file.read(&mut [0])? > 0);
+                return Ok(!more && memory.len() <= MAX_MODULE);
             }
             // Truncated, damaged, too large, or of a kind that is not known here.
-            _ => return false,
+            _ => return Ok(false),
         }
     }
 }
@@ -159,5 +203,34 @@ mod tests {
             let cut = packed.get(..packed.len() - 1).unwrap_or_default();
             assert!(unpacker.unpack(cut, &mut memory).is_err());
         }
+    }
+
+    #[cfg(feature = "liblzma")]
+    #[test]
+    fn xz_is_unpacked_as_it_is_read() {
+        // Longer than a chunk, packed.
+        let mut state = 1u64;
+        let plain: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
+        })
+        .take(3 * CHUNK)
+        .collect();
+        let packed = liblzma::encode_all(&plain[..], 0).unwrap();
+        assert!(packed.len() > 2 * CHUNK);
+        let mut unpacker = Unpacker::default();
+        let mut memory = Vec::new();
+        // Whatever is believed of its size.
+        for size in [0, packed.len() as u64, u64::MAX] {
+            assert!(unpacker.unpack_xz(&mut &packed[..], size, &mut memory).unwrap());
+            assert_eq!(memory, plain);
+        }
+        assert_eq!(unpacker.unpack(&packed, &mut memory), Ok(&plain[..]));
+        for length in [0, 1, 6, 12, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, packed.len() - 1] {
+            assert!(!unpacker.unpack_xz(&mut packed.get(..length).unwrap(), 0, &mut memory).unwrap(), "{length}");
+        }
+        let longer = [&packed[..], b"x"].concat();
+        assert!(!unpacker.unpack_xz(&mut &longer[..], 0, &mut memory).unwrap());
+        assert!(!unpacker.unpack_xz(&mut &b"\x7fELF"[..], 4, &mut memory).unwrap());
     }
 }

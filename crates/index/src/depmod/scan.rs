@@ -217,8 +217,14 @@ impl Worker {
                 Err(ElfError::NotElf) => self.read_packed(&mut file, size, symbols),
                 facts => facts.map_err(Problem::from),
             },
-            Ending::Packed => self.read_packed(&mut file, size, symbols),
+            Ending::Xz if self.unpacker.unpack_xz(&mut file, size, &mut self.unpacked)? => {
+                elf::read(Source::Bytes(&self.unpacked), &mut self.buffers, symbols).map_err(Problem::from)
+            }
+            Ending::Xz | Ending::Packed => self.read_packed(&mut file, size, symbols),
         };
+        if self.packed.capacity() + self.unpacked.capacity() > KEPT {
+            (self.packed, self.unpacked) = (Vec::new(), Vec::new());
+        }
         // Also when it could not be read: it may have been half written.
         Ok((facts, Identity::of_file(&file)?))
     }
@@ -232,19 +238,20 @@ impl Worker {
             return Err(ElfError::Truncated { what: "ELF header" }.into());
         }
         let bytes = self.unpacker.unpack(&self.packed, &mut self.unpacked)?;
-        let facts = elf::read(Source::Bytes(bytes), &mut self.buffers, symbols);
-        if self.packed.capacity() + self.unpacked.capacity() > KEPT {
-            (self.packed, self.unpacked) = (Vec::new(), Vec::new());
-        }
-        Ok(facts?)
+        Ok(elf::read(Source::Bytes(bytes), &mut self.buffers, symbols)?)
     }
 }
 
 enum Ending {
     Plain,
+    Xz,
     Packed,
 }
 
 fn ending(path: &[u8]) -> Ending {
-    if path.ends_with(b".ko") { Ending::Plain } else { Ending::Packed }
+    match path {
+        [.., b'.', b'k', b'o'] => Ending::Plain,
+        [.., b'.', b'x', b'z'] => Ending::Xz,
+        _ => Ending::Packed,
+    }
 }
