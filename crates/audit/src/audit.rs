@@ -16,9 +16,9 @@ use crate::judge::{Scene, judge};
 use crate::module::{Loaded, Module};
 use crate::packages::{Packaged, Packages};
 use crate::settings::{self, Setting};
-use crate::shown::shown;
 use crate::views::{self, View, ViewName};
 use crate::{Evidence, Finding, Severity, Taint, drivers};
+use ferrmod_image::shown;
 
 /// How long after a first look a second one tells a module that hides from one that was just being loaded or unloaded.
 const SECOND_LOOK: Duration = Duration::from_millis(100);

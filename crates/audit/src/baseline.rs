@@ -100,7 +100,7 @@ impl Baseline {
         }
         let head: Head = serde_json::from_slice(text)?;
         if head.schema != SCHEMA {
-            return Err(BaselineError::Schema(crate::shown::shown(head.schema.as_bytes())));
+            return Err(BaselineError::Schema(ferrmod_image::shown(head.schema.as_bytes())));
         }
         Ok(serde_json::from_slice(text)?)
     }

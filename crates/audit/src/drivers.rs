@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use crate::shown::shown;
 use crate::views::driver_folders;
+use ferrmod_image::shown;
 
 /// The modules with a driver that has a device, by name.
 ///

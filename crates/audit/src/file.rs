@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::note::build_id;
 use crate::packages::Packaged;
-use crate::shown::shown;
+use ferrmod_image::shown;
 
 /// What is known about a module's file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ferrmod_linux::{Act, Error, InitState, Kernel, Log, LogStart, ModuleTrace, Record, Traced};
 use serde::Serialize;
 
-use crate::shown::shown;
+use ferrmod_image::shown;
 
 /// What happened to a module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

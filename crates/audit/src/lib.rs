@@ -29,7 +29,6 @@ mod packages;
 mod rpm;
 mod rule;
 mod settings;
-mod shown;
 mod sum;
 mod taint;
 mod views;
@@ -47,7 +46,6 @@ pub use packages::{Diversion, ListFault, Packaged, Packages, parse_diversions, p
 pub use rpm::{RpmFile, parse_rpm};
 pub use rule::{Rule, Severity};
 pub use settings::Setting;
-pub use shown::is_direction;
 pub use sum::{CheckSum, Md5Sum};
 pub use taint::Taint;
 pub use views::{View, ViewName};

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::file::ModuleFile;
 use crate::note::build_id;
-use crate::shown::shown;
+use ferrmod_image::shown;
 
 /// A module and what is known of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

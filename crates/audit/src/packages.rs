@@ -12,8 +12,8 @@ use bstr::{BStr, BString, ByteSlice};
 use ferrmod_index::{in_parallel_reading, module_name};
 
 use crate::rpm;
-use crate::shown::shown;
 use crate::sum::{CheckSum, Md5Sum, bytes_of};
+use ferrmod_image::shown;
 
 /// No list of files of a package is that long: the largest packages have some hundred thousand files.
 const LARGEST: u64 = 1 << 28;

@@ -10,8 +10,8 @@ use bstr::{BStr, ByteSlice};
 use ferrmod_signature::{Digest, Hash};
 
 use crate::packages::{ListFault, Packaged};
-use crate::shown::shown;
 use crate::sum::{CheckSum, Md5Sum, bytes_of};
+use ferrmod_image::shown;
 
 /// A line for each file of each package. The path comes last: it alone may have any characters.
 const FORMAT: &str =

@@ -8,7 +8,7 @@ use ferrmod_linux::{Error, Kernel, Lockdown};
 use serde::Serialize;
 
 use crate::Evidence;
-use crate::shown::shown;
+use ferrmod_image::shown;
 
 /// A setting, its value, and what it stops or would stop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -12,7 +12,7 @@ use ferrmod_linux::{Kernel, State};
 use serde::Serialize;
 
 use crate::owners::owners;
-use crate::shown::shown;
+use ferrmod_image::shown;
 
 /// Far more than the lists of the largest kernels have: `/proc/kallsyms` has some 10 MiB.
 const LARGEST: u64 = 1 << 28;

@@ -192,6 +192,10 @@ fn load(session: &mut Session, command: &str, module: &str, parameters: &[&str])
         plan.retain(|planned| planned.requested);
     }
     for planned in &plan {
+        // modprobe wants it to be there, and it is.
+        if command == "modprobe" && session.loaded()?.contains(&planned.name) {
+            continue;
+        }
         if let Some(load) = session.load(planned)?
             && load.ended != Ended::Ok
             && !(load.optional && matches!(load.ended, Ended::Error { .. }))

@@ -28,9 +28,7 @@ pub(crate) fn print(text: &str) {
 
 /// The text with its colours. Every other control character is escaped, and so is what hides or turns text around it.
 pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
-    let is_harmful = |character: char| {
-        character.is_control() && !matches!(character, '\n' | '\t') || ferrmod_audit::is_direction(character)
-    };
+    let is_harmful = |character| ferrmod_image::is_harmful(character) && !matches!(character, '\n' | '\t');
     if !text.contains(is_harmful) {
         return text.into();
     }

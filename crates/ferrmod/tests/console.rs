@@ -59,3 +59,32 @@ fn a_disk_is_filled_and_its_file_system_mounted() {
     assert!(out.lines().last().is_some_and(|line| line.starts_with("Module")), "all are gone: {out}");
     assert!(complaints.contains("/mnt/one: Read-only file system"), "{complaints}");
 }
+
+/// `modprobe` wants a module to be there, `insmod` wants to load it.
+#[test]
+fn what_is_loaded_is_no_error_of_modprobe() {
+    let lines = "modprobe lz4\nmodprobe lz4_compress\nmodprobe lz4\ninsmod lz4_compress\n";
+    let Some((out, complaints)) = console(lines) else { return };
+    assert_eq!((out.as_str(), complaints.as_str()), ("insmod: lz4_compress: -17 (EEXIST: File exists)\n", ""));
+}
+
+/// While the machine runs: a device that is described then, one that is made by hand through `/sys`, one that nobody knows.
+#[test]
+fn devices_that_come_later_have_theirs_loaded_too() {
+    let lines = "device add i2c:jc42@0x18\n\
+                 echo tmp102 0x4a > /sys/bus/i2c/devices/i2c-0/new_device\n\
+                 echo nothing 0x4b > /sys/bus/i2c/devices/i2c-0/new_device\n\
+                 device add hid:0003:09da:000a\nrmmod hid_a4tech\nmodprobe crc7\nlsmod\n";
+    let Some((out, _)) = console(lines) else { return };
+    for line in [
+        "jc42: init ok (device 1, i2c:jc42)",
+        "tmp102: init ok (/sys/devices/i2c-0/0-004a, i2c:tmp102)",
+        "hid_a4tech: init ok (device 2, hid:b0003g0000v000009DAp0000000A)",
+        "probe: 0003:09DA:000A.0001 driver a4tech ok",
+    ] {
+        assert!(out.lines().any(|other| other == line), "{line}: {out}");
+    }
+    // A device whose driver went is there as before, and nobody loads that again.
+    let last = out.rsplit("Module ").next().unwrap_or_default();
+    assert!(last.contains("tmp102 ") && last.contains("crc7 ") && !last.contains("hid_a4tech "), "{out}");
+}

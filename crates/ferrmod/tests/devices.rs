@@ -1,7 +1,6 @@
 //! Modules are loaded by what devices say they are: those that are described, and those that modules make.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use ferrmod_tests::corpus::{Tree, tree_or_skip};
 use serde_json::Value;
@@ -47,36 +46,4 @@ fn a_described_device_has_its_modules_loaded() {
         assert_eq!(report["devices"][0]["driver"], driver, "{device}: {report}");
         assert_eq!(exit, 0, "{device}: {report}");
     }
-}
-
-/// While the machine runs: a device that is described then, one that is made by hand through `/sys`, one that nobody knows.
-#[test]
-fn devices_that_come_later_have_theirs_loaded_too() {
-    let Some(tree) = tree_or_skip("6.1") else { return };
-    let lines = "device add i2c:jc42@0x18\n\
-                 echo tmp102 0x4a > /sys/bus/i2c/devices/i2c-0/new_device\n\
-                 echo nothing 0x4b > /sys/bus/i2c/devices/i2c-0/new_device\n\
-                 device add hid:0003:09da:000a\nrmmod hid_a4tech\nmodprobe crc7\nlsmod\n";
-    let mut console = Command::new(env!("CARGO_BIN_EXE_ferrmod"))
-        .args(["console", "--tree"])
-        .arg(&tree.root)
-        .args(["--kernel", &tree.release])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("ferrmod starts");
-    console.stdin.take().expect("it is piped").write_all(lines.as_bytes()).expect("the console reads");
-    let output = console.wait_with_output().expect("the console ends");
-    let out = String::from_utf8_lossy(&output.stdout);
-    for line in [
-        "jc42: init ok (device 1, i2c:jc42)",
-        "tmp102: init ok (/sys/devices/i2c-0/0-004a, i2c:tmp102)",
-        "hid_a4tech: init ok (device 2, hid:b0003g0000v000009DAp0000000A)",
-        "probe: 0003:09DA:000A.0001 driver a4tech ok",
-    ] {
-        assert!(out.lines().any(|other| other == line), "{line}: {out}");
-    }
-    // A device whose driver went is there as before, and nobody loads that again.
-    let last = out.rsplit("Module ").next().unwrap_or_default();
-    assert!(last.contains("tmp102 ") && last.contains("crc7 ") && !last.contains("hid_a4tech "), "{out}");
 }

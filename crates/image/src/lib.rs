@@ -29,6 +29,7 @@ mod fnmatch;
 pub mod initramfs;
 pub mod kernel;
 pub mod linux;
+mod shown;
 
 pub use description::{
     Description, EntryNames, ExportDescription, ImportDescription, KeyValue, ParameterDescription, RelocationCount,
@@ -39,3 +40,4 @@ pub use linux::{
     EntryPoints, Export, ExportClass, Image, Import, Modinfo, ModuleName, Parameter, Pointer, ReadError, Section,
     Signature, SignatureError, Softdep, VersionCursor, Versions,
 };
+pub use shown::{is_harmful, shown};

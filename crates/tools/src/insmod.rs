@@ -85,7 +85,7 @@ fn run(session: &mut Session) -> Result<Status, Stop> {
     let why = load::answer(problem.errno);
     session.log.bytes(Level::Error, &[&b"could not insert module "[..], name, b": ", why.as_bytes()].concat());
     for line in explanation.lines(&kernel, file.as_ref(), parameters.as_bstr(), &problem) {
-        session.log.more(line.as_bytes());
+        session.log.more(&line);
     }
     Ok(Status::Failure)
 }

@@ -67,6 +67,12 @@ impl Fatal {
     pub fn text(&self) -> &[u8] {
         &self.text
     }
+
+    /// The explanation, line by line.
+    #[must_use]
+    pub fn explanation(&self) -> &[String] {
+        &self.more
+    }
 }
 
 /// Where messages go.
@@ -146,7 +152,7 @@ impl Log {
     /// What ends the command.
     pub fn fatal(&mut self, fatal: &Fatal) {
         self.bytes(Level::Fatal, fatal.text());
-        fatal.more.iter().for_each(|line| self.more(line.as_bytes()));
+        fatal.more.iter().for_each(|line| self.more(line));
     }
 
     /// Something did not work.
@@ -208,12 +214,26 @@ impl Log {
         }
     }
 
-    /// A line that belongs to the message before it (an explanation): only ever on standard error, without a prefix.
-    pub fn more(&mut self, text: &[u8]) {
+    /// Lines that belong to the message before them (an explanation): only ever on standard error, without a prefix.
+    pub fn more(&mut self, text: &str) {
         if matches!(self.destination, Destination::Stderr) && self.threshold > Level::Silent as u8 {
-            stderr(&[text, b"\n"].concat());
+            stderr(format!("{}\n", harmless(text)).as_bytes());
         }
     }
+}
+
+/// An explanation without what would be a command to the terminal, or turn the text around it: names, values and signers are what some
+/// file says they are.
+pub(crate) fn harmless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        if ferrmod_image::is_harmful(character) && !matches!(character, '\n' | '\t') {
+            out.extend(character.escape_default());
+        } else {
+            out.push(character);
+        }
+    }
+    out
 }
 
 /// The level in `KMOD_LOG`. Whoever runs with more rights than its caller is not told by the caller what to say.
@@ -304,6 +324,12 @@ fn stamp(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_file_says_is_no_command_to_the_terminal() {
+        assert_eq!(harmless("signed by `A\x1b[2J\u{9b}mü`"), "signed by `A\\u{1b}[2J\\u{9b}mü`");
+        assert_eq!(harmless("options a b=\u{202e}c\n\t^"), "options a b=\\u{202e}c\n\t^");
+    }
 
     #[test]
     fn stamps_are_those_of_the_calendar() {

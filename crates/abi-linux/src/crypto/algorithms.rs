@@ -290,11 +290,12 @@ pub(crate) unsafe fn check(alg: u64) -> Result<(), Errno> {
     }
 }
 
-/// Whether two algorithms may not have one driver name: Linux refuses that since 6.10.
+/// Whether two algorithms may not have one driver name. Linux refuses that since 6.8; older stable kernels took it up and gave it up again.
+/// Debian's 6.1.192 takes both, its 6.12.96 answers `EEXIST`.
 fn refuses_twins() -> bool {
     let mut numbers = facts().release().split(|letter: char| !letter.is_ascii_digit()).map(str::parse::<u32>);
     let mut next = || numbers.next().and_then(Result::ok);
-    next().zip(next()).is_some_and(|release| release >= (6, 10))
+    next().zip(next()).is_some_and(|release| release >= (6, 8))
 }
 
 /// Puts a checked algorithm into the list and makes it usable.

@@ -32,9 +32,23 @@ pub(crate) struct Family {
     driver: Field,
     name: Name,
     list: Option<Field>,
+    /// What the bus adds to the directory of a driver, and takes back: called with the wrapper and the driver core's part.
+    add_files: fn(u64, u64) -> Result<(), Errno>,
+    forget: fn(u64),
 }
 
+/// Of a bus that adds nothing.
+fn no_files(_wrapped: u64, _inner: u64) -> Result<(), Errno> {
+    Ok(())
+}
+fn nothing_to_forget(_wrapped: u64) {}
+
 impl Family {
+    /// Drivers that the driver core's part says everything of.
+    const fn plain(bus: &'static Datum, driver: Field) -> Self {
+        Self { bus, driver, name: Name::Own, list: None, add_files: no_files, forget: nothing_to_forget }
+    }
+
     /// Registers a wrapped driver.
     pub(crate) fn register(&self, wrapped: u64, owner: u64, caller: u64) -> i32 {
         let inner = self.driver.at(wrapped);
@@ -60,21 +74,13 @@ impl Family {
             return errno.to_return();
         }
         // The names are those of the bus, so that nothing is in the way.
-        let _ = if core::ptr::eq(self.bus, &PCI) {
-            pci::ids::add_files(wrapped, inner)
-        } else if core::ptr::eq(self.bus, &SERIO) {
-            add_serio_files(wrapped, inner)
-        } else {
-            Ok(())
-        };
+        let _ = (self.add_files)(wrapped, inner);
         0
     }
 
     /// Takes it back.
     pub(crate) fn unregister(&self, wrapped: u64) {
-        if core::ptr::eq(self.bus, &PCI) {
-            pci::ids::forget(wrapped);
-        }
+        (self.forget)(wrapped);
         driver::unregister(self.driver.at(wrapped));
     }
 }
@@ -170,11 +176,19 @@ buses! {
 }
 
 macro_rules! families {
-    ($($bus:ident $structure:literal . $driver:literal, $name:expr, $list:expr, [$($argument:ident)*] $register:ident $unregister:ident;)*) => {
+    ($($bus:ident $structure:literal . $driver:literal, $name:expr, $list:expr, [$($argument:ident)*] $register:ident $unregister:ident
+        $(, $add_files:path, $forget:path)?;)*) => {
         $(mod $register {
             use super::*;
             pub(super) static FAMILY: Family =
-                Family { bus: &$bus, driver: Field::new($structure, $driver), name: $name, list: $list };
+                Family {
+                    bus: &$bus,
+                    driver: Field::new($structure, $driver),
+                    name: $name,
+                    list: $list,
+                    add_files: families!(@or no_files $($add_files)?),
+                    forget: families!(@or nothing_to_forget $($forget)?),
+                };
             pub(super) extern "C" fn register(first: u64, second: u64) -> i32 {
                 let caller = ram::caller();
                 let (driver, owner) = families!(@pick first second $($argument)*);
@@ -189,6 +203,8 @@ macro_rules! families {
             c $register = $register::register, c $unregister = $register::unregister
         ),*];
     };
+    (@or $default:ident) => { $default };
+    (@or $default:ident $given:path) => { $given };
     (@pick $first:ident $second:ident driver owner) => { ($first, $second) };
     (@pick $first:ident $second:ident owner driver) => { ($second, $first) };
     (@pick $first:ident $second:ident driver) => {{ let _ = $second; ($first, 0) }};
@@ -196,11 +212,12 @@ macro_rules! families {
 
 families! {
     PCI "pci_driver"."driver", Name::Pointer(Field::new("pci_driver", "name")), Some(Field::new("pci_driver", "dynids.list")),
-        [driver owner] __pci_register_driver pci_unregister_driver;
+        [driver owner] __pci_register_driver pci_unregister_driver, pci::ids::add_files, pci::ids::forget;
     I2C "i2c_driver"."driver", Name::Own, Some(Field::new("i2c_driver", "clients")),
         [owner driver] i2c_register_driver i2c_del_driver;
     SPI "spi_driver"."driver", Name::Own, None, [owner driver] __spi_register_driver spi_unregister_driver;
-    SERIO "serio_driver"."driver", Name::Own, None, [driver owner] __serio_register_driver serio_unregister_driver;
+    SERIO "serio_driver"."driver", Name::Own, None,
+        [driver owner] __serio_register_driver serio_unregister_driver, add_serio_files, nothing_to_forget;
     SERDEV "serdev_device_driver"."driver", Name::Own, None,
         [driver owner] __serdev_device_driver_register serdev_device_driver_unregister;
     ACPI "acpi_driver"."drv", Name::Array(Field::new("acpi_driver", "name")), None,
@@ -230,10 +247,8 @@ pub(crate) static EXPORTS: &[Export] = exports![
     c auxiliary_driver_unregister, c __dax_driver_register, c dax_driver_unregister,
 ];
 
-static AUXILIARY_DRIVERS: Family =
-    Family { bus: &AUXILIARY, driver: Field::new("auxiliary_driver", "driver"), name: Name::Own, list: None };
-static DAX_DRIVERS: Family =
-    Family { bus: &DAX, driver: Field::new("dax_device_driver", "drv"), name: Name::Own, list: None };
+static AUXILIARY_DRIVERS: Family = Family::plain(&AUXILIARY, Field::new("auxiliary_driver", "driver"));
+static DAX_DRIVERS: Family = Family::plain(&DAX, Field::new("dax_device_driver", "drv"));
 
 /// `int __auxiliary_driver_register(struct auxiliary_driver *, struct module *, const char *modname)`: the driver is called after
 /// its module, with its own name behind a dot if it has one.

@@ -18,7 +18,7 @@ layout! {
     pub(crate) mod led_classdev = "led_classdev" {
         name, brightness, max_brightness, flags, brightness_set, brightness_set_blocking, brightness_get, blink_set, dev,
         groups, node, default_trigger, blink_delay_on, blink_delay_off, blink_timer, blink_brightness,
-        set_brightness_work, delayed_set_value, trigger, trig_list, trigger_data, activated, led_access, trigger_lock,
+        set_brightness_work, delayed_set_value, trigger, trigger_type, trig_list, trigger_data, activated, led_access, trigger_lock,
     }
     mod led_init_data = "led_init_data" { default_label, devicename, devname_mandatory }
     mod rw_semaphore = "rw_semaphore" { wait_list }

@@ -41,12 +41,10 @@ fn followers(trigger: u64) -> Vec<u64> {
 fn fitting(led: u64) -> Vec<u64> {
     let all = TRIGGERS.lock().clone();
     // SAFETY: a registered LED; the type is a pointer that is only compared.
-    let own: u64 = unsafe { TYPE.get(led) };
+    let own: u64 = unsafe { led_classdev::trigger_type.get(led) };
     // SAFETY: registered triggers.
     all.into_iter().filter(|&one| [0, own].contains(&unsafe { led_trigger::trigger_type.get::<u64>(one) })).collect()
 }
-
-static TYPE: crate::field::Field = crate::field::Field::new("led_classdev", "trigger_type");
 
 /// Makes a LED follow a trigger, or none (0).
 ///

@@ -174,7 +174,7 @@ extern "C" fn rtnl_configure_link(dev: u64, message: u64) -> i32 {
             // SAFETY: as above.
             let now: u32 = unsafe { net_device::flags.get(dev) };
             let wanted = if change == 0 { flags } else { flags & change | now & !change };
-            if let Err(errno) = state::change_flags(dev, wanted, 0) {
+            if let Err(errno) = state::change_flags(dev, wanted) {
                 return errno.to_return();
             }
         }

@@ -123,7 +123,7 @@ const READABLE: &[(&str, Show)] = &[
 /// What can be written, too.
 const WRITABLE: &[(&str, Show, Store)] = &[
     ("carrier", |dev| while_running(dev, state::has_carrier(dev)), set_carrier),
-    ("flags", hexadecimal!(flags u32), |dev, to| state::change_flags(dev, to as u32, 0)),
+    ("flags", hexadecimal!(flags u32), |dev, to| state::change_flags(dev, to as u32)),
     ("gro_flush_timeout", decimal!(gro_flush_timeout u64), |dev, to| {
         // SAFETY: a registered device.
         unsafe { net_device::gro_flush_timeout.set(dev, to) };

@@ -177,7 +177,7 @@ fn close_quietly(dev: u64) {
 ///
 /// # Errors
 /// What opening it answers.
-pub(crate) fn change_flags(dev: u64, wanted: u32, _ack: u64) -> Result<(), Errno> {
+pub(crate) fn change_flags(dev: u64, wanted: u32) -> Result<(), Errno> {
     let before = flags(dev);
     set_flags(dev, wanted & SETTABLE | before & (UP | VOLATILE | PROMISCUOUS | ALL_MULTICAST));
     if (before ^ wanted) & MULTICAST != 0 {
@@ -482,8 +482,8 @@ extern "C" fn dev_close_many(list: u64, unlink: bool) {
         }
     }
 }
-extern "C" fn dev_change_flags(dev: u64, wanted: u32, ack: u64) -> i32 {
-    outcome(change_flags(dev, wanted, ack))
+extern "C" fn dev_change_flags(dev: u64, wanted: u32) -> i32 {
+    outcome(change_flags(dev, wanted))
 }
 /// `unsigned int dev_get_flags(const struct net_device *)`: with what the device is just now.
 extern "C" fn dev_get_flags(dev: u64) -> u32 {

@@ -25,7 +25,8 @@ layout! {
 
 /// `__QUEUE_STATE_DRV_XOFF`, `…_STACK_XOFF`, `…_FROZEN` of a queue's state.
 const STOPPED: u64 = 1 << 0;
-const ANY_STOP: u64 = 1 << 0 | 1 << 1 | 1 << 2;
+const FROZEN: u64 = 1 << 2;
+const ANY_STOP: u64 = STOPPED | 1 << 1 | FROZEN;
 /// `NETIF_F_LLTX`: the driver has locks of its own.
 const OWN_LOCKS: u64 = 1 << 12;
 /// `NETDEV_TX_BUSY`, and below which an answer says that the packet is no longer ours (`NET_XMIT_MASK`).
@@ -263,11 +264,11 @@ extern "C" fn netif_tx_stop_all_queues(dev: u64) {
 /// `void netif_tx_lock(struct net_device *)`: nobody sends meanwhile.
 extern "C" fn netif_tx_lock(dev: u64) {
     locks::spin_take(net_device::tx_global_lock.at(dev));
-    queues(dev).for_each(|at| change_queue(at, 0, 1 << 2));
+    queues(dev).for_each(|at| change_queue(at, 0, FROZEN));
 }
 extern "C" fn netif_tx_unlock(dev: u64) {
     for at in queues(dev) {
-        change_queue(at, 1 << 2, 0);
+        change_queue(at, FROZEN, 0);
         netif_schedule_queue(at);
     }
     locks::spin_give(net_device::tx_global_lock.at(dev));

@@ -11,8 +11,6 @@ use crate::device::driver;
 use crate::field::Field;
 use crate::slab;
 
-static DATA: Field = Field::new("pci_device_id", "driver_data");
-
 /// Driver, and a table of one entry and its end.
 static ADDED: Lock<Vec<(u64, u64)>> = Lock::new(Vec::new());
 
@@ -83,7 +81,7 @@ fn add(of: u64, inner: u64, text: &[u8]) -> Result<usize, Errno> {
     }
     // The driver knows what its own entries say only.
     // SAFETY: entries of the driver's table.
-    if !own.is_empty() && !own.iter().any(|&entry| unsafe { DATA.get::<u64>(entry) } == data) {
+    if !own.is_empty() && !own.iter().any(|&entry| unsafe { pci_device_id::driver_data.get::<u64>(entry) } == data) {
         return Err(Errno::EINVAL);
     }
     let table = slab::allocate(2 * pci_device_id::SIZE.get(), 8, slab::ZERO, 0);
@@ -95,7 +93,7 @@ fn add(of: u64, inner: u64, text: &[u8]) -> Result<usize, Errno> {
         for (field, value) in fields().into_iter().zip(wanted) {
             field.set(table, value);
         }
-        DATA.set(table, data);
+        pci_device_id::driver_data.set(table, data);
     }
     ADDED.lock().push((of, table));
     driver::attach(inner);

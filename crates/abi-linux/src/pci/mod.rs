@@ -29,7 +29,7 @@ layout! {
     }
     mod pci_bus = "pci_bus" { sysdata, name, node, children, devices }
     mod pci_driver = "pci_driver" { id_table, probe, remove, driver }
-    mod pci_device_id = "pci_device_id" { vendor, device, subvendor, subdevice, class, class_mask }
+    mod pci_device_id = "pci_device_id" { vendor, device, subvendor, subdevice, class, class_mask, driver_data }
     pub(crate) mod resource = "resource" { start, end, flags }
     mod dma = "device" { dma_mask, coherent_dma_mask, dma_parms }
 }

@@ -180,7 +180,7 @@ fn configure(session: &mut Session, request: &Request, options: &mut Options<'_>
         };
         session.log.bytes(level, &warning.depmod_message());
         if is_terminal && session.log.shows(level) {
-            session.log.more(warning.render().as_bytes());
+            session.log.more(&warning.render());
         }
     }
     options.search = config

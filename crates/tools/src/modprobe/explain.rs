@@ -9,11 +9,12 @@ use ferrmod_plan::kmod::{Action, Forbidden, How, Module, Reason, Remove, RemoveA
 use ferrmod_plan::why::Effect;
 
 use crate::output::Output;
+use crate::report::harmless;
 use crate::session::Session;
 
 /// Adds a line of explanation.
 fn line(out: &mut Output, text: &str) {
-    out.put(&[b"#   ", text.as_bytes(), b"\n"]);
+    out.put(&[b"#   ", harmless(text).as_bytes(), b"\n"]);
 }
 
 /// What a line of modprobe.d that keeps a module out stops, and what it does not, as `ferrmod why` says it.
@@ -25,8 +26,8 @@ fn effect(entry: &Entry<'_>) -> Vec<String> {
 pub(super) fn told(session: &mut Session, wanted: bool, entry: &Entry<'_>) {
     if wanted || session.log.is_terminal() {
         let lines = effect(entry);
-        session.log.more(format!("  {} {} ({})", entry.kind.word(), entry.name, entry.origin).as_bytes());
-        lines.iter().for_each(|line| session.log.more(format!("    {line}").as_bytes()));
+        session.log.more(&format!("  {} {} ({})", entry.kind.word(), entry.name, entry.origin));
+        lines.iter().for_each(|line| session.log.more(&format!("    {line}")));
     }
 }
 
@@ -130,5 +131,5 @@ pub(super) fn in_use(session: &mut Session, references: i64, holders: &[BString]
         let more = if others > 0 { format!(", and {others} uses that are not modules") } else { String::new() };
         format!("  used by {}{more}; --remove-holders removes the modules that use it first", names.join(" "))
     };
-    session.log.more(text.as_bytes());
+    session.log.more(&text);
 }

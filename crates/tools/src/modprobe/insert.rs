@@ -15,7 +15,7 @@ use super::command::{self, Failure};
 use super::{Context, absolute, explain, json, name};
 use crate::explain::Explanation;
 use crate::load;
-use crate::report::{Level, io_words, words};
+use crate::report::{Fatal, Level, io_words, words};
 use crate::session::{Session, Status, Stop};
 
 /// Loads the modules of the operands, or shows what that would take, or what they stand for.
@@ -82,7 +82,7 @@ fn one(
             };
             let text = [b"could not insert '", module.name.as_slice(), b"': ", words.as_bytes()].concat();
             session.log.bytes(Level::Error, &text);
-            lines.iter().for_each(|line| session.log.more(line.as_bytes()));
+            lines.iter().for_each(|line| session.log.more(line));
         }
     }
     Ok((status, json::request(name(operand), documents)))
@@ -105,7 +105,7 @@ fn find<'c>(
             Err(error) => io_words(&error),
         };
         let text = [b"Failed to get module from path ", word, b": ", problem.as_bytes()].concat();
-        context.missing(session, text, Vec::new())?;
+        context.missing(session, Fatal::new(text))?;
         return Ok(None);
     }
     let found = context.modules.look_up(name(operand));
@@ -113,7 +113,8 @@ fn find<'c>(
         let folder = context.modules.shown().as_os_str().as_bytes();
         let wanted = context.request.explain || session.log.is_terminal();
         let more = if wanted { explain::absent(context.modules.shown(), &word.to_str_lossy()) } else { Vec::new() };
-        context.missing(session, [b"Module ", word, b" not found in directory ", folder].concat(), more)?;
+        let text = [b"Module ", word, b" not found in directory ", folder].concat();
+        context.missing(session, Fatal::new(text).explained(more))?;
         return Ok(None);
     }
     Ok(Some(found))

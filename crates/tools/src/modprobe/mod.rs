@@ -268,21 +268,21 @@ fn complain(session: &mut Session, config: &Config) {
         } else if session.log.shows(Level::Error) {
             stderr(&[b"libkmod: ERROR: ", &*text, b"\n"].concat());
             if session.log.is_terminal() {
-                session.log.more(warning.render().as_bytes());
+                session.log.more(&warning.render());
             }
         }
     }
 }
 
 impl Context<'_> {
-    /// What is said when nothing has the name, and the explanation behind it: the end of everything, unless other operands follow.
-    fn missing(&self, session: &mut Session, text: Vec<u8>, more: Vec<String>) -> Result<Status, Stop> {
-        if self.request.all {
-            session.log.bytes(Level::Warning, &text);
-            more.iter().for_each(|line| session.log.more(line.as_bytes()));
-            return Ok(Status::Failure);
+    /// What is said when nothing has the name: the end of everything, unless other operands follow.
+    fn missing(&self, session: &mut Session, fatal: Fatal) -> Result<Status, Stop> {
+        if !self.request.all {
+            return Err(fatal.into());
         }
-        Err(Fatal::new(text).explained(more).into())
+        session.log.bytes(Level::Warning, fatal.text());
+        fatal.explanation().iter().for_each(|line| session.log.more(line));
+        Ok(Status::Failure)
     }
 }
 

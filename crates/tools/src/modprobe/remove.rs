@@ -13,7 +13,7 @@ use ferrmod_plan::kmod::{
 use serde_json::Value;
 
 use super::{Context, command, explain, json, name};
-use crate::report::{Level, words};
+use crate::report::{Fatal, Level, words};
 use crate::session::{Session, Status, Stop};
 
 /// The longest pause between two tries.
@@ -33,7 +33,7 @@ pub(super) fn remove(session: &mut Session, context: &Context<'_>, operands: &[O
         let found = if path { Vec::new() } else { context.modules.look_up(name(operand)) };
         if found.is_empty() {
             let text = [b"Module ", operand.as_bytes(), b" not found."].concat();
-            context.missing(session, text, Vec::new())?;
+            context.missing(session, Fatal::new(text))?;
             failed = true;
         }
         let mut modules = Vec::new();
@@ -79,7 +79,7 @@ fn one<'c>(
             session.log.bytes(Level::Error, &text);
             Status::Failure
         }
-        Err(RemovalEnd::Failed(Failed::Command(text))) => context.missing(session, text, Vec::new())?,
+        Err(RemovalEnd::Failed(Failed::Command(text))) => context.missing(session, Fatal::new(text))?,
         Err(RemovalEnd::Kept { name, why }) => {
             // Whoever is told in JSON has been told.
             if request.json && request.dry_run {
@@ -97,7 +97,7 @@ fn one<'c>(
                 }
                 return Ok((Status::Failure, document));
             }
-            context.missing(session, text, Vec::new())?
+            context.missing(session, Fatal::new(text))?
         }
     };
     Ok((status, document))

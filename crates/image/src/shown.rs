@@ -1,6 +1,7 @@
 //! Bytes as text that does nothing to the terminal or the document it stands in.
 
-use std::fmt::Write;
+use alloc::string::String;
+use core::fmt::Write;
 
 use bstr::ByteSlice;
 
@@ -8,14 +9,15 @@ use bstr::ByteSlice;
 const LONGEST: usize = 4096;
 
 /// `bytes` as text: control characters are escaped, what is no UTF-8 is replaced, and what is longer than any name ends in `…`.
-pub(crate) fn shown(bytes: &[u8]) -> String {
+#[must_use]
+pub fn shown(bytes: &[u8]) -> String {
     let (kept, more) = match bytes.get(..LONGEST) {
         Some(kept) if bytes.len() > LONGEST => (kept, "…"),
         _ => (bytes, ""),
     };
     let mut out = String::with_capacity(kept.len());
     for character in kept.chars() {
-        if character.is_control() || is_direction(character) {
+        if is_harmful(character) {
             let _ = write!(out, "{}", character.escape_default());
         } else {
             out.push(character);
@@ -25,9 +27,12 @@ pub(crate) fn shown(bytes: &[u8]) -> String {
     out
 }
 
-/// Whether a character changes the direction of the text after it, or is not seen at all: a name with it looks like another.
-pub fn is_direction(character: char) -> bool {
-    matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+/// Whether a character may be a command to a terminal, changes the direction of the text after it, or is not seen at all: a name with
+/// it looks like another.
+#[must_use]
+pub fn is_harmful(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]
