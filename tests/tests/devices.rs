@@ -1,43 +1,15 @@
 //! Described devices: unmodified drivers probe them, use them and leave them.
 
 mod survey;
+mod world;
 
 use std::time::Duration;
 
-use ferrmod_machine::{Device, LoadFlags, LoadOutcome, Machine, MachineError, Options, Outcome, facts_cache};
-use ferrmod_tests::corpus::{Tree, own_module_or_skip, tree_or_skip};
-use survey::{Aliases, chain, files_of};
-
-/// A machine, and the modules it can load.
-struct World {
-    machine: Machine,
-    tree: Tree,
-}
+use ferrmod_machine::{Device, LoadFlags, LoadOutcome, MachineError, Outcome};
+use ferrmod_tests::corpus::{own_module_or_skip, tree_or_skip};
+use world::World;
 
 impl World {
-    fn boot(tree: Tree) -> Self {
-        let facts = facts_cache::open(&tree.vmlinuz).unwrap_or_else(|error| panic!("{error}"));
-        let options = Options { facts: Some(facts), timeout: Duration::from_secs(20), ..Options::default() };
-        let machine =
-            Machine::boot(options, Box::new(|_| ()), Box::new(|_| None)).unwrap_or_else(|error| panic!("{error}"));
-        Self { machine, tree }
-    }
-
-    /// Loads a module of the tree behind its dependencies.
-    fn load(&mut self, name: &str) {
-        let mut found = Vec::new();
-        chain(&files_of(&self.tree), &Aliases::new(), name, true, &mut found);
-        assert!(!found.is_empty(), "{name}");
-        for (other, file) in &found {
-            let outcome = self.machine.load(file, b"", LoadFlags::empty()).unwrap();
-            assert!(
-                matches!(outcome, LoadOutcome::Loaded | LoadOutcome::Errno(17)),
-                "{other}: {outcome:?}{}",
-                self.log()
-            );
-        }
-    }
-
     fn add(&mut self, description: &str) -> u32 {
         match self.machine.add_device(description).unwrap() {
             Outcome::Done(number) => number,
@@ -50,21 +22,9 @@ impl World {
         devices.into_iter().find(|device| device.number == number).unwrap_or_else(|| panic!("no device {number}"))
     }
 
-    fn read(&mut self, path: &str) -> String {
-        match self.machine.read_file(path).unwrap() {
-            Outcome::Done(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            other => panic!("{path}: {other:?}{}", self.log()),
-        }
-    }
-
-    fn write(&mut self, path: &str, text: &str) {
-        let written = self.machine.write_file(path, text.as_bytes()).unwrap();
-        assert_eq!(written, Outcome::Done(text.len() as u64), "{path}{}", self.log());
-    }
-
-    fn log(&mut self) -> String {
-        let lines = self.machine.dmesg().unwrap_or_default();
-        lines.iter().map(|line| format!("\n{}", line.text)).collect()
+    /// Writes what has to be taken as a whole.
+    fn put(&mut self, path: &str, text: &str) {
+        assert_eq!(self.write(path, text), Outcome::Done(text.len() as u64), "{path}{}", self.log());
     }
 
     /// Unloads everything, takes all devices away, and looks that nothing is left of them.
@@ -76,10 +36,7 @@ impl World {
             assert_eq!(device.driver, None, "{device:?}");
             assert_eq!(self.machine.remove_device(device.number).unwrap(), Outcome::Done(()));
         }
-        let report = self.machine.report().unwrap();
-        assert!(report.oopses.is_empty(), "{:?}{}", report.oopses, self.log());
-        assert!(report.registrations.is_empty(), "{:?}", report.registrations);
-        assert!(report.memory.is_empty(), "{:?}", report.memory);
+        self.is_clean();
         assert_eq!(self.machine.devices().unwrap(), []);
     }
 }
@@ -97,7 +54,7 @@ fn sensors_are_read_through_sysfs() {
             let before = world.device(number);
             assert_eq!((before.driver, before.probes), (None, Vec::new()), "{version} {chip}");
             assert_eq!(before.modalias, format!("i2c:{chip}"));
-            world.load(chip);
+            world.load(chip, "");
             let device = world.device(number);
             assert_eq!(device.driver.as_deref(), Some(chip), "{version}{}", world.log());
             assert_eq!(device.probes, [(chip.to_owned(), 0)]);
@@ -116,7 +73,7 @@ fn sensors_are_read_through_sysfs() {
                     "{version} {chip}"
                 );
             }
-            world.write(&format!("{sensor}/temp1_max"), "42000\n");
+            world.put(&format!("{sensor}/temp1_max"), "42000\n");
             assert_eq!(world.read(&format!("{sensor}/temp1_max")), "42000\n", "{version} {chip}");
             let refused = world.machine.write_file(&format!("{sensor}/temp1_max"), b"warm\n").unwrap();
             assert_eq!(refused, Outcome::Errno(22));
@@ -140,7 +97,7 @@ fn a_finer_sensor_says_sixteenths() {
     let Some(tree) = tree_or_skip("6.1") else { return };
     let mut world = World::boot(tree);
     let number = world.add("i2c:tmp102@0x49,temp=20063");
-    world.load("tmp102");
+    world.load("tmp102", "");
     // The driver has started the first conversion and wants it to have ended.
     std::thread::sleep(Duration::from_millis(400));
     assert_eq!(world.read("/sys/class/hwmon/hwmon0/temp1_input"), "20062\n", "20.0625 degrees");
@@ -156,16 +113,16 @@ fn chips_are_made_through_sysfs() {
     let mut world = World::boot(tree);
     world.add("i2c:lm75@0x48");
     assert_eq!(world.machine.add_device("i2c:jc42@0x48").unwrap(), Outcome::Errno(16), "the address is taken");
-    world.load("tmp102");
+    world.load("tmp102", "");
     let adapter = "/sys/bus/i2c/devices/i2c-0";
-    world.write(&format!("{adapter}/new_device"), "tmp102 0x4a\n");
+    world.put(&format!("{adapter}/new_device"), "tmp102 0x4a\n");
     assert!(world.log().contains("error reading config register"), "nobody answers there{}", world.log());
     assert_eq!(
         world.machine.list_directory("/sys/bus/i2c/devices").unwrap().done().unwrap(),
         ["0-0048", "0-004a", "i2c-0"]
     );
     assert_eq!(world.machine.write_file(&format!("{adapter}/new_device"), b"x\n").unwrap(), Outcome::Errno(22));
-    world.write(&format!("{adapter}/delete_device"), "0x4a\n");
+    world.put(&format!("{adapter}/delete_device"), "0x4a\n");
     assert_eq!(world.machine.write_file(&format!("{adapter}/delete_device"), b"0x4a\n").unwrap(), Outcome::Errno(2));
     world.end();
 }
@@ -175,18 +132,17 @@ fn chips_are_made_through_sysfs() {
 fn an_adapter_of_a_module_carries_a_sensor() {
     let Some(tree) = tree_or_skip("6.1") else { return };
     let mut world = World::boot(tree);
-    let stub = files_of(&world.tree).get("i2c_stub").map(|path| std::fs::read(path).unwrap()).unwrap();
-    assert_eq!(world.machine.load(&stub, b"chip_addr=0x48", LoadFlags::empty()).unwrap(), LoadOutcome::Loaded);
+    world.load("i2c_stub", "chip_addr=0x48");
     assert_eq!(world.read("/sys/bus/i2c/devices/i2c-0/name"), "SMBus stub driver\n");
-    world.load("lm75");
-    world.write("/sys/bus/i2c/devices/i2c-0/new_device", "lm75 0x48\n");
+    world.load("lm75", "");
+    world.put("/sys/bus/i2c/devices/i2c-0/new_device", "lm75 0x48\n");
     assert_eq!(
         world.read("/sys/class/hwmon/hwmon0/temp1_input"),
         "0\n",
         "the stub's registers begin as zeros{}",
         world.log()
     );
-    world.write("/sys/class/hwmon/hwmon0/temp1_max", "55500\n");
+    world.put("/sys/class/hwmon/hwmon0/temp1_max", "55500\n");
     assert_eq!(world.read("/sys/class/hwmon/hwmon0/temp1_max"), "55500\n");
     world.end();
 }
@@ -207,7 +163,7 @@ fn the_edu_device_is_driven() {
         assert_eq!(world.read(&format!("{}/vendor", device.path)), "0x1234\n");
         assert!(device.modalias.starts_with("pci:v00001234d000011E8sv00000000sd00000000"), "{}", device.modalias);
         for (of, result) in [(0, 1_u32), (5, 120), (12, 479_001_600), (13, 1_932_053_504)] {
-            world.write(&format!("{}/factorial", device.path), &format!("{of}\n"));
+            world.put(&format!("{}/factorial", device.path), &format!("{of}\n"));
             assert_eq!(world.read(&format!("{}/factorial", device.path)), format!("{result}\n"));
         }
         // Two transfers and four factorials.
@@ -238,7 +194,7 @@ fn a_dead_network_card_is_refused_by_its_driver() {
     let Some(tree) = tree_or_skip("6.1") else { return };
     let mut world = World::boot(tree);
     let number = world.add("pci:8086:10d3,bar0=128K,class=020000");
-    world.load("e1000e");
+    world.load("e1000e", "");
     let device = world.device(number);
     assert_eq!(device.modalias, "pci:v00008086d000010D3sv00000000sd00000000bc02sc00i00");
     // The PHY cannot be reached: `E1000_ERR_PHY`, which the driver returns as it is.
@@ -254,12 +210,12 @@ fn a_hid_device_is_probed() {
         let Some(tree) = tree_or_skip(version) else { return };
         let mut world = World::boot(tree);
         assert_eq!(world.machine.add_device("hid:0003:046d:c00e").unwrap(), Outcome::Errno(19), "no transport");
-        world.load("uhid");
+        world.load("uhid", "");
         let number = world.add("hid:0003:046d:c00e,name=mouse");
         let device = world.device(number);
         assert_eq!((device.driver, device.probes), (None, Vec::new()), "{version}");
         assert_eq!(device.modalias, "hid:b0003g0001v0000046Dp0000C00E");
-        world.load("hid_generic");
+        world.load("hid_generic", "");
         let device = world.device(number);
         assert_eq!(device.probes, [("hid-generic".to_owned(), 0)], "{version}{}", world.log());
         assert!(world.log().contains("input,hidraw0: USB HID v0.00 Mouse [mouse] on ferrmod/"), "{}", world.log());
@@ -283,11 +239,11 @@ fn a_hid_device_is_probed() {
 fn a_hid_device_is_for_the_driver_of_its_maker() {
     let Some(tree) = tree_or_skip("6.1") else { return };
     let mut world = World::boot(tree);
-    world.load("uhid");
-    world.load("hid_generic");
+    world.load("uhid", "");
+    world.load("hid_generic", "");
     let mouse = world.add("hid:0003:09da:000a");
     let keyboard = world.add("hid:0005:1234:0001,report=keyboard");
-    world.load("hid_a4tech");
+    world.load("hid_a4tech", "");
     assert_eq!(world.device(mouse).probes, [("hid-generic".to_owned(), -19), ("a4tech".to_owned(), 0)]);
     let device = world.device(keyboard);
     assert_eq!(device.modalias, "hid:b0005g0001v00001234p00000001");
@@ -311,11 +267,11 @@ fn a_virtio_source_of_entropy_is_read() {
     let mut world = World::boot(tree);
     let number = world.add("virtio:4");
     assert_eq!(world.device(number).modalias, "acpi:LNRO0005:", "what carries it");
-    world.load("virtio_mmio");
+    world.load("virtio_mmio", "");
     let device = world.device(number);
     assert_eq!(device.modalias, "virtio:d00000004v00001AF4");
     assert_eq!(device.path, format!("/sys/devices/platform/virtio-mmio.{number}/virtio0"));
-    world.load("virtio_rng");
+    world.load("virtio_rng", "");
     assert_eq!(world.device(number).probes, [("virtio_rng".to_owned(), 0)], "{}", world.log());
     assert_eq!(world.read(&format!("{}/status", device.path)), "0x0000000f\n");
     assert_eq!(world.read(&format!("{}/features", device.path)).trim_end().find('1'), Some(32), "VIRTIO_F_VERSION_1");
@@ -338,8 +294,8 @@ fn a_virtio_device_goes_with_its_transport() {
     let Some(tree) = tree_or_skip("6.1") else { return };
     let mut world = World::boot(tree);
     let number = world.add("virtio:4");
-    world.load("virtio_rng");
-    world.load("virtio_mmio");
+    world.load("virtio_rng", "");
+    world.load("virtio_mmio", "");
     assert_eq!(world.device(number).driver.as_deref(), Some("virtio_rng"));
     assert_eq!(world.machine.unload(b"virtio_mmio", false).unwrap(), Outcome::Done(()));
     assert_eq!(world.device(number).modalias, "acpi:LNRO0005:");
@@ -378,7 +334,7 @@ fn a_deferred_device_is_probed_again() {
 fn a_root_hub_is_enumerated() {
     let Some(tree) = tree_or_skip("6.1") else { return };
     let mut world = World::boot(tree);
-    world.load("dummy_hcd");
+    world.load("dummy_hcd", "");
     let hubs = world.machine.list_directory("/sys/bus/usb/devices").unwrap().done().unwrap();
     assert_eq!(hubs, ["1-0:1.0", "usb1"], "{}", world.log());
     let hub = world.read("/sys/bus/usb/devices/1-0:1.0/uevent");
@@ -392,7 +348,7 @@ fn a_root_hub_is_enumerated() {
 fn a_device_goes_before_its_driver() {
     let Some(tree) = tree_or_skip("6.1") else { return };
     let mut world = World::boot(tree);
-    world.load("lm75");
+    world.load("lm75", "");
     let number = world.add("i2c:lm75@0x48");
     assert_eq!(world.device(number).driver.as_deref(), Some("lm75"));
     assert_eq!(world.machine.remove_device(number).unwrap(), Outcome::Done(()));

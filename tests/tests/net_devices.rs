@@ -1,12 +1,11 @@
 //! Network devices of unmodified modules: they come, are used, refuse what Linux refuses, and go.
 
 mod survey;
+mod world;
 
-use std::time::Duration;
-
-use ferrmod_machine::{Argument, LoadFlags, LoadOutcome, Machine, Options, Outcome, facts_cache};
-use ferrmod_tests::corpus::{Tree, tree_or_skip};
-use survey::{Aliases, chain, files_of};
+use ferrmod_machine::{Argument, LoadOutcome, Outcome};
+use ferrmod_tests::corpus::tree_or_skip;
+use world::{World, text};
 
 /// The kernels whose modules are used.
 const KERNELS: [&str; 2] = ["6.1", "6.12"];
@@ -22,44 +21,9 @@ const REFUSED: i32 = 2;
 /// `GFP_KERNEL`
 const KERNEL: u64 = 0xcc0;
 
-/// A machine, and the modules it can load.
-struct World {
-    machine: Machine,
-    tree: Tree,
-}
-
 impl World {
-    fn boot(tree: Tree) -> Self {
-        let facts = facts_cache::open(&tree.vmlinuz).unwrap_or_else(|error| panic!("{error}"));
-        let options = Options { facts: Some(facts), timeout: Duration::from_secs(20), ..Options::default() };
-        let machine =
-            Machine::boot(options, Box::new(|_| ()), Box::new(|_| None)).unwrap_or_else(|error| panic!("{error}"));
-        Self { machine, tree }
-    }
-
-    /// Loads a module of the tree behind its dependencies; what its own init answered.
-    fn try_load(&mut self, name: &str, arguments: &str) -> LoadOutcome {
-        let mut found = Vec::new();
-        chain(&files_of(&self.tree), &Aliases::new(), name, true, &mut found);
-        let (_, file) = found.pop().unwrap_or_else(|| panic!("{name}"));
-        for (other, file) in &found {
-            let outcome = self.machine.load(file, b"", LoadFlags::empty()).unwrap();
-            assert!(matches!(outcome, LoadOutcome::Loaded | LoadOutcome::Errno(EXISTS)), "{other}: {outcome:?}");
-        }
-        self.machine.load(&file, arguments.as_bytes(), LoadFlags::empty()).unwrap()
-    }
-
-    fn load(&mut self, name: &str, arguments: &str) {
-        let outcome = self.try_load(name, arguments);
-        assert_eq!(outcome, LoadOutcome::Loaded, "{name}{}", self.log());
-    }
-
-    fn unload(&mut self, name: &str) {
-        assert_eq!(self.machine.unload(name.as_bytes(), false).unwrap(), Outcome::Done(()), "{name}{}", self.log());
-    }
-
     fn devices(&mut self) -> Vec<String> {
-        self.machine.list_directory("/sys/class/net").unwrap().done().expect("the class is there")
+        self.names("/sys/class/net")
     }
 
     /// The devices of `/proc/net/dev`.
@@ -68,46 +32,13 @@ impl World {
         text.lines().skip(2).filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned())).collect()
     }
 
-    fn read(&mut self, path: &str) -> String {
-        match self.machine.read_file(path).unwrap() {
-            Outcome::Done(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            other => panic!("{path}: {other:?}{}", self.log()),
-        }
-    }
-
     /// A file of a device.
     fn of(&mut self, device: &str, file: &str) -> String {
         self.read(&format!("/sys/class/net/{device}/{file}")).trim_end().to_owned()
     }
 
-    fn write(&mut self, path: &str, text: &str) -> Outcome<u64> {
-        self.machine.write_file(path, text.as_bytes()).unwrap()
-    }
-
     fn ask(&mut self, request: &str) -> Outcome<u64> {
         self.write(LINKS, request)
-    }
-
-    fn symbol(&mut self, name: &str) -> u64 {
-        self.machine.symbol(name.as_bytes()).unwrap().unwrap_or_else(|| panic!("{name} is not there"))
-    }
-
-    fn try_call(&mut self, name: &str, arguments: &[Argument]) -> Outcome<u64> {
-        let address = self.symbol(name);
-        match self.machine.call(address, arguments).unwrap() {
-            Outcome::Done(called) => Outcome::Done(called.value),
-            Outcome::Errno(errno) => Outcome::Errno(errno),
-            Outcome::Oopsed => Outcome::Oopsed,
-            Outcome::Hung => Outcome::Hung,
-            Outcome::TimedOut => Outcome::TimedOut,
-        }
-    }
-
-    fn call(&mut self, name: &str, arguments: &[Argument]) -> u64 {
-        match self.try_call(name, arguments) {
-            Outcome::Done(value) => value,
-            other => panic!("{name}: {other:?}{}", self.log()),
-        }
     }
 
     /// The address of a registered device.
@@ -132,23 +63,6 @@ impl World {
         assert!(self.machine.poke(at, &vec![0; length as usize]).unwrap());
         self.call("__dev_queue_xmit", &[Argument::Value(packet), Argument::Value(0)]) as i32
     }
-
-    fn log(&mut self) -> String {
-        let lines = self.machine.dmesg().unwrap_or_default();
-        lines.iter().map(|line| format!("\n{}", line.text)).collect()
-    }
-
-    /// Nothing of any module is left.
-    fn is_clean(&mut self) {
-        let report = self.machine.report().unwrap();
-        assert!(report.registrations.is_empty(), "{:?}", report.registrations);
-        assert!(report.memory.is_empty(), "{:?}", report.memory);
-        assert!(report.oopses.is_empty(), "{:?}", report.oopses);
-    }
-}
-
-fn text(text: &str) -> Argument {
-    Argument::In([text.as_bytes(), &[0]].concat())
 }
 
 #[test]

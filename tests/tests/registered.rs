@@ -1,62 +1,13 @@
 //! What modules register is not only remembered: it is seen in the machine's files, and it works.
 
 mod survey;
+mod world;
 
-use std::time::Duration;
-
-use ferrmod_machine::{Argument, LoadFlags, LoadOutcome, Machine, Options, Outcome, facts_cache};
-use ferrmod_tests::corpus::{Tree, tree_or_skip};
-use survey::{Aliases, chain, files_of};
-
-/// A machine, and the modules it can load.
-struct World {
-    machine: Machine,
-    tree: Tree,
-}
+use ferrmod_machine::{Argument, Outcome};
+use ferrmod_tests::corpus::tree_or_skip;
+use world::{World, text};
 
 impl World {
-    /// A machine in which requests are answered from the tree.
-    fn boot(tree: Tree) -> Self {
-        let facts = facts_cache::open(&tree.vmlinuz).unwrap_or_else(|error| panic!("{error}"));
-        let files = files_of(&tree);
-        let fetch = Box::new(move |name: &str| {
-            let mut found = Vec::new();
-            chain(&files, &Aliases::new(), &name.replace('-', "_"), true, &mut found);
-            (!found.is_empty()).then(|| found.into_iter().map(|(_, file)| (file, Vec::new())).collect())
-        });
-        let options = Options { facts: Some(facts), timeout: Duration::from_secs(10), ..Options::default() };
-        let machine = Machine::boot(options, Box::new(|_| ()), fetch).unwrap_or_else(|error| panic!("{error}"));
-        Self { machine, tree }
-    }
-
-    fn load(&mut self, name: &str, arguments: &[u8]) {
-        let mut found = Vec::new();
-        chain(&files_of(&self.tree), &Aliases::new(), name, true, &mut found);
-        assert!(!found.is_empty(), "{name}");
-        for (number, (other, file)) in found.iter().enumerate() {
-            let arguments = if number + 1 == found.len() { arguments } else { b"" };
-            let outcome = self.machine.load(file, arguments, LoadFlags::empty()).unwrap();
-            assert!(
-                matches!(outcome, LoadOutcome::Loaded | LoadOutcome::Errno(17)),
-                "{other}: {outcome:?}{}",
-                self.log()
-            );
-        }
-    }
-
-    fn unload(&mut self, name: &str) {
-        assert_eq!(self.machine.unload(name.as_bytes(), false).unwrap(), Outcome::Done(()), "{name}");
-    }
-
-    /// Calls an exported function.
-    fn call(&mut self, name: &str, arguments: &[Argument]) -> u64 {
-        let address = self.machine.symbol(name.as_bytes()).unwrap().unwrap_or_else(|| panic!("{name} is not there"));
-        match self.machine.call(address, arguments).unwrap() {
-            Outcome::Done(called) => called.value,
-            other => panic!("{name}: {other:?}{}", self.log()),
-        }
-    }
-
     /// Calls an exported function that gives back an int.
     fn call_int(&mut self, name: &str, arguments: &[Argument]) -> i32 {
         self.call(name, arguments) as i32
@@ -66,44 +17,12 @@ impl World {
         self.machine.peek(address, length).unwrap().unwrap_or_else(|| panic!("{address:#x}"))
     }
 
-    fn read(&mut self, path: &str) -> String {
-        match self.machine.read_file(path).unwrap() {
-            Outcome::Done(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            other => panic!("{path}: {other:?}{}", self.log()),
-        }
-    }
-
-    fn write(&mut self, path: &str, text: &str) -> Outcome<u64> {
-        self.machine.write_file(path, text.as_bytes()).unwrap()
-    }
-
-    fn names(&mut self, path: &str) -> Vec<String> {
-        self.machine.list_directory(path).unwrap().done().unwrap_or_else(|| panic!("no {path}"))
-    }
-
     /// Memory of the machine with these bytes, for arguments that outlive one call.
     fn memory(&mut self, bytes: &[u8]) -> u64 {
         let at = self.machine.allocate(bytes.len() as u64, 64).unwrap();
         assert!(self.machine.poke(at, bytes).unwrap());
         at
     }
-
-    fn log(&mut self) -> String {
-        let lines = self.machine.dmesg().unwrap_or_default();
-        lines.iter().map(|line| format!("\n{}", line.text)).collect()
-    }
-
-    /// Nothing of any module is left.
-    fn is_clean(&mut self) {
-        let report = self.machine.report().unwrap();
-        assert!(report.registrations.is_empty(), "{:?}", report.registrations);
-        assert!(report.memory.is_empty(), "{:?}", report.memory);
-        assert!(report.oopses.is_empty(), "{:?}", report.oopses);
-    }
-}
-
-fn text(text: &str) -> Argument {
-    Argument::In([text.as_bytes(), &[0]].concat())
 }
 
 fn number(bytes: &[u8]) -> u64 {
@@ -114,7 +33,7 @@ fn number(bytes: &[u8]) -> u64 {
 fn a_character_set_is_found_by_name_and_held_while_it_is_used() {
     for version in ["6.1", "6.12"] {
         let Some(tree) = tree_or_skip(version) else { continue };
-        let mut world = World::boot(tree);
+        let mut world = World::answering(tree);
         // Nobody has it: it is requested.
         let table = world.call("load_nls", &[text("cp437")]);
         assert_ne!(table, 0);
@@ -138,7 +57,7 @@ fn a_character_set_is_found_by_name_and_held_while_it_is_used() {
 #[test]
 fn texts_are_searched_with_the_algorithm_that_was_asked_for() {
     let Some(tree) = tree_or_skip("6.1") else { return };
-    let mut world = World::boot(tree);
+    let mut world = World::answering(tree);
     let hay = b"a needle in a haystack of needles";
     for algorithm in ["kmp", "bm"] {
         /// `TS_AUTOLOAD`, `GFP_KERNEL`
@@ -160,8 +79,8 @@ fn texts_are_searched_with_the_algorithm_that_was_asked_for() {
 #[test]
 fn a_misc_device_has_its_node_its_attributes_and_its_events() {
     let Some(tree) = tree_or_skip("6.1") else { return };
-    let mut world = World::boot(tree);
-    world.load("test_firmware", b"");
+    let mut world = World::answering(tree);
+    world.load("test_firmware", "");
     let device = "/sys/devices/virtual/misc/test_firmware";
     assert!(world.names("/dev").contains(&"test_firmware".into()));
     assert!(world.names("/sys/class/misc").contains(&"test_firmware".into()));
@@ -185,8 +104,8 @@ fn a_misc_device_has_its_node_its_attributes_and_its_events() {
 #[test]
 fn debugfs_files_call_their_module() {
     let Some(tree) = tree_or_skip("6.1") else { return };
-    let mut world = World::boot(tree);
-    world.load("pm_notifier_error_inject", b"");
+    let mut world = World::answering(tree);
+    world.load("pm_notifier_error_inject", "");
     let file = "/sys/kernel/debug/notifier-error-inject/pm/actions/PM_SUSPEND_PREPARE/error";
     assert_eq!(world.read(file), "0\n");
     assert_eq!(world.write(file, "-12\n"), Outcome::Done(4));
@@ -201,8 +120,8 @@ fn debugfs_files_call_their_module() {
 #[test]
 fn a_platform_device_meets_its_driver_and_shows_in_proc() {
     let Some(tree) = tree_or_skip("6.1") else { return };
-    let mut world = World::boot(tree);
-    world.load("snd_dummy", b"");
+    let mut world = World::answering(tree);
+    world.load("snd_dummy", "");
     assert!(world.names("/sys/bus/platform/drivers/snd_dummy").contains(&"snd_dummy.0".into()), "{}", world.log());
     let cards = world.read("/proc/asound/cards");
     assert!(cards.contains("[Dummy          ]: Dummy - Dummy"), "{cards}");
@@ -215,8 +134,8 @@ fn a_platform_device_meets_its_driver_and_shows_in_proc() {
 #[test]
 fn a_character_device_takes_ioctls() {
     let Some(tree) = tree_or_skip("6.1") else { return };
-    let mut world = World::boot(tree);
-    world.load("tun", b"");
+    let mut world = World::answering(tree);
+    world.load("tun", "");
     /// `O_RDWR`, and `TUNGETFEATURES` of `linux/if_tun.h`.
     const READ_WRITE: u64 = 2;
     const GET_FEATURES: u64 = 0x8004_54cf;
@@ -247,8 +166,8 @@ fn a_character_device_takes_ioctls() {
 #[test]
 fn a_socket_computes_a_hash() {
     let Some(tree) = tree_or_skip("6.1") else { return };
-    let mut world = World::boot(tree);
-    world.load("algif_hash", b"");
+    let mut world = World::answering(tree);
+    world.load("algif_hash", "");
     /// `AF_ALG`, `SOCK_SEQPACKET`
     const FAMILY: u64 = 38;
     const PACKETS: u64 = 5;

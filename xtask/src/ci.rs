@@ -177,7 +177,8 @@ const STEPS: &[Step] = &[
     Step {
         name: "live",
         about: "on live kernels, 6.1 and 6.12 in QEMU, our tools do what Debian's kmod does, and modules fare as `check` says",
-        cargo: &["test", "--release", "--package", "ferrmod-tests", "--test", "live"],
+        // Of the whole workspace, so that what `corpus-tests` has built serves.
+        cargo: &["test", "--workspace", "--release", "--test", "live"],
         // The step `demo` has built it.
         environment: &[("FERRMOD_REQUIRE_QEMU", "1"), ("FERRMOD_LIVE_FERRMOD", "target/release/ferrmod")],
         needs_corpus: true,
