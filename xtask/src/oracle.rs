@@ -3,15 +3,17 @@
 //! The guest holds the whole tree and Debian's kmod, so that soft dependencies are loaded and `request_module` is answered. Its
 //! first process (`live_init` of the tests) loads each module behind what `modprobe --show-depends` names, notes what init
 //! answers, unloads everything that came and notes what exit answers. A module that the kernel does not survive is recorded
-//! as that, and the next boot goes on behind it. What is known so far is kept in a file beside the scratch folder, so that
-//! an interrupted run goes on where it was.
+//! as that, and the next boot goes on behind it. Several guests run at a time, each with modules of its own. What is known so
+//! far is kept in a file beside the scratch folder, so that an interrupted run goes on where it was.
 
 mod guest;
 mod record;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -39,7 +41,10 @@ pub(crate) struct Options {
     /// Forget what an interrupted run has found
     #[arg(long)]
     fresh: bool,
-    /// Where the guest is made, about 1 GB a kernel [default: a folder in the system's temporary one]
+    /// Guests at a time, each with 2.5 GB of memory [default: as many as processors, at most 4]
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// Where the guests are made, about 1 GB each [default: a folder in the system's temporary one]
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
 }
@@ -58,7 +63,7 @@ fn of_kernel(tree: &Tree, version: &str, options: &Options) -> Result<()> {
     let begin = Instant::now();
     let folder = options.folder.clone().unwrap_or_else(|| std::env::temp_dir().join("ferrmod-oracle"));
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-    let mut record = Record::open(&folder.join(format!("{version}-{}.tsv", options.every)), options.fresh)?;
+    let record = Record::open(&folder.join(format!("{version}-{}.tsv", options.every)), options.fresh)?;
     let paths: Vec<String> = tree
         .files()
         .iter()
@@ -67,29 +72,19 @@ fn of_kernel(tree: &Tree, version: &str, options: &Options) -> Result<()> {
         .collect();
     let guest = Guest::make(tree, &folder.join(version), &paths)?;
     println!("{version}: {} modules, the guest is made after {} s", paths.len(), begin.elapsed().as_secs());
-    let (mut mute, mut lost) = (0, BTreeMap::new());
-    loop {
-        let batch: Vec<&String> = paths.iter().filter(|path| !record.knows(path)).take(options.batch).collect();
-        if batch.is_empty() {
-            break;
-        }
-        let known = record.len();
-        let end = guest.boot(&batch, |line| record.take(line))?;
-        if let End::Lost(path, how) = &end {
-            let times = lost.entry(path.clone()).or_insert(0);
-            *times += 1;
-            println!("{version}: {path}: {how} ({times} of {ATTEMPTS})");
-            if *times == ATTEMPTS {
-                record.lost(path, how)?;
-            }
-        }
-        println!("{version}: {} of {} after {} s", record.len(), paths.len(), begin.elapsed().as_secs());
-        // On a loaded machine a kernel may find at boot that its clocks do not fit together.
-        mute = if record.len() == known && matches!(end, End::Done) { mute + 1 } else { 0 };
-        if mute == 3 {
-            bail!("the guest says nothing; its console is {}", guest.console().display());
-        }
-    }
+    let jobs = jobs(options);
+    let run = Run { version, guest: &guest, paths: &paths, batch: options.batch, jobs, begin };
+    let state = Mutex::new(State { record, taken: BTreeSet::new(), lost: BTreeMap::new() });
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs)
+            .map(|number| {
+                let (run, state) = (&run, &state);
+                scope.spawn(move || run.work(number, state))
+            })
+            .collect();
+        workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(|_| bail!("a worker panicked")))
+    })?;
+    let State { record, .. } = state.into_inner().unwrap_or_else(PoisonError::into_inner);
     let text = record.text(&heading(tree), &paths);
     let whole = options.every == 1;
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data");
@@ -104,6 +99,79 @@ fn of_kernel(tree: &Tree, version: &str, options: &Options) -> Result<()> {
         guest.remove()?;
     }
     Ok(())
+}
+
+fn jobs(options: &Options) -> usize {
+    options.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from).min(4)).max(1)
+}
+
+/// What all workers share.
+struct State {
+    record: Record,
+    /// The modules that a guest is at.
+    taken: BTreeSet<String>,
+    /// How often a guest ended with a module.
+    lost: BTreeMap<String, usize>,
+}
+
+/// What a run is about.
+struct Run<'r> {
+    version: &'r str,
+    guest: &'r Guest,
+    paths: &'r [String],
+    batch: usize,
+    jobs: usize,
+    begin: Instant,
+}
+
+impl Run<'_> {
+    /// Boots one guest after another, until nothing is left that no other is at.
+    fn work(&self, number: usize, state: &Mutex<State>) -> Result<()> {
+        let state = || state.lock().unwrap_or_else(PoisonError::into_inner);
+        let machine = self.guest.machine(number)?;
+        let mut mute = 0;
+        loop {
+            let batch = state().batch(self.paths, self.batch, self.jobs);
+            if batch.is_empty() {
+                return Ok(());
+            }
+            let mut answers = 0;
+            let end = machine.boot(&batch, |line| {
+                answers += 1;
+                state().record.take(line)
+            });
+            let mut state = state();
+            state.taken.retain(|path| !batch.contains(&path));
+            let end = end?;
+            if let End::Lost(path, how) = &end {
+                let times = state.lost.entry(path.clone()).or_insert(0);
+                *times += 1;
+                println!("{}: {path}: {how} ({times} of {ATTEMPTS})", self.version);
+                if *times == ATTEMPTS {
+                    state.record.lost(path, how)?;
+                }
+            }
+            let (known, seconds) = (state.record.len(), self.begin.elapsed().as_secs());
+            println!("{}: {known} of {} after {seconds} s", self.version, self.paths.len());
+            // On a loaded machine a kernel may find at boot that its clocks do not fit together.
+            mute = if answers == 0 && matches!(end, End::Done) { mute + 1 } else { 0 };
+            if mute == 3 {
+                bail!("the guest says nothing; its console is {}", machine.console().display());
+            }
+        }
+    }
+}
+
+impl State {
+    /// The next modules for a guest, which nobody else is at.
+    fn batch<'p>(&mut self, paths: &'p [String], most: usize, jobs: usize) -> Vec<&'p String> {
+        let free = |path: &&String| !self.record.knows(path) && !self.taken.contains(*path);
+        let free: Vec<_> = paths.iter().filter(free).collect();
+        // The last ones are divided, so that no guest works on alone for long.
+        let batch = free.get(..most.min(free.len().div_ceil(jobs))).unwrap_or_default().to_vec();
+        self.taken.extend(batch.iter().map(|path| (*path).clone()));
+        batch
+    }
 }
 
 fn heading(tree: &Tree) -> String {

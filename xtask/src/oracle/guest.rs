@@ -1,4 +1,4 @@
-//! The guest: the whole tree, Debian's kmod and a first process in an initramfs; and its boots.
+//! The guest: the whole tree, Debian's kmod and a first process in an initramfs; and the machines that boot it.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -36,12 +36,20 @@ pub(crate) enum End {
 pub(crate) struct Guest {
     vmlinuz: PathBuf,
     folder: PathBuf,
-    /// The archive of everything that all boots have; what a boot is to do is put behind it.
+    /// The archive of everything that all boots have.
     initrd: PathBuf,
-    /// Bytes of it without that.
+    /// Bytes of it.
     length: u64,
     /// The files to load for a module, its own last, by its path.
     chains: HashMap<String, Vec<String>>,
+}
+
+/// One that boots the guest, again and again.
+pub(crate) struct Machine<'g> {
+    guest: &'g Guest,
+    folder: PathBuf,
+    /// The guest's archive; what a boot is to do is put behind it.
+    initrd: PathBuf,
 }
 
 impl Guest {
@@ -73,23 +81,38 @@ impl Guest {
         Ok(Self { vmlinuz: tree.vmlinuz.clone(), folder: folder.to_owned(), initrd, length, chains })
     }
 
-    /// Where the kernel's own words of the last boot are.
-    pub(crate) fn console(&self) -> PathBuf {
-        self.folder.join("console")
+    /// The machine with this number, which has a copy of the archive; the first machine takes the archive itself.
+    pub(crate) fn machine(&self, number: usize) -> Result<Machine<'_>> {
+        let folder = self.folder.join(number.to_string());
+        fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+        let initrd = if number == 0 { self.initrd.clone() } else { folder.join("initrd") };
+        if number != 0 {
+            fs::copy(&self.initrd, &initrd).with_context(|| format!("write {}", initrd.display()))?;
+        }
+        Ok(Machine { guest: self, folder, initrd })
     }
 
     pub(crate) fn remove(self) -> Result<()> {
         fs::remove_dir_all(&self.folder).with_context(|| format!("remove {}", self.folder.display()))
+    }
+}
+
+impl Machine<'_> {
+    /// Where the kernel's own words of the last boot are.
+    pub(crate) fn console(&self) -> PathBuf {
+        self.folder.join("console")
     }
 
     /// Boots once and hands on what is said of each module as it comes.
     pub(crate) fn boot(&self, paths: &[&String], mut take: impl FnMut(&str) -> Result<()>) -> Result<End> {
         let list: String = paths
             .iter()
-            .map(|path| format!("{path}\t{}\n", self.chains.get(*path).map_or(String::new(), |files| files.join("\t"))))
+            .map(|path| {
+                format!("{path}\t{}\n", self.guest.chains.get(*path).map_or(String::new(), |files| files.join("\t")))
+            })
             .collect();
         let mut initrd = File::options().write(true).open(&self.initrd).context("open the initramfs")?;
-        initrd.set_len(self.length)?;
+        initrd.set_len(self.guest.length)?;
         initrd.seek(SeekFrom::End(0))?;
         initrd.write_all(&newc::archive(&[("outcomes", list.as_bytes())]))?;
         drop(initrd);
@@ -112,7 +135,7 @@ impl Guest {
             .arg("-serial")
             .arg(format!("file:{}", report.display()))
             .arg("-kernel")
-            .arg(&self.vmlinuz)
+            .arg(&self.guest.vmlinuz)
             .arg("-initrd")
             .arg(&self.initrd)
             .args([
