@@ -26,6 +26,9 @@ use record::Record;
 /// reason that it gives.
 const ATTEMPTS: usize = 3;
 
+/// Modules that are worth a boot of their own.
+const FEW: usize = 100;
+
 /// What to record
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -168,7 +171,8 @@ impl State {
         let free = |path: &&String| !self.record.knows(path) && !self.taken.contains(*path);
         let free: Vec<_> = paths.iter().filter(free).collect();
         // The last ones are divided, so that no guest works on alone for long.
-        let batch = free.get(..most.min(free.len().div_ceil(jobs))).unwrap_or_default().to_vec();
+        let batch =
+            free.get(..most.min(free.len().div_ceil(jobs).max(FEW)).min(free.len())).unwrap_or_default().to_vec();
         self.taken.extend(batch.iter().map(|path| (*path).clone()));
         batch
     }

@@ -20,6 +20,7 @@ const OVERLAP: usize = 1024;
 const WINDOWS: usize = 4;
 
 /// A node that is still to be visited.
+#[derive(Clone, Copy, Default)]
 struct Open {
     /// How long the key above it is.
     length: usize,
@@ -27,6 +28,9 @@ struct Open {
     byte: u8,
     reference: u32,
 }
+
+/// Room for the children of one node.
+type Scratch = [Open; 256];
 
 /// The parts of the file that were read last.
 struct Windows<'t> {
@@ -124,6 +128,7 @@ pub(super) fn each(trie: &Trie, visit: &mut impl FnMut(&[u8], u32, &[u8])) -> Re
     // The root has no byte: what stands first in here is not of the key.
     let mut key = Vec::new();
     let mut open = vec![Open { length: 0, byte: 0, reference: trie.root }];
+    let mut scratch = [Open::default(); 256];
     while let Some(Open { length, byte, reference }) = open.pop() {
         key.truncate(length);
         key.push(byte);
@@ -138,7 +143,7 @@ pub(super) fn each(trie: &Trie, visit: &mut impl FnMut(&[u8], u32, &[u8])) -> Re
             visited += 1;
             visit(key.get(1..).unwrap_or_default(), priority, value);
         };
-        match take_apart(bytes, reference, &mut key, &mut open, &mut show) {
+        match take_apart(bytes, reference, &mut key, &mut open, &mut scratch, &mut show) {
             Some(consumed) => budget.spend(offset, consumed)?,
             None => {
                 key.truncate(above.0);
@@ -162,6 +167,7 @@ fn take_apart(
     reference: u32,
     key: &mut Vec<u8>,
     open: &mut Vec<Open>,
+    scratch: &mut Scratch,
     show: &mut impl FnMut(&[u8], u32, &[u8]),
 ) -> Option<usize> {
     let mut rest = bytes;
@@ -172,14 +178,7 @@ fn take_apart(
         let [first, last, after @ ..] = rest else { return None };
         let (table, after) = after.split_at_checked((usize::from(last.checked_sub(*first)?) + 1) * 4)?;
         rest = after;
-        // Most places have no child, so they are passed over four at a time.
-        let (fours, others) = table.as_chunks::<4>().0.as_chunks::<4>();
-        push_children(others, first.wrapping_add((fours.len() * 4) as u8), key.len(), open);
-        for (number, four) in fours.iter().enumerate().rev() {
-            if *four != [[0; 4]; 4] {
-                push_children(four, first.wrapping_add((number * 4) as u8), key.len(), open);
-            }
-        }
+        push_children(table.as_chunks().0, *first, key.len(), open, scratch);
     }
     if reference & VALUES != 0 {
         let (count, mut values) = rest.split_first_chunk()?;
@@ -241,15 +240,18 @@ fn take_text(bytes: &[u8], text: &mut Vec<u8>) -> Option<usize> {
 }
 
 /// Adds the children of the bytes from `first` on, the last one first.
+///
+/// Which places have a child cannot be foretold: all are written down, and the next one goes over a place that has none.
 #[inline]
-fn push_children(children: &[[u8; 4]], first: u8, length: usize, open: &mut Vec<Open>) {
+fn push_children(children: &[[u8; 4]], first: u8, length: usize, open: &mut Vec<Open>, scratch: &mut Scratch) {
+    let mut count = 0;
     for (number, child) in children.iter().enumerate().rev() {
         let reference = u32::from_be_bytes(*child);
-        if reference != 0 {
-            // There are at most 256 of them.
-            open.push(Open { length, byte: first.wrapping_add(number as u8), reference });
-        }
+        // There are at most 256 of them.
+        scratch[count % scratch.len()] = Open { length, byte: first.wrapping_add(number as u8), reference };
+        count += usize::from(reference != 0);
     }
+    open.extend_from_slice(scratch.get(..count).unwrap_or_default());
 }
 
 /// The same for a node that is long, or not right.
