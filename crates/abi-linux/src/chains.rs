@@ -26,7 +26,7 @@ fn unregister(head: u64, block: u64, kind: &'static str) -> i32 {
 macro_rules! chains {
     ($($chain:ident $name:literal [$first:ident] $register:ident $unregister:ident;)*) => {
         $(
-            static $chain: Datum = Datum::new($name, 64, Begin::Zero);
+            pub(crate) static $chain: Datum = Datum::new($name, 64, Begin::Zero);
             extern "C" fn $register(first: u64, second: u64) -> i32 {
                 let caller = ram::caller();
                 let _ = (first, second);
@@ -40,7 +40,9 @@ macro_rules! chains {
         /// The variables of this file: the heads of the chains.
         pub(crate) static VARIABLES: &[&Datum] = &[$(&$chain),*];
         /// The functions of this file.
-        pub(crate) static EXPORTS: &[Export] = exports![$(c $register, c $unregister),*];
+        pub(crate) static EXPORTS: &[Export] = exports![
+            $(c $register, c $unregister,)* c __unregister_nexthop_notifier = unregister_nexthop_notifier
+        ];
     };
     (@pick block $first:ident $second:ident) => { $first };
     (@pick space $first:ident $second:ident) => { $second };
@@ -69,5 +71,6 @@ chains! {
     BACKLIGHT "backlight_notifier" [block] backlight_register_notifier backlight_unregister_notifier;
     FIB "fib_notifier_chain" [space] register_fib_notifier unregister_fib_notifier;
     NEXTHOP "nexthop_notifier_chain" [space] register_nexthop_notifier unregister_nexthop_notifier;
+    VM_FORK "vmfork_chain" [block] register_random_vmfork_notifier unregister_random_vmfork_notifier;
     XENSTORE "xenstore_chain" [block] register_xenstore_notifier unregister_xenstore_notifier;
 }

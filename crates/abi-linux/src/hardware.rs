@@ -23,7 +23,7 @@ macro_rules! flags {
     ($($ident:ident $name:literal $size:literal),* $(,)?) => {
         $(static $ident: Datum = Datum::new($name, $size, Begin::Zero);)*
         /// The variables of this file: everything about this hardware is zero.
-        pub(crate) static VARIABLES: &[&Datum] = &[$(&$ident,)* &PORTS, &MEMORY];
+        pub(crate) static VARIABLES: &[&Datum] = &[$(&$ident,)* &PORTS, &MEMORY, &DIES];
     };
 }
 
@@ -38,12 +38,21 @@ flags! {
     PCI_SLOTS "pci_slots_kset" 8, POISON "hwpoison_filter_enable" 4, POISON_MAJOR "hwpoison_filter_dev_major" 4,
     POISON_MINOR "hwpoison_filter_dev_minor" 4, POISON_MASK "hwpoison_filter_flags_mask" 8, POISON_VALUE "hwpoison_filter_flags_value" 8,
     POISON_MEMCG "hwpoison_filter_memcg" 8, USERS "init_user_ns" 1024, ACPI_ROOT "acpi_root_dir" 8, ANY6 "in6addr_any" 16,
+    HYPERV "ms_hyperv" 128, APPLE "acpi_video_backlight_string" 16, FRAGMENTED "tcf_frag_xmit_count" 16,
 }
 
 /// The two trees of addresses.
 static PORTS: Datum = Datum::new("ioport_resource", 128, Begin::With(|at| begin_tree(at, c"PCI IO", 0xffff, 0x100)));
 static MEMORY: Datum =
     Datum::new("iomem_resource", 128, Begin::With(|at| begin_tree(at, c"PCI mem", (1 << 52) - 1, 0x200)));
+
+/// `__max_die_per_package`: a package has one die.
+static DIES: Datum = Datum::new(
+    "__max_die_per_package",
+    4,
+    // SAFETY: `data::place` gives four writable bytes.
+    Begin::With(|at| unsafe { ram::put(at, 1_u32) }),
+);
 
 /// `ioport_resource`
 pub(crate) fn ports() -> u64 {
@@ -138,6 +147,10 @@ extern "C" fn nothing() -> u64 {
 extern "C" fn no_device() -> i32 {
     Errno::ENODEV.to_return()
 }
+/// `int rdmsrl_safe_on_cpu(unsigned int, u32, u64 *)`: no processor here has model-specific registers that a module may read.
+extern "C" fn no_register() -> i32 {
+    Errno::EIO.to_return()
+}
 /// What there is of ACPI is an empty namespace: every walk visits nothing.
 extern "C" fn acpi_visits_nothing() -> u32 {
     ACPI_OK
@@ -193,7 +206,8 @@ pub(crate) static EXPORTS: &[Export] = exports![
     k vga_switcheroo_unregister_handler = takes_hook, k clean_acked_data_flush = takes_hook, k ipv6_mod_enabled = always,
     k mdiobus_setup_mdiodev_from_board_info = no, k cxl_bus_drain = takes_hook, k xfrm_flush_gc = takes_hook,
     k ledtrig_mtd_activity = takes_hook, k ledtrig_disk_activity = takes_hook, k tcf_idrinfo_destroy = takes_hook,
-    k register_btf_kfunc_id_set = no,
+    k register_btf_kfunc_id_set = no, k ghes_get_devices = nothing, k iova_cache_get = no, k iova_cache_put = takes_hook,
+    k console_list_lock = takes_hook, k console_list_unlock = takes_hook,
     k cpufreq_get_current_driver = nothing, k kvm_para_available = no, k acpi_dev_for_each_child = no, k ec_read = no_device,
     k acpi_install_address_space_handler = acpi_visits_nothing, k acpi_remove_address_space_handler = acpi_visits_nothing,
     k devm_gpiod_get_optional = nothing, k gpiod_get_optional = nothing, k trace_array_get_by_name = nothing, k efivars_kobject = nothing,
@@ -203,7 +217,7 @@ pub(crate) static EXPORTS: &[Export] = exports![
     k device_set_wakeup_enable = no, k device_wakeup_enable = no, k device_wakeup_disable = no,
     k device_init_wakeup = no, k drop_reasons_register_subsys = takes_hook, k drop_reasons_unregister_subsys = takes_hook,
     c cachemode2protval, c check_signature, c rtc_cmos_read, k device_set_of_node_from_dev = takes_hook,
-    k acpi_processor_preregister_performance = no_device,
+    k acpi_processor_preregister_performance = no_device, k cpufreq_register_driver = no_device, k rdmsrl_safe_on_cpu = no_register, k rdmsr_safe_on_cpu = no_register, k cpufreq_unregister_driver = takes_hook,
 ];
 
 /// `unsigned long cachemode2protval(enum page_cache_mode)`: the bits of a page-table entry (Intel SDM volume 3, "Programming the

@@ -105,6 +105,10 @@ extern "C" fn ioport_map(port: u64, _count: u32) -> u64 {
     if port < PIO { of_port(port) } else { 0 }
 }
 extern "C" fn ioport_unmap() {}
+/// As [`ioport_map`]; nothing is left to do when the driver goes.
+extern "C" fn devm_ioport_map(_dev: u64, port: u64, count: u32) -> u64 {
+    ioport_map(port, count)
+}
 
 /// How an address is reached: as a port, as a device's window, or as memory.
 fn access(address: u64, width: u8) -> Option<Access> {
@@ -233,7 +237,7 @@ extern "C" fn memset_io(to: u64, byte: i32, length: u64) {
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
     c ioremap, c ioremap_wc = ioremap, c ioremap_cache = ioremap, c ioremap_uc = ioremap, c iounmap, c devm_ioremap,
-    c devm_ioremap_wc = devm_ioremap, c devm_ioremap_uc = devm_ioremap, c devm_ioremap_resource, c ioport_map, k ioport_unmap, c ioread8, c iowrite8,
+    c devm_ioremap_wc = devm_ioremap, c devm_ioremap_uc = devm_ioremap, c devm_ioremap_resource, c ioport_map, k ioport_unmap, c devm_ioport_map, k devm_ioport_unmap = ioport_unmap, c ioread8, c iowrite8,
     c ioread16, c iowrite16, c ioread32, c iowrite32, c ioread64, c iowrite64, c ioread16be, c iowrite16be, c ioread32be,
     c iowrite32be, c ioread8_rep, c iowrite8_rep, c ioread16_rep, c iowrite16_rep, c ioread32_rep, c iowrite32_rep,
     c memcpy_fromio, c memcpy_toio, c memset_io,

@@ -94,6 +94,16 @@ extern "C" fn kthread_freezable_should_stop(was_frozen: u64) -> bool {
 /// Asks the thread to stop and waits for its end; what it returned.
 extern "C" fn kthread_stop(task: u64) -> i32 {
     let caller = ram::caller();
+    stop(task, caller)
+}
+/// The same, and gives the caller's reference to its `task_struct` back.
+extern "C" fn kthread_stop_put(task: u64) -> i32 {
+    let caller = ram::caller();
+    let result = stop(task, caller);
+    tasks::drop_reference(task);
+    result
+}
+fn stop(task: u64, caller: u64) -> i32 {
     let Some(id) = tasks::at(task) else { return NEVER_RAN };
     with(id, |thread| {
         thread.stop = true;
@@ -175,5 +185,5 @@ extern "C" fn kthread_bind(task: u64, cpu: u32) {
 pub(crate) static EXPORTS: &[Export] = exports![
     v4 kthread_create_on_node, c kthread_create_on_cpu, c kthread_should_stop, c kthread_should_park,
     c kthread_freezable_should_stop, c kthread_stop, c kthread_exit, c kthread_complete_and_exit,
-    c __module_put_and_kthread_exit, c kthread_park, c kthread_unpark, c kthread_parkme, c kthread_bind,
+    c kthread_stop_put, c __module_put_and_kthread_exit, c kthread_park, c kthread_unpark, c kthread_parkme, c kthread_bind,
 ];

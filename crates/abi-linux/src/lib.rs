@@ -24,6 +24,7 @@ extern crate std;
 
 mod arithmetic;
 mod backing;
+mod backlight;
 mod bitmaps;
 mod block;
 mod boot;
@@ -39,6 +40,7 @@ mod dma;
 mod export;
 mod field;
 mod firmware;
+mod framebuffer;
 mod hardware;
 mod hrtimer;
 mod hwmon;
@@ -60,6 +62,7 @@ mod leds;
 mod list_lru;
 mod lists;
 mod locks;
+mod memory_tiers;
 mod misc;
 mod module;
 mod net;
@@ -74,6 +77,7 @@ mod parser;
 mod pci;
 mod percpu;
 mod power;
+mod powercap;
 mod printf;
 mod ram;
 mod random;
@@ -117,6 +121,12 @@ use data::Datum;
 /// Every function, file by file.
 pub(crate) static EXPORTS: &[&[Export]] = &[
     backing::EXPORTS,
+    backlight::EXPORTS,
+    framebuffer::EXPORTS,
+    memory_tiers::EXPORTS,
+    powercap::EXPORTS,
+    vfs::pseudo::EXPORTS,
+    crypto::blake2s::EXPORTS,
     block::EXPORTS,
     block::bio::EXPORTS,
     block::buffers::EXPORTS,

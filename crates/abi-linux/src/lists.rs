@@ -8,7 +8,7 @@ use ferrmod_kernel::kernel;
 
 use crate::export::{Export, exports};
 use crate::field::layout;
-use crate::{ram, waiting};
+use crate::{ram, slab, sysfs, waiting};
 
 layout! {
     mod list_head = "list_head" { next, prev }
@@ -131,6 +131,15 @@ extern "C" fn list_sort(private: u64, head: u64, compare: u64) {
     }
 }
 
+/// `void **__memcat_p(void **, void **)`: both arrays, which end with null, as one; null without memory.
+extern "C" fn __memcat_p(one: u64, other: u64) -> u64 {
+    let caller = ram::caller();
+    // SAFETY: the caller's arrays.
+    let all: Vec<u8> =
+        unsafe { sysfs::pointers(one).chain(sysfs::pointers(other)) }.chain([0]).flat_map(u64::to_le_bytes).collect();
+    slab::duplicate(&all, 0, caller)
+}
+
 /// `bool llist_add_batch(struct llist_node *first, struct llist_node *last, struct llist_head *)`: whether it was empty.
 extern "C" fn llist_add_batch(first: u64, last: u64, head: u64) -> bool {
     // SAFETY: the caller's nodes and list; both hold one pointer each.
@@ -168,7 +177,7 @@ extern "C" fn llist_reverse_order(first: u64) -> u64 {
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
     c __list_add_valid, c __list_add_valid_or_report = __list_add_valid, c __list_del_entry_valid,
-    c __list_del_entry_valid_or_report = __list_del_entry_valid, c list_sort, c llist_add_batch, c llist_del_first,
+    c __list_del_entry_valid_or_report = __list_del_entry_valid, c list_sort, c __memcat_p, c llist_add_batch, c llist_del_first,
     c llist_reverse_order,
 ];
 

@@ -172,6 +172,7 @@ table! {
     "rtnl_af" rtnl_af_register rtnl_af_unregister Name::Symbol, Unique::Object, ENOENT;
     "xfrm_input_afinfo" xfrm_input_register_afinfo xfrm_input_unregister_afinfo Name::Symbol, Unique::Object, EINVAL;
     "syscore" register_syscore_ops unregister_syscore_ops Name::Symbol, Unique::Object, ENOENT;
+    "cxl_cper_work" cxl_cper_register_work cxl_cper_unregister_work Name::Symbol, Unique::Object, EINVAL;
     "gpio_lookup" gpiod_add_lookup_table gpiod_remove_lookup_table Name::Symbol, Unique::Object, ENOENT;
 }
 
@@ -371,6 +372,10 @@ extern "C" fn unregister_blkdev(major: u32, name: u64) {
     }
 }
 
+/// `int cn_netlink_send(struct cn_msg *, u32 portid, u32 group, gfp_t)`: nobody listens.
+extern "C" fn cn_netlink_send() -> i32 {
+    Errno::ESRCH.to_return()
+}
 /// `int cn_add_callback(const struct cb_id *, const char *, void (*)(struct cn_msg *, struct netlink_skb_parms *))`: an id is
 /// two 32-bit numbers.
 extern "C" fn cn_add_callback(id: u64, name: u64) -> i32 {
@@ -389,5 +394,5 @@ extern "C" fn cn_del_callback(id: u64) {
 pub(crate) static EXPORTS: &[Export] = exports![
     v2 register_shrinker, c unregister_shrinker, v2 shrinker_alloc, c shrinker_register, c shrinker_free, c __register_binfmt, c unregister_binfmt,
     c tcf_register_action, c tcf_unregister_action, c __register_blkdev, c unregister_blkdev,
-    c cn_add_callback, c cn_del_callback,
+    k cn_netlink_send, c cn_add_callback, c cn_del_callback,
 ];

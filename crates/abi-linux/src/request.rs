@@ -23,5 +23,11 @@ extern "C" fn request_module(wait: bool, format: u64, list: u64) -> i32 {
     outcome.map_or_else(Errno::to_return, |()| 0)
 }
 
+/// `int call_usermodehelper(const char *path, char **argv, char **envp, int wait)`: a machine has no programs besides modprobe, and
+/// says what a system says that has none at that path.
+extern "C" fn call_usermodehelper() -> i32 {
+    Errno::ENOENT.to_return()
+}
+
 /// The functions of this file.
-pub(crate) static EXPORTS: &[Export] = exports![v2 __request_module = request_module];
+pub(crate) static EXPORTS: &[Export] = exports![v2 __request_module = request_module, k call_usermodehelper];

@@ -95,7 +95,7 @@ pub(crate) fn gone(id: TaskId) {
 }
 
 /// Gives back one of the references that keep a `task_struct`.
-fn drop_reference(address: u64) {
+pub(crate) fn drop_reference(address: u64) {
     // SAFETY: a `task_struct` of ours that is still referenced.
     unsafe {
         let usage = task_struct::usage.get::<u32>(address).saturating_sub(1);

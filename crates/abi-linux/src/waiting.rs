@@ -254,6 +254,10 @@ extern "C" fn __wake_up_sync(queue: u64, mode: u32) {
 extern "C" fn wake_up_bit(word: u64, _bit: i32) {
     kernel().tasks.wake_channel(word, usize::MAX);
 }
+/// `void wake_up_var(void *)`: those who wait for a variable to change.
+extern "C" fn wake_up_var(variable: u64) {
+    kernel().tasks.wake_channel(variable, usize::MAX);
+}
 extern "C" fn out_of_line_wait_on_bit(word: u64, bit: i32) -> i32 {
     let caller = ram::caller();
     // SAFETY: the module's flag word.
@@ -269,5 +273,5 @@ pub(crate) static EXPORTS: &[Export] = exports![
     c __init_waitqueue_head, c add_wait_queue, c add_wait_queue_exclusive, c remove_wait_queue, c init_wait_entry,
     c prepare_to_wait, c prepare_to_wait_event, c prepare_to_wait_exclusive, c finish_wait, c default_wake_function,
     c autoremove_wake_function, c woken_wake_function, c wait_woken, c __wake_up, c __wake_up_sync_key, c __wake_up_locked,
-    c __wake_up_sync, c wake_up_bit, c out_of_line_wait_on_bit,
+    c __wake_up_sync, c wake_up_bit, c wake_up_var, c out_of_line_wait_on_bit,
 ];

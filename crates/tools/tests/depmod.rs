@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use ferrmod_tests::corpus;
+use ferrmod_tests::module_file::{Crc, Import, Module};
 
 /// The files of an index.
 const FILES: [&str; 11] = [
@@ -234,4 +235,48 @@ fn the_configuration_of_the_root_counts_when_it_is_asked_for() {
     fs::remove_dir_all(tree.join("kernel/kept")).unwrap();
     assert!(shown(&run(&["-n"])).starts_with("kernel/skipped/m.ko:\n"));
     assert!(!shown(&run(&["-n", "--root-config"])).contains("m.ko"));
+}
+
+/// Installs a program and the libraries that it is linked with.
+fn install(program: &Path, root: &Path) {
+    let needed = Command::new("ldd").arg(program).output().unwrap();
+    let needed = String::from_utf8_lossy(&needed.stdout).into_owned();
+    let libraries = needed.split_whitespace().filter(|word| word.starts_with('/')).map(Path::new);
+    let to = |path: &Path| root.join(path.strip_prefix("/").unwrap());
+    for library in libraries {
+        fs::create_dir_all(to(library).parent().unwrap()).unwrap();
+        fs::copy(library, to(library)).unwrap();
+    }
+    fs::copy(program, root.join("depmod")).unwrap();
+}
+
+/// How initramfs builders and installers call it. kmod 30 writes no index there.
+#[test]
+fn a_chroot_without_proc_gets_its_index() {
+    let scratch = Scratch::new("chroot");
+    let folder = scratch.0.join("lib/modules/1.0");
+    fs::create_dir_all(folder.join("kernel")).unwrap();
+    let base = Module { exports: vec![(b"base_symbol".to_vec(), Crc::Absolute(7))], ..Module::default() };
+    let import = Import { name: b"base_symbol".to_vec(), weak: false, crc: Some(7) };
+    let user = Module { imports: vec![import], modinfo: vec![b"alias=one:two*".to_vec()], ..Module::default() };
+    fs::write(folder.join("kernel/base.ko"), base.write()).unwrap();
+    fs::write(folder.join("kernel/user.ko"), user.write()).unwrap();
+    fs::write(folder.join("modules.order"), "kernel/base.ko\nkernel/user.ko\n").unwrap();
+    let outside = ours(&["-b", scratch.0.to_str().unwrap(), "1.0"]);
+    assert!(outside.status.success(), "{}", String::from_utf8_lossy(&outside.stderr));
+    let wanted = take(&folder);
+    install(Path::new(env!("CARGO_BIN_EXE_kmod")), &scratch.0);
+    let mut command = Command::new("chroot");
+    if !rustix::process::geteuid().is_root() {
+        command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "chroot"]);
+    }
+    let inside = command.arg(&scratch.0).args(["/depmod", "-a", "1.0"]).output();
+    let permitted = |ended: &Output| !ended.stderr.starts_with(b"unshare: ") && ended.status.code() != Some(125);
+    let Some(inside) = inside.ok().filter(permitted) else {
+        return corpus::skip("chroot", "it needs root, or namespaces for users");
+    };
+    assert!(inside.status.success(), "{}", String::from_utf8_lossy(&inside.stderr));
+    assert!(wanted.iter().any(|(name, bytes)| *name == "modules.dep" && bytes.is_some()));
+    assert!(take(&folder) == wanted);
 }

@@ -22,6 +22,7 @@ pub(crate) mod ahash;
 pub(crate) mod akcipher;
 pub(crate) mod algorithms;
 pub(crate) mod asn1;
+pub(crate) mod blake2s;
 pub(crate) mod builtin;
 pub(crate) mod bytes;
 pub(crate) mod cbc;

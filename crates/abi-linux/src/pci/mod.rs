@@ -399,6 +399,11 @@ extern "C" fn pci_get_class(class: u32, from: u64) -> u64 {
     // SAFETY: a function.
     search(from, |function| unsafe { pci_dev::class.get::<u32>(function) } == class)
 }
+/// The same for a class without its subclass and programming interface.
+extern "C" fn pci_get_base_class(class: u32, from: u64) -> u64 {
+    // SAFETY: a function.
+    search(from, |function| unsafe { pci_dev::class.get::<u32>(function) } >> 16 == class)
+}
 extern "C" fn pci_dev_present(table: u64) -> i32 {
     functions(0).into_iter().any(|function| entry_for(table, function) != 0).into()
 }
@@ -415,5 +420,5 @@ extern "C" fn pci_get_slot(bus: u64, devfn: u32) -> u64 {
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
     c pci_release_dev, c pci_match_id, c pci_match, c pci_probe, c pci_remove, c pci_dev_get, c pci_dev_put, c pci_get_subsys,
-    c pci_get_device, c pci_get_class, c pci_dev_present, c pci_get_domain_bus_and_slot, c pci_get_slot,
+    c pci_get_device, c pci_get_class, c pci_get_base_class, c pci_dev_present, c pci_get_domain_bus_and_slot, c pci_get_slot,
 ];

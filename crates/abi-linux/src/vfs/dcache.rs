@@ -108,7 +108,7 @@ pub(crate) fn make(name: &[u8], sb: u64, parent: u64) -> u64 {
 }
 
 /// `struct dentry *d_make_root(struct inode *)`; the inode is given back when there is no memory.
-extern "C" fn d_make_root(at: u64) -> u64 {
+pub(super) extern "C" fn d_make_root(at: u64) -> u64 {
     layout! { mod of = "inode" { i_sb } }
     if at == 0 {
         return 0;

@@ -96,6 +96,18 @@ fn begin(at: u64, sb: u64) {
     }
 }
 
+/// `struct inode *alloc_anon_inode(struct super_block *)`: one without a name.
+extern "C" fn alloc_anon_inode(sb: u64) -> u64 {
+    /// `S_IRUSR | S_IWUSR`
+    const MODE: u16 = 0o600;
+    let made = new_inode(sb);
+    if made == 0 {
+        return Errno::ENOMEM.to_pointer();
+    }
+    // SAFETY: the inode just made.
+    unsafe { inode::i_mode.set(made, MODE) };
+    made
+}
 /// `struct inode *new_inode(struct super_block *)`; 0 without memory.
 pub(crate) extern "C" fn new_inode(sb: u64) -> u64 {
     let made = match call(sb, &super_operations::alloc_inode, sb) {
@@ -307,7 +319,7 @@ extern "C" fn generic_read_dir() -> i64 {
 
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
-    c inode_init_once, c new_inode, c ihold, c igrab, c iput, c clear_inode, c free_inode_nonrcu, k generic_delete_inode,
+    c inode_init_once, c new_inode, c alloc_anon_inode, c ihold, c igrab, c iput, c clear_inode, c free_inode_nonrcu, k generic_delete_inode,
     c get_next_ino, c iunique, c inc_nlink, c drop_nlink, c clear_nlink, c set_nlink, c current_time, c simple_inode_init_ts, c inode_set_ctime_current, c inode_init_owner,
     c init_special_inode, c simple_setattr, k inode_permission, k in_group_p, k fsnotify, k generic_read_dir,
 ];

@@ -29,6 +29,7 @@ pub(crate) mod inodes;
 pub(crate) mod mount;
 pub(crate) mod open;
 pub(crate) mod proc;
+pub(crate) mod pseudo;
 pub(crate) mod seq;
 pub(crate) mod simple;
 pub(crate) mod superblock;
@@ -150,6 +151,8 @@ pub(crate) fn begin(kernel: &Kernel) {
     crate::net::ethernet::begin();
     crate::hwmon::begin();
     crate::leds::begin();
+    crate::backlight::begin();
+    crate::powercap::begin();
     crate::input::begin();
     crate::net::choices::begin(kernel);
     crate::trace_events::begin(kernel);

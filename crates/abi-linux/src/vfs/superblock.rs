@@ -67,7 +67,7 @@ extern "C" fn get_tree_single(context: u64, fill: u64) -> i32 {
     get_tree(context, fill, true).map_or_else(Errno::to_return, |()| 0)
 }
 /// `int get_tree_nodev(struct fs_context *, int (*)(struct super_block *, struct fs_context *))`: one for each mount.
-extern "C" fn get_tree_nodev(context: u64, fill: u64) -> i32 {
+pub(super) extern "C" fn get_tree_nodev(context: u64, fill: u64) -> i32 {
     get_tree(context, fill, false).map_or_else(Errno::to_return, |()| 0)
 }
 
