@@ -3,6 +3,7 @@
 use ferrmod_kernel::heap::PAGE;
 use ferrmod_kernel::{Errno, kernel};
 
+use crate::data::{Begin, Datum};
 use crate::export::{Export, exports};
 use crate::field::layout;
 use crate::{pages, ram, slab};
@@ -111,8 +112,39 @@ extern "C" fn needs_nothing() -> bool {
     false
 }
 
+/// `int request_dma(unsigned int, const char *)`: one of the channels of the bus that has eight.
+extern "C" fn request_dma(channel: u32, name: u64) -> i32 {
+    /// What leads from one of the two controllers to the other.
+    const CASCADE: u32 = 4;
+    const MOST: u32 = 8;
+    let caller = ram::caller();
+    if channel >= MOST {
+        return Errno::EINVAL.to_return();
+    }
+    if channel == CASCADE {
+        return Errno::EBUSY.to_return();
+    }
+    // SAFETY: the driver's C string.
+    let name = unsafe { ram::c_string_or_empty(name) };
+    let taken = kernel().registrations.add("dma", channel.into(), name, kernel().owner_of(caller));
+    if taken.is_err() { Errno::EBUSY.to_return() } else { 0 }
+}
+/// `void free_dma(unsigned int)`
+extern "C" fn free_dma(channel: u32) {
+    let caller = ram::caller();
+    if kernel().registrations.remove("dma", channel.into()).is_none() {
+        kernel().warn(&alloc::format!("Trying to free free DMA{channel}"), caller);
+    }
+}
+
+/// `spinlock_t dma_spin_lock`: of the channels' registers.
+static CHANNELS: Datum = Datum::new("dma_spin_lock", 4, Begin::Zero);
+/// The variables of this file.
+pub(crate) static VARIABLES: &[&Datum] = &[&CHANNELS];
+
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
+    c request_dma, c free_dma,
     c dma_pool_create, c dma_pool_destroy, c dma_pool_alloc, c dma_pool_free,
     c dma_set_mask, c dma_set_coherent_mask, c dma_alloc_attrs, c dma_free_attrs, c dma_map_page_attrs,
     k dma_max_mapping_size = anything_fits, k dma_need_sync = needs_nothing, k __dma_need_sync = needs_nothing,

@@ -88,6 +88,7 @@ mod regmap;
 mod regulator;
 mod request;
 mod rhashtable;
+mod sbitmap;
 mod slab;
 mod smp;
 mod string;
@@ -128,10 +129,24 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
     vfs::pseudo::EXPORTS,
     crypto::blake2s::EXPORTS,
     block::EXPORTS,
+    block::badblocks::EXPORTS,
     block::bio::EXPORTS,
+    block::bsg::EXPORTS,
     block::buffers::EXPORTS,
+    block::claims::EXPORTS,
+    block::mq::dispatch::EXPORTS,
+    block::mq::execute::EXPORTS,
+    block::mq::freeze::EXPORTS,
+    block::mq::queues::EXPORTS,
+    block::mq::requests::EXPORTS,
+    block::mq::tags::EXPORTS,
+    block::mq::timeouts::EXPORTS,
+    block::names::EXPORTS,
     block::pages::EXPORTS,
+    block::parts::EXPORTS,
+    block::power::EXPORTS,
     block::queue::EXPORTS,
+    block::sets::EXPORTS,
     hardware::EXPORTS,
     identity::EXPORTS,
     kworkers::EXPORTS,
@@ -158,6 +173,7 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
     device::devres::EXPORTS,
     device::driver::EXPORTS,
     device::show::EXPORTS,
+    device::transport::EXPORTS,
     firmware::EXPORTS,
     kobject::EXPORTS,
     misc::EXPORTS,
@@ -196,6 +212,7 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
     vfs::debugfs::EXPORTS,
     vfs::debugfs::NUMBERS,
     vfs::inodes::EXPORTS,
+    vfs::memory::EXPORTS,
     vfs::open::EXPORTS,
     vfs::proc::EXPORTS,
     vfs::seq::EXPORTS,
@@ -287,6 +304,7 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
     rbtree::EXPORTS,
     rcu::EXPORTS,
     request::EXPORTS,
+    sbitmap::EXPORTS,
     slab::EXPORTS,
     smp::EXPORTS,
     intervals::EXPORTS,
@@ -314,6 +332,7 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
 /// Every datum, file by file.
 pub(crate) static DATA: &[&[&Datum]] = &[
     hardware::VARIABLES,
+    dma::VARIABLES,
     hrtimer::VARIABLES,
     input::VARIABLES,
     console::VARIABLES,

@@ -183,7 +183,7 @@ fn device_prefix(address: u64) -> Vec<u8> {
         let name = if name != 0 { name } else { device::init_name.get(address) };
         let driver: u64 = device::driver.get(address);
         let mut out = match driver {
-            0 => Vec::new(),
+            0 => crate::device::family(address),
             driver => ram::c_string_or_empty(device_driver::name.get(driver)),
         };
         out.push(b' ');

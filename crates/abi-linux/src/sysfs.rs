@@ -485,8 +485,17 @@ extern "C" fn sysfs_emit_at(buffer: u64, at: i32, format: u64, list: u64) -> i32
     emit(buffer, at as u64, format, list)
 }
 
+/// `struct kernfs_node *sysfs_break_active_protection(struct kobject *, const struct attribute *)`: a file that is in use may go at any
+/// time, so there is nothing to be given up.
+extern "C" fn sysfs_break_active_protection(object: u64) -> u64 {
+    object
+}
+/// `void sysfs_unbreak_active_protection(struct kernfs_node *)`
+extern "C" fn sysfs_unbreak_active_protection() {}
+
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
+    c sysfs_break_active_protection, k sysfs_unbreak_active_protection,
     c sysfs_create_file_ns, c sysfs_remove_file_ns, c sysfs_remove_file_self, c sysfs_create_files, c sysfs_remove_files,
     c sysfs_chmod_file, c sysfs_add_file_to_group, c sysfs_remove_file_from_group, c sysfs_create_bin_file,
     c sysfs_remove_bin_file, c sysfs_create_group, c sysfs_create_groups, c sysfs_update_group, c sysfs_update_groups,

@@ -115,6 +115,14 @@ extern "C" fn __msecs_to_jiffies(milliseconds: u32) -> u64 {
 extern "C" fn __usecs_to_jiffies(microseconds: u32) -> u64 {
     u64::from(microseconds).div_ceil(1_000_000 / HZ)
 }
+/// Ticks a second as programs count them (`USER_HZ`).
+const USER_HZ: u64 = 100;
+extern "C" fn jiffies_to_clock_t(jiffies: u64) -> u64 {
+    (u128::from(jiffies) * u128::from(USER_HZ) / u128::from(HZ)) as u64
+}
+extern "C" fn clock_t_to_jiffies(ticks: u64) -> u64 {
+    u64::try_from(u128::from(ticks) * u128::from(HZ) / u128::from(USER_HZ)).unwrap_or(u64::MAX)
+}
 extern "C" fn nsecs_to_jiffies(nanoseconds: u64) -> u64 {
     nanoseconds / TICK
 }
@@ -225,7 +233,7 @@ pub(crate) static EXPORTS: &[Export] = exports![
     c ktime_get_real_fast_ns = ktime_get_real, c ktime_get_with_offset, c ktime_get_coarse_with_offset = ktime_get_with_offset,
     c ktime_get_real_seconds, c ktime_get_seconds, c ktime_get_ts64, c ktime_get_coarse_ts64 = ktime_get_ts64,
     c ktime_get_real_ts64, c ktime_get_coarse_real_ts64 = ktime_get_real_ts64,
-    c jiffies_to_msecs, c jiffies_to_usecs, c __msecs_to_jiffies, c __usecs_to_jiffies, c nsecs_to_jiffies,
+    c jiffies_to_msecs, c jiffies_to_usecs, c __msecs_to_jiffies, c __usecs_to_jiffies, c nsecs_to_jiffies, c jiffies_to_clock_t, c clock_t_to_jiffies,
     c nsecs_to_jiffies64 = nsecs_to_jiffies, c round_jiffies, c round_jiffies_relative = round_jiffies,
     c round_jiffies_up = round_jiffies, c get_jiffies_64, c mktime64,
     c init_timer_key, c timer_init_key = init_timer_key, c mod_timer, c mod_timer_pending, c timer_reduce, c add_timer,

@@ -11,6 +11,7 @@ use crate::{bitmaps, printf, ram, slab, tasks, time};
 
 layout! {
     mod work_struct = "work_struct" { data, func }
+    mod execute_work = "execute_work" { work }
     mod delayed_work = "delayed_work" { work, timer, wq, cpu }
 }
 
@@ -74,6 +75,15 @@ fn queue(cpu: i32, queue: u64, work: u64) -> bool {
 pub(crate) fn queue_own(key: u64, run: fn(u64)) {
     // Without memory it is not called, as a module's work would not be.
     let _ = kernel().work.enqueue_on(None, QueueId(SYSTEM.address()), key, run);
+}
+
+/// Puts a work item on the queue everybody may use; whether it was not there.
+pub(crate) fn schedule(work: u64) -> bool {
+    queue_work_on(-1, SYSTEM.address(), work)
+}
+/// As [`schedule`], in so many jiffies, whatever it waited for before; whether it was waiting.
+pub(crate) fn schedule_in(cpu: i32, delayed: u64, jiffies: u64) -> bool {
+    mod_delayed_work_on(cpu, SYSTEM.address(), delayed, jiffies)
 }
 
 /// `bool queue_work_on(int cpu, struct workqueue_struct *, struct work_struct *)`
@@ -204,6 +214,23 @@ extern "C" fn schedule_on_each_cpu(function: u64) -> i32 {
     0
 }
 
+/// `int execute_in_process_context(work_func_t, struct execute_work *)`: at once (0), or by a worker (1) where nobody may sleep.
+extern "C" fn execute_in_process_context(function: u64, at: u64) -> i32 {
+    let work = execute_work::work.at(at);
+    if tasks::preempt_count() == 0 {
+        // SAFETY: the caller's function and work.
+        unsafe { ram::call(function, [work]) };
+        return 0;
+    }
+    // SAFETY: the caller's work, which may be overwritten.
+    unsafe {
+        ram::fill(work, 0, work_struct::SIZE.get());
+        work_struct::func.set(work, function);
+    }
+    schedule(work);
+    1
+}
+
 /// `void __init_work(struct work_struct *, int onstack)`: only for object debugging.
 extern "C" fn __init_work() {}
 
@@ -212,5 +239,5 @@ pub(crate) static EXPORTS: &[Export] = exports![
     c queue_work_on, c queue_work_node, c delayed_work_timer_fn, c queue_delayed_work_on,
     c mod_delayed_work_on, c cancel_work, c cancel_work_sync, c cancel_delayed_work, c cancel_delayed_work_sync, c flush_work,
     c flush_delayed_work, c __flush_workqueue, c drain_workqueue = __flush_workqueue, v3 alloc_workqueue,
-    c destroy_workqueue, c schedule_on_each_cpu, k __init_work,
+    c destroy_workqueue, c schedule_on_each_cpu, c execute_in_process_context, k __init_work,
 ];

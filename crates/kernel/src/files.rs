@@ -14,9 +14,11 @@ use crate::Kernel;
 use crate::lock::Lock;
 use crate::text::Errno;
 
+mod memory;
 mod open;
 mod standard;
 
+pub use memory::Content;
 pub use open::{Descriptors, IoctlArgument, OpenFile};
 pub(crate) use standard::mount as mount_standard;
 
@@ -307,12 +309,30 @@ impl Files {
         }
     }
 
-    /// Opens a file with the flags of `open(2)`.
+    /// Makes a file that is not there, below the one directory where programs have theirs.
+    fn make(&self, path: &str) -> Result<(), Errno> {
+        /// Where that is.
+        const OWN: &str = "/tmp/";
+        let path = self.resolve(path, true)?;
+        if !path.starts_with(OWN) {
+            return Err(Errno::ENOENT);
+        }
+        self.add(&path, Node::File(0o600, Arc::new(Content::new(&path))))
+    }
+
+    /// Opens a file with the flags of `open(2)`; below `/tmp` it is made when they say so.
     ///
     /// # Errors
-    /// `ENOENT`, `EISDIR`, or what the file answers.
+    /// `ENOENT`, `EISDIR`, `EEXIST`, or what the file answers.
     pub fn open(&self, path: &str, flags: u32) -> Result<Box<dyn OpenFile>, Errno> {
-        let (_, file) = self.file(path)?;
+        /// `O_CREAT`, `O_EXCL`
+        const CREATE: u32 = 0o100;
+        const EXCLUSIVE: u32 = 0o200;
+        let (_, file) = match self.file(path) {
+            Err(Errno::ENOENT) if flags & CREATE != 0 => self.make(path).and_then(|()| self.file(path))?,
+            Ok(_) if flags & CREATE != 0 && flags & EXCLUSIVE != 0 => return Err(Errno::EEXIST),
+            found => found?,
+        };
         file.open(flags).unwrap_or_else(|| Ok(Box::new(open::Whole::new(Arc::clone(&file)))))
     }
 

@@ -154,7 +154,7 @@ static void run(char *line)
 	} else if (!strcmp(what, "unload")) {
 		number(syscall(SYS_delete_module, a, O_NONBLOCK));
 	} else if (!strcmp(what, "open")) {
-		*file = open(b, strtol(c, 0, 0));
+		*file = open(b, strtol(c, 0, 0), 0600);
 		number(*file < 0 ? -1 : 0);
 	} else if (!strcmp(what, "read")) {
 		long count = read(*file, bytes, strtol(b, 0, 0));
@@ -178,6 +178,8 @@ static void run(char *line)
 		} else {
 			number(ioctl(*file, command, strtoul(c, 0, 0)));
 		}
+	} else if (!strcmp(what, "ioctl-file")) {
+		number(ioctl(*file, strtoul(b, 0, 0), files[(unsigned char)c[0]]));
 	} else if (!strcmp(what, "close")) {
 		number(close(*file));
 	} else if (!strcmp(what, "copy")) {
@@ -252,6 +254,9 @@ static void run(char *line)
 	} else if (!strcmp(what, "registered")) {
 		// Linux has no such list: what is expected.
 		say("%s", c);
+	} else if (!strcmp(what, "settle")) {
+		usleep(1000 * strtol(a, 0, 0));
+		say("0");
 	} else if (!strcmp(what, "section")) {
 		say("%s", a);
 	} else if (!strcmp(what, "mode")) {
@@ -269,7 +274,7 @@ int main(void)
 {
 	static char line[1 << 16];
 	int count = 0;
-	mkdir("/proc", 0755), mkdir("/sys", 0755), mkdir("/dev", 0755);
+	mkdir("/proc", 0755), mkdir("/sys", 0755), mkdir("/dev", 0755), mkdir("/tmp", 0755);
 	mount("proc", "/proc", "proc", 0, 0);
 	mount("sysfs", "/sys", "sysfs", 0, 0);
 	mount("devtmpfs", "/dev", "devtmpfs", 0, 0);

@@ -134,6 +134,10 @@ impl<'a> World<'a> {
                     }
                 }
             }
+            ["ioctl-file", _, command, other] => {
+                let argument = Argument::Value(self.files.get(*other).copied().unwrap_or(u32::MAX).into());
+                said(machine.ioctl(file, number(command) as u32, argument).unwrap(), |called| plain(called.value))
+            }
             ["close", _] => said(machine.close(file).unwrap(), zero),
             ["copy", name, path] => {
                 let to = machine.open(path, WRITE_ONLY).unwrap().done().expect("the device opens");
@@ -162,6 +166,8 @@ impl<'a> World<'a> {
                     String::from_utf8_lossy(&text).replace(' ', "_").lines().any(|line| line.starts_with(&begin));
                 vec![u8::from(found).to_string()]
             }
+            // What goes on by itself is over before a machine answers again.
+            ["settle", _] => vec!["0".to_owned()],
             ["section", name] => vec![(*name).to_owned()],
             [what @ ("lines" | "entry" | "has"), path, with @ ..] => match machine.read_file(path).unwrap() {
                 Outcome::Done(text) => looked_for(what, &String::from_utf8_lossy(&text), &with.join(" ")),

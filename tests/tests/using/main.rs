@@ -85,6 +85,12 @@ scripts! {
     a_rom_file_system_is_read = "romfs";
     a_compressed_block_device_keeps_what_is_written = "zram";
     a_compact_disc_is_read = "iso9660";
+    requests_to_a_disk_of_memory_are_served = "null-block";
+    requests_end_in_every_way_there_is = "null-block-modes";
+    flash_is_a_block_device = "mtdblock";
+    a_scsi_disk_keeps_what_is_written = "scsi-disk";
+    a_file_is_a_block_device = "loop";
+    a_compact_disc_in_a_file_is_read = "loop-iso9660";
     packets_are_matched_and_scheduled = "packets";
     network_devices_are_seen_and_changed = "net-devices";
 }

@@ -19,7 +19,7 @@ pub(crate) struct Script {
 impl Script {
     /// Reads a script. `load NAME` loads what the module needs first, and `unload-all` unloads all of it in reverse. `None` with a
     /// loud word when a module of our own has not been built. `twin NAME` loads a module that was loaded once more under another name,
-    /// and `untwin NAME` unloads that.
+    /// and `untwin NAME` unloads that; `again NAME` loads a module that was loaded and unloaded.
     pub(crate) fn new(name: &str, text: &str, tree: &Tree) -> Option<Self> {
         let files = files_of(tree);
         let (mut operations, mut modules, mut loaded) = (Vec::new(), BTreeMap::new(), Vec::new());
@@ -49,6 +49,7 @@ impl Script {
                     operations.push(format!("load {name} {arguments}").trim_end().to_owned());
                     modules.insert(name, twin(&modules[module]));
                 }
+                "again" => operations.push(format!("load {module} {arguments}").trim_end().to_owned()),
                 "untwin" => operations.push(format!("unload {}", twin_name(module))),
                 "unload-all" => operations.extend(loaded.drain(..).rev().map(|module| format!("unload {module}"))),
                 _ => operations.push(line.to_owned()),

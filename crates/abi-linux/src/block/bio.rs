@@ -12,7 +12,7 @@ layout! {
     mod bio = "bio" {
         bi_bdev, bi_opf, bi_status, remaining = "__bi_remaining", sector = "bi_iter.bi_sector",
         size = "bi_iter.bi_size", bi_end_io, bi_private, bi_vcnt, bi_max_vecs, count = "__bi_cnt",
-        bi_io_vec, bi_inline_vecs, bi_pool,
+        bi_io_vec, bi_inline_vecs, bi_pool, bi_next, bi_ioprio, index = "bi_iter.bi_idx", done = "bi_iter.bi_bvec_done",
     }
     mod bio_vec = "bio_vec" { bv_page, bv_len, bv_offset }
     mod bio_set = "bio_set" { front_pad }
@@ -72,7 +72,7 @@ extern "C" fn bio_init(at: u64, device: u64, vectors: u64, most: u16, operation:
 }
 
 /// A bio with room for `most` parts, behind `pad` bytes of its owner's; 0 without memory.
-fn allocate(device: u64, most: u16, operation: u32, pad: u64, caller: u64) -> u64 {
+pub(super) fn allocate(device: u64, most: u16, operation: u32, pad: u64, caller: u64) -> u64 {
     let vectors = bio::bi_inline_vecs.at(0);
     let made = slab::allocate(pad + vectors + u64::from(most) * bio_vec::SIZE.get(), 8, slab::ZERO, caller);
     if made == 0 {
@@ -100,7 +100,7 @@ extern "C" fn bio_kmalloc(most: u16) -> u64 {
     slab::allocate(bio::bi_inline_vecs.at(0) + u64::from(most) * bio_vec::SIZE.get(), 8, slab::ZERO, caller)
 }
 /// `void bio_put(struct bio *)`
-extern "C" fn bio_put(at: u64) {
+pub(super) extern "C" fn bio_put(at: u64) {
     // SAFETY: the caller's bio.
     unsafe {
         let left = bio::count.get::<u32>(at).saturating_sub(1);
@@ -116,7 +116,7 @@ extern "C" fn bio_put(at: u64) {
 extern "C" fn bio_uninit() {}
 
 /// `int bio_add_page(struct bio *, struct page *, unsigned int, unsigned int)`: how many bytes were taken.
-extern "C" fn bio_add_page(at: u64, page: u64, length: u32, offset: u32) -> i32 {
+pub(super) extern "C" fn bio_add_page(at: u64, page: u64, length: u32, offset: u32) -> i32 {
     // SAFETY: the caller's bio, whose parts have room for `bi_max_vecs`.
     unsafe {
         let (used, most): (u16, u16) = (bio::bi_vcnt.get(at), bio::bi_max_vecs.get(at));
@@ -150,7 +150,7 @@ extern "C" fn bio_free_pages(at: u64) {
 }
 
 /// `void bio_endio(struct bio *)`: the driver is done with it.
-extern "C" fn bio_endio(at: u64) {
+pub(super) extern "C" fn bio_endio(at: u64) {
     // SAFETY: a bio that was submitted, and its own end function.
     unsafe {
         let left = bio::remaining.get::<u32>(at).saturating_sub(1);
@@ -165,10 +165,137 @@ extern "C" fn bio_endio(at: u64) {
         }
     }
 }
-fn fail(at: u64, status: u8) {
+/// Ends a bio with a failure.
+pub(super) fn fail(at: u64, status: u8) {
     // SAFETY: the caller's bio.
     unsafe { bio::bi_status.set(at, status) };
     bio_endio(at);
+}
+
+macro_rules! members {
+    ($($(#[$meta:meta])* $get:ident = $field:ident: $kind:ty;)*) => {
+        $($(#[$meta])*
+        ///
+        /// # Safety
+        /// `at` is a bio.
+        pub(super) unsafe fn $get(at: u64) -> $kind {
+            // SAFETY: the caller vouches for the bio.
+            unsafe { bio::$field.get(at) }
+        })*
+    };
+}
+
+members! {
+    /// The sector it goes on at.
+    sector_of = sector: u64;
+    /// Bytes that are left.
+    size_of = size: u32;
+    /// Its block device.
+    device_of = bi_bdev: u64;
+    /// Operation and flags.
+    flags_of = bi_opf: u32;
+    /// The next bio of its request.
+    next_of = bi_next: u64;
+}
+
+/// Says which bio is the next of its request.
+///
+/// # Safety
+/// `at` is a bio.
+pub(super) unsafe fn set_next(at: u64, next: u64) {
+    // SAFETY: the caller vouches for the bio.
+    unsafe { bio::bi_next.set(at, next) };
+}
+
+/// Says how it ends.
+///
+/// # Safety
+/// `at` is a bio.
+pub(super) unsafe fn set_status(at: u64, status: u8) {
+    // SAFETY: the caller vouches for the bio.
+    unsafe { bio::bi_status.set(at, status) };
+}
+
+/// Takes a bio out of its request's list; the next one.
+///
+/// # Safety
+/// `at` is a bio of a request.
+pub(super) unsafe fn take_next(at: u64) -> u64 {
+    // SAFETY: the caller vouches for the bio.
+    unsafe {
+        let next = next_of(at);
+        set_next(at, 0);
+        next
+    }
+}
+
+/// Clears and sets flags of its operation.
+///
+/// # Safety
+/// `at` is a bio.
+pub(super) unsafe fn change_flags(at: u64, clear: u32, set: u32) {
+    // SAFETY: the caller vouches for the bio.
+    unsafe { bio::bi_opf.set(at, flags_of(at) & !clear | set) };
+}
+
+/// What is called when it ends, with what.
+///
+/// # Safety
+/// `at` is a bio.
+pub(super) unsafe fn set_end(at: u64, function: u64, data: u64) {
+    // SAFETY: the caller vouches for the bio.
+    unsafe {
+        bio::bi_end_io.set(at, function);
+        bio::bi_private.set(at, data);
+    }
+}
+
+/// Ends a bio with a status; 0 keeps the one it has.
+///
+/// # Safety
+/// `at` is a bio.
+pub(super) unsafe fn end_with(at: u64, status: u8) {
+    if status != 0 {
+        // SAFETY: the caller vouches for the bio.
+        unsafe { set_status(at, status) };
+    }
+    bio_endio(at);
+}
+
+/// A bio of `set` for the first sectors of another, which goes on behind them; `None` without memory.
+///
+/// # Safety
+/// `at` is a bio with more sectors than that, `set` a set or 0.
+pub(super) unsafe fn split(at: u64, sectors: u32, set: u64, caller: u64) -> Option<u64> {
+    // SAFETY: the caller vouches for bio and set.
+    unsafe {
+        let pad = if set == 0 { 0 } else { u64::from(bio_set::front_pad.get::<u32>(set)) };
+        let made = allocate(device_of(at), 0, flags_of(at), pad, caller);
+        if made == 0 {
+            return None;
+        }
+        let bytes = sectors * SECTOR as u32;
+        bio::bi_pool.set(made, set);
+        bio::bi_ioprio.set(made, bio::bi_ioprio.get::<u16>(at));
+        bio::bi_io_vec.set(made, bio::bi_io_vec.get::<u64>(at));
+        bio::sector.set(made, sector_of(at));
+        bio::size.set(made, bytes);
+        bio::index.set(made, bio::index.get::<u32>(at));
+        bio::done.set(made, bio::done.get::<u32>(at));
+        super::parts::advance(at, bytes);
+        Some(made)
+    }
+}
+
+/// As [`split`]; the bio ends when the new one has ended too.
+///
+/// # Safety
+/// As there.
+pub(super) unsafe fn split_front(at: u64, sectors: u32, caller: u64) -> Option<u64> {
+    // SAFETY: the caller vouches for the bio.
+    let made = unsafe { split(at, sectors, 0, caller)? };
+    bio_chain(made, at);
+    Some(made)
 }
 
 /// The end function of a bio of a chain: what it answered is its parent's answer.
@@ -195,7 +322,8 @@ extern "C" fn bio_chain(at: u64, parent: u64) {
 }
 
 /// `void submit_bio(struct bio *)`: to the driver, unless it reaches beyond the device.
-extern "C" fn submit_bio(at: u64) {
+pub(super) extern "C" fn submit_bio(at: u64) {
+    let caller = ram::caller();
     // SAFETY: the caller's bio, its device, disk and driver.
     unsafe {
         let device: u64 = bio::bi_bdev.get(at);
@@ -215,8 +343,12 @@ extern "C" fn submit_bio(at: u64) {
         if bio::bi_opf.get::<u32>(at) & OPERATION == WRITE && super::is_read_only(disk) {
             return fail(at, IO_ERROR);
         }
+        let queue: u64 = gendisk::queue.get(disk);
+        if !super::queue::can(queue, bio::bi_opf.get::<u32>(at) & OPERATION) {
+            return fail(at, NOT_SUPPORTED);
+        }
         match if ops == 0 { 0 } else { block_device_operations::submit_bio.get(ops) } {
-            // A disk with queues of requests: nobody here sorts them.
+            0 if super::mq::is_queue(queue) => super::mq::dispatch::submit(queue, at, caller),
             0 => fail(at, NOT_SUPPORTED),
             submit => {
                 ram::call(submit, [at]);

@@ -1,7 +1,8 @@
 //! Block devices: disks of modules, the requests that go to them, and their files in `/dev`.
 //!
 //! A disk is a `struct gendisk` with a request queue and one `struct block_device` for the whole of it. What is read and written
-//! goes to the driver's own `submit_bio` as `struct bio`s; nothing is cached on the way, so a driver sees every transfer.
+//! goes to the driver's own `submit_bio` as `struct bio`s, or as requests to its hardware queues ([`mq`]); nothing is cached on the
+//! way, so a driver sees every transfer.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -16,11 +17,19 @@ use crate::export::{Export, exports};
 use crate::field::layout;
 use crate::{device, kobject, locks, ram, slab, symbols, vfs};
 
+pub(crate) mod badblocks;
 pub(crate) mod bio;
+pub(crate) mod bsg;
 pub(crate) mod buffers;
+pub(crate) mod claims;
 pub(crate) mod file;
+pub(crate) mod mq;
+pub(crate) mod names;
 pub(crate) mod pages;
+pub(crate) mod parts;
+pub(crate) mod power;
 pub(crate) mod queue;
+pub(crate) mod sets;
 
 use device::layout::{class, device as c_device};
 
@@ -132,12 +141,55 @@ extern "C" fn __blk_alloc_disk(first: u64) -> u64 {
 }
 
 fn make(limits: u64, caller: u64) -> u64 {
-    let disk = slab::allocate(gendisk::SIZE.get(), 64, slab::ZERO, caller);
     let queue = queue::make(limits, caller);
+    if queue == 0 {
+        return 0;
+    }
+    let disk = make_over(queue, caller);
+    if disk == 0 {
+        queue::free(queue);
+    }
+    disk
+}
+
+/// `struct gendisk *__blk_mq_alloc_disk(struct blk_mq_tag_set *, void *queuedata, struct lock_class_key *)`; since 6.9 the limits come
+/// before the data.
+extern "C" fn __blk_mq_alloc_disk(set: u64, second: u64, third: u64) -> u64 {
+    let caller = ram::caller();
+    let (limits, data) = if queue::limits_come_first() { (second, third) } else { (0, second) };
+    // SAFETY: the driver's tag set and limits.
+    let made = unsafe { mq::queues::make(set, limits, data, caller) }.and_then(|queue| {
+        mq::queues::belongs_to_disk(queue);
+        match make_over(queue, caller) {
+            0 => {
+                mq::queues::put(queue, caller);
+                Err(Errno::ENOMEM)
+            }
+            disk => Ok(disk),
+        }
+    });
+    made.unwrap_or_else(Errno::to_pointer)
+}
+/// `struct gendisk *blk_mq_alloc_disk_for_queue(struct request_queue *, struct lock_class_key *)`: null without memory.
+extern "C" fn blk_mq_alloc_disk_for_queue(queue: u64) -> u64 {
+    let caller = ram::caller();
+    if !mq::queues::hold(queue) {
+        return 0;
+    }
+    let made = make_over(queue, caller);
+    if made == 0 {
+        mq::queues::put(queue, caller);
+    }
+    made
+}
+
+/// A disk over a queue, whose reference it takes; 0 without memory.
+fn make_over(queue: u64, caller: u64) -> u64 {
+    let disk = slab::allocate(gendisk::SIZE.get(), 64, slab::ZERO, caller);
     let part = slab::allocate(block_device::SIZE.get(), 64, slab::ZERO, caller);
     let inode = vfs::make_inode(BLOCK | 0o600, 0);
-    if disk == 0 || queue == 0 || part == 0 || inode == 0 {
-        for made in [disk, queue, part, inode] {
+    if disk == 0 || part == 0 || inode == 0 {
+        for made in [disk, part, inode] {
             slab::release(made, 0);
         }
         return 0;
@@ -190,7 +242,7 @@ extern "C" fn disk_release(dev: u64) {
         buffers::drop_all(part);
         slab::release(inode_of(part), 0);
         INODES.lock().retain(|(other, _)| *other != part);
-        queue::free(gendisk::queue.get(disk));
+        mq::queues::leave_disk(gendisk::queue.get(disk), 0);
         slab::release(part, 0);
         slab::release(disk, 0);
     }
@@ -280,7 +332,11 @@ fn show(disk: u64) -> Result<(), Errno> {
     for (name, value) in queue::ATTRIBUTES {
         kernel().files.add(&alloc::format!("{path}/queue/{name}"), number_file(disk, *value))?;
     }
-    Ok(())
+    for (name, word) in queue::WORDS {
+        let file = files::read_only(0o444, move || alloc::format!("{}\n", word(disk)).into_bytes());
+        kernel().files.add(&alloc::format!("{path}/queue/{name}"), file)?;
+    }
+    mq::show::add(&path, disk)
 }
 
 fn number_file(disk: u64, value: fn(u64) -> u64) -> Node {
@@ -296,13 +352,17 @@ fn is_removable(disk: u64) -> u64 {
 
 /// `void del_gendisk(struct gendisk *)`
 extern "C" fn del_gendisk(disk: u64) {
+    let caller = ram::caller();
     DISKS.lock().retain(|&(_, other)| other != disk);
     kernel().files.remove(&alloc::format!("/sys/block/{}", name(disk)));
     if let Some(path) = kobject::path(device::object(device_of(disk))) {
         kernel().files.remove(&alloc::format!("{path}/queue"));
+        mq::show::remove(&path);
     }
     buffers::drop_all(whole(disk));
     device::delete(device_of(disk));
+    // SAFETY: the driver's disk, which nothing is submitted to any more.
+    unsafe { mq::queues::disk_goes(gendisk::queue.get(disk), caller) };
 }
 /// `void put_disk(struct gendisk *)`
 extern "C" fn put_disk(disk: u64) {
@@ -344,6 +404,6 @@ pub(crate) fn partitions() -> Vec<u8> {
 
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
-    c __blk_alloc_disk, c disk_release, c set_capacity, c set_capacity_and_notify, c set_disk_ro, c device_add_disk, c del_gendisk,
+    c __blk_alloc_disk, c __blk_mq_alloc_disk, c blk_mq_alloc_disk_for_queue, c disk_release, c set_capacity, c set_capacity_and_notify, c set_disk_ro, c device_add_disk, c del_gendisk,
     c put_disk, c lookup_bdev, k sync_blockdev,
 ];

@@ -31,7 +31,8 @@ const IMAGE: u64 = 0xffff_ffff_8000_0000;
 pub(crate) static EXPORTS: &[Export] = exports![
     c sg_next, c sg_last, c sg_nents, c sg_nents_for_len, c sg_init_table, c sg_init_one, c sg_copy_from_buffer,
     c sg_copy_to_buffer, c sg_pcopy_from_buffer, c sg_pcopy_to_buffer, c sg_copy_buffer, c sg_zero_buffer, c sg_miter_start,
-    c sg_miter_next, c sg_miter_skip, c sg_miter_stop, c sg_alloc_table, c sg_free_table, c __sg_page_iter_start,
+    c sg_miter_next, c sg_miter_skip, c sg_miter_stop, c sg_alloc_table, c sg_free_table,
+    c sg_alloc_table_chained, c sg_free_table_chained, c __sg_page_iter_start,
     c __sg_page_iter_next,
 ];
 
@@ -82,6 +83,18 @@ pub(crate) unsafe fn set(sg: u64, page: u64, offset: u32, length: u32) {
         scatterlist::page_link.set(sg, page | bits);
         scatterlist::offset.set(sg, offset);
         scatterlist::length.set(sg, length);
+    }
+}
+
+/// Says whether an entry is the last of its list.
+///
+/// # Safety
+/// `sg` is an entry.
+pub(crate) unsafe fn mark_end(sg: u64, is_last: bool) {
+    // SAFETY: the caller vouches for the entry.
+    unsafe {
+        let link = scatterlist::page_link.get::<u64>(sg);
+        scatterlist::page_link.set(sg, if is_last { (link | END) & !CHAIN } else { link & !END });
     }
 }
 
@@ -383,6 +396,32 @@ extern "C" fn sg_alloc_table(table: u64, count: u32, flags: u32) -> i32 {
         }
     }
     0
+}
+
+/// `int sg_alloc_table_chained(struct sg_table *, int nents, struct scatterlist *first, unsigned int)`: in the caller's own array where
+/// that has room.
+extern "C" fn sg_alloc_table_chained(table: u64, count: i32, first: u64, room: u32) -> i32 {
+    /// `GFP_ATOMIC`
+    const ATOMIC: u32 = 0x820;
+    let count = count.max(0) as u32;
+    if first == 0 || count > room {
+        return sg_alloc_table(table, count, ATOMIC);
+    }
+    sg_init_table(first, count);
+    // SAFETY: the module's table.
+    unsafe {
+        sg_table::sgl.set(table, first);
+        sg_table::nents.set(table, count);
+        sg_table::orig_nents.set(table, count);
+    }
+    0
+}
+/// `void sg_free_table_chained(struct sg_table *, unsigned int)`
+extern "C" fn sg_free_table_chained(table: u64, room: u32) {
+    // SAFETY: a table that `sg_alloc_table_chained` made.
+    if unsafe { sg_table::orig_nents.get::<u32>(table) } > room {
+        sg_free_table(table);
+    }
 }
 
 /// `void sg_free_table(struct sg_table *)`

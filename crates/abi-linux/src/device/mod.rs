@@ -26,6 +26,7 @@ pub(crate) mod layout;
 pub(crate) mod platform;
 pub(crate) mod property;
 pub(crate) mod show;
+pub(crate) mod transport;
 pub(crate) mod virtio;
 
 use layout::{bus_type, device, device_driver, device_type, mutex};
@@ -102,6 +103,18 @@ pub(crate) fn name(dev: u64) -> String {
     }
     // SAFETY: the caller's device.
     unsafe { ram::c_string_or_empty(device::init_name.get(dev)) }.to_str_lossy().into_owned()
+}
+
+/// The name of a device's bus, or else of its class; empty for one that has neither.
+pub(crate) fn family(dev: u64) -> Vec<u8> {
+    // SAFETY: the caller's device, and the bus and class it belongs to.
+    unsafe {
+        match (device::bus.get::<u64>(dev), device::class.get::<u64>(dev)) {
+            (0, 0) => Vec::new(),
+            (0, class) => class::name(class).into_bytes(),
+            (bus, _) => ram::c_string_or_empty(bus_type::name.get(bus)),
+        }
+    }
 }
 
 /// What the messages about a device begin with: its driver, if it has one, and its name.

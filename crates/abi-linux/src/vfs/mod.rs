@@ -26,6 +26,7 @@ pub(crate) mod dcache;
 pub(crate) mod debugfs;
 pub(crate) mod hash;
 pub(crate) mod inodes;
+pub(crate) mod memory;
 pub(crate) mod mount;
 pub(crate) mod open;
 pub(crate) mod proc;

@@ -54,7 +54,7 @@ fn fput_impl(at: u64) {
         file::f_count.set(at, left);
         left
     };
-    if left == 0 {
+    if left == 0 && !super::memory::close(at) {
         filp_close(at);
     }
 }
@@ -107,12 +107,7 @@ extern "C" fn vfs_ioctl(at: u64, command: u32, argument: u64) -> i64 {
     returned(with(at, |opened| opened.ioctl(command, argument)))
 }
 
-/// `struct file *fget(unsigned int fd)`: tasks here have no files by number.
-extern "C" fn fget() -> u64 {
-    0
-}
-
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
-    c filp_open, c filp_close, c fput, c __fput_sync = fput, c kernel_read, c kernel_write, c vfs_llseek, c vfs_ioctl, k fget,
+    c filp_open, c filp_close, c fput, c __fput_sync = fput, c kernel_read, c kernel_write, c vfs_llseek, c vfs_ioctl,
 ];

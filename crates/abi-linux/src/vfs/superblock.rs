@@ -33,7 +33,7 @@ const BORN: u64 = 1 << 29;
 static BLOCKS: Lock<Vec<u64>> = Lock::new(Vec::new());
 
 /// A new super block of a file system; 0 without memory.
-fn make(kind: u64, info: u64) -> u64 {
+pub(super) fn make(kind: u64, info: u64) -> u64 {
     let made = slab::allocate(super_block::SIZE.get(), 64, slab::ZERO, 0);
     if made != 0 {
         // SAFETY: a zeroed block of the struct's size.
@@ -480,6 +480,11 @@ extern "C" fn simple_statfs(entry: u64, to: u64) -> i32 {
 extern "C" fn kern_path() -> i32 {
     Errno::ENOENT.to_return()
 }
+/// `void path_get(const struct path *)`
+extern "C" fn path_get(at: u64) {
+    // SAFETY: the caller's path.
+    dcache::hold(unsafe { path::dentry.get(at) });
+}
 /// `void path_put(const struct path *)`
 extern "C" fn path_put(at: u64) {
     // SAFETY: the caller's path.
@@ -490,6 +495,6 @@ extern "C" fn path_put(at: u64) {
 pub(crate) static EXPORTS: &[Export] = exports![
     c get_tree_single, c get_tree_nodev, c generic_shutdown_super, c kill_anon_super = generic_shutdown_super,
     c kill_litter_super = generic_shutdown_super, c kern_mount, c kern_unmount, c simple_pin_fs, c simple_release_fs, c simple_statfs,
-    k kern_path, c path_put, c sb_set_blocksize, c sb_min_blocksize, c get_tree_bdev, c mount_bdev, c kill_block_super,
+    k kern_path, c path_get, c path_put, c sb_set_blocksize, c sb_min_blocksize, c get_tree_bdev, c mount_bdev, c kill_block_super,
     v4 logfc, k sync_filesystem,
 ];

@@ -95,7 +95,7 @@ extern "C" fn xa_load(at: u64, index: u64) -> u64 {
     seen(tree(at).load(index))
 }
 /// `void *xa_store(struct xarray *, unsigned long, void *, gfp_t)`
-extern "C" fn xa_store(at: u64, index: u64, entry: u64) -> u64 {
+pub(crate) extern "C" fn xa_store(at: u64, index: u64, entry: u64) -> u64 {
     let caller = ram::caller();
     if is_internal(entry) {
         return error_entry(Errno::EINVAL);
@@ -264,7 +264,7 @@ extern "C" fn xa_extract(at: u64, to: u64, start: u64, last: u64, count: u32, ma
     }
     taken
 }
-extern "C" fn xa_destroy(at: u64) {
+pub(crate) extern "C" fn xa_destroy(at: u64) {
     tree(at).destroy(&mut Heap { caller: ram::caller() });
 }
 

@@ -5,7 +5,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::FileOperations;
+use super::{Content, FileOperations};
 use crate::lock::Lock;
 use crate::text::Errno;
 
@@ -43,6 +43,11 @@ pub trait OpenFile: Send {
     /// # Errors
     /// What the file answers; `ENOTTY` when it knows no such request.
     fn ioctl(&mut self, command: u32, argument: IoctlArgument) -> Result<(u64, Vec<u8>), Errno>;
+
+    /// The bytes behind a file that keeps them, and the flags it was opened with, for whoever goes on with them when it is closed.
+    fn content(&self) -> Option<(Content, u32)> {
+        None
+    }
 }
 
 /// A file that knows only its whole content, as it was when it was first read.

@@ -20,7 +20,7 @@ type Content = fn(&'static Kernel) -> Vec<u8>;
 pub(crate) fn mount(kernel: &'static Kernel) {
     let files = &kernel.files;
     for directory in
-        ["/dev", "/proc/sys/kernel", "/sys/kernel/debug", "/sys/class", "/sys/bus", "/sys/devices", "/sys/fs"]
+        ["/dev", "/proc/sys/kernel", "/sys/kernel/debug", "/sys/class", "/sys/bus", "/sys/devices", "/sys/fs", "/tmp"]
     {
         files.make_directories(directory);
     }
