@@ -234,6 +234,54 @@ fn a_hid_device_is_probed() {
     }
 }
 
+/// A described keyboard types: its reports are events of `/dev/input`, and what is told to its lights comes back as a report.
+#[test]
+fn a_described_keyboard_types() {
+    for version in ["6.1", "6.12"] {
+        let Some(tree) = tree_or_skip(version) else { return };
+        let mut world = World::boot(tree);
+        for module in ["uhid", "hid_generic", "evdev"] {
+            world.load(module, "");
+        }
+        let number = world.add("hid:0003:046d:c31c,report=keyboard,name=keys");
+        let path = world.device(number).path;
+        let inputs = world.names(&format!("{path}/input"));
+        let [input] = inputs.as_slice() else { panic!("{inputs:?}{}", world.log()) };
+        assert_eq!(world.read(&format!("{path}/input/{input}/name")), "keys\n");
+        let events = world.names(&format!("{path}/input/{input}"));
+        let event = events.iter().find(|name| name.starts_with("event")).expect("evdev has taken it");
+        let Outcome::Done(file) = world.machine.open(&format!("/dev/input/{event}"), 0o4002).unwrap() else {
+            panic!("{version}: no file{}", world.log())
+        };
+        let heard = |world: &mut World, report: &[u8]| {
+            assert_eq!(world.machine.send_report(number, report).unwrap(), Outcome::Done(()), "{}", world.log());
+            let bytes = world.machine.read(file, 24 * 16).unwrap().done().unwrap_or_default();
+            let event =
+                |one: &[u8]| (u16::from_le_bytes([one[16], one[17]]), u16::from_le_bytes([one[18], one[19]]), one[20]);
+            bytes.chunks_exact(24).map(event).filter(|event| event.0 == 1).collect::<Vec<_>>()
+        };
+        // Shift and a; then nothing.
+        assert_eq!(heard(&mut world, &[2, 0, 4, 0, 0, 0, 0, 0]), [(1, 42, 1), (1, 30, 1)], "{version}");
+        assert_eq!(heard(&mut world, &[0; 8]), [(1, 42, 0), (1, 30, 0)], "{version}");
+        let mut light = [0; 48];
+        // `EV_LED`, `LED_CAPSL`, 1; and `SYN_REPORT`.
+        (light[16], light[18], light[20]) = (0x11, 1, 1);
+        assert_eq!(world.machine.write(file, &light).unwrap(), Outcome::Done(48));
+        world.machine.run(Duration::from_millis(50)).unwrap();
+        let reports = world.machine.take_reports(number).unwrap().done().expect("it is a HID device");
+        let told: Vec<(&str, &[u8])> =
+            reports.iter().map(|report| (report.kind.as_str(), report.bytes.as_slice())).collect();
+        assert_eq!(told, [("output", &[2_u8][..])], "{version}{}", world.log());
+        assert_eq!(world.machine.take_reports(number).unwrap(), Outcome::Done(Vec::new()));
+        assert_eq!(world.machine.send_report(number, &[0; 5000]).unwrap(), Outcome::Errno(22));
+        assert_eq!(world.machine.send_report(99, &[0]).unwrap(), Outcome::Errno(19));
+        assert_eq!(world.machine.close(file).unwrap(), Outcome::Done(()));
+        assert_eq!(world.machine.remove_device(number).unwrap(), Outcome::Done(()));
+        assert_eq!(world.names("/sys/class/input"), [""; 0], "{version}");
+        world.end();
+    }
+}
+
 /// The driver of one maker gets its device, whichever was there first; a keyboard is one by its descriptor.
 #[test]
 fn a_hid_device_is_for_the_driver_of_its_maker() {

@@ -90,12 +90,12 @@ fn restore_interrupts(flags: u64) {
     instructions::set_interrupts(flags & INTERRUPTS_ON != 0);
 }
 
-extern "C" fn _raw_spin_lock_irqsave(lock: u64) -> u64 {
+pub(crate) extern "C" fn _raw_spin_lock_irqsave(lock: u64) -> u64 {
     spin_take(lock);
     save_interrupts()
 }
 
-extern "C" fn _raw_spin_unlock_irqrestore(lock: u64, flags: u64) {
+pub(crate) extern "C" fn _raw_spin_unlock_irqrestore(lock: u64, flags: u64) {
     spin_give(lock);
     restore_interrupts(flags);
 }

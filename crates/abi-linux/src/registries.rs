@@ -97,7 +97,7 @@ impl Registry {
     }
 
     /// All objects, in the order in which they came.
-    fn objects(&self) -> Vec<u64> {
+    pub(crate) fn objects(&self) -> Vec<u64> {
         self.order.lock().clone()
     }
 }
@@ -138,8 +138,6 @@ table! {
         Name::Number(field!("tcf_ematch_ops"."kind")), Unique::Name(Errno::EEXIST), ENOENT;
     "attribute_container" attribute_container_register attribute_container_unregister Name::Symbol, Unique::Object, EINVAL;
     "nf_sockopt" nf_register_sockopt nf_unregister_sockopt Name::Symbol, Unique::Object, ENOENT;
-    "input_handler" input_register_handler input_unregister_handler
-        Name::Pointer(field!("input_handler"."name")), Unique::Object, ENOENT;
     "tcp_congestion" tcp_register_congestion_control tcp_unregister_congestion_control
         Name::Array(field!("tcp_congestion_ops"."name")), Unique::Name(Errno::EEXIST), ENOENT;
     "tcp_ulp" tcp_register_ulp tcp_unregister_ulp
@@ -195,11 +193,6 @@ pub(crate) fn file_systems() -> Vec<u8> {
 pub(crate) fn congestion_controls() -> Vec<Vec<u8>> {
     let registry = &tcp_register_congestion_control::REGISTRY;
     registry.objects().into_iter().map(|object| registry.name(object)).collect()
-}
-
-/// The `struct input_handler`s.
-pub(crate) fn input_handlers() -> Vec<u64> {
-    input_register_handler::REGISTRY.objects()
 }
 
 /// The names of the protocols above TCP.

@@ -259,6 +259,12 @@ extern "C" fn no_pid() -> i32 {
     0
 }
 
+/// `pid_t __task_pid_nr_ns(struct task_struct *, enum pid_type, struct pid_namespace *)`: a task is alone in its groups.
+extern "C" fn __task_pid_nr_ns(task: u64) -> u32 {
+    // SAFETY: the caller's task, or null for the one that runs.
+    unsafe { task_struct::pid.get(if task == 0 { current() } else { task }) }
+}
+
 /// There are no priorities: a task runs when it is its turn.
 extern "C" fn set_priority() -> i32 {
     0
@@ -270,7 +276,7 @@ pub(crate) static EXPORTS: &[Export] = exports![
     c schedule_timeout_killable = schedule_timeout_uninterruptible, c wake_up_process,
     c __cond_resched, c __SCT__cond_resched = __cond_resched, c __SCT__might_resched = __cond_resched,
     c dynamic_cond_resched = __cond_resched, c dynamic_might_resched = __cond_resched,
-    c yield = yield_, c __put_task_struct, k put_pid = no_pid, k pid_vnr = no_pid,
+    c yield = yield_, c __put_task_struct, c __task_pid_nr_ns, k put_pid = no_pid, k pid_vnr = no_pid,
     k sched_set_fifo = set_priority, k sched_set_fifo_low = set_priority, k sched_set_normal = set_priority,
     k set_user_nice = set_priority,
 ];

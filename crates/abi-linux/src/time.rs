@@ -86,6 +86,18 @@ extern "C" fn ktime_get_seconds() -> u64 {
     kernel().platform.now() / 1_000_000_000
 }
 
+/// A `struct timespec64`, which is returned in two registers.
+#[repr(C)]
+struct Timespec {
+    seconds: i64,
+    nanoseconds: i64,
+}
+/// `struct timespec64 ns_to_timespec64(s64)`
+extern "C" fn ns_to_timespec64(nanoseconds: i64) -> Timespec {
+    const SECOND: i64 = 1_000_000_000;
+    Timespec { seconds: nanoseconds.div_euclid(SECOND), nanoseconds: nanoseconds.rem_euclid(SECOND) }
+}
+
 /// Writes a `struct timespec64`: two 64-bit numbers in every ABI.
 fn timespec(at: u64, nanoseconds: u64) {
     // SAFETY: the caller's `struct timespec64`.
@@ -231,7 +243,7 @@ pub(crate) static EXPORTS: &[Export] = exports![
     c ktime_get, c ktime_get_raw = ktime_get, c ktime_get_boot_fast_ns = ktime_get, c ktime_get_mono_fast_ns = ktime_get,
     c ktime_get_raw_fast_ns = ktime_get, c sched_clock = ktime_get, c local_clock = ktime_get, c ktime_get_real,
     c ktime_get_real_fast_ns = ktime_get_real, c ktime_get_with_offset, c ktime_get_coarse_with_offset = ktime_get_with_offset,
-    c ktime_get_real_seconds, c ktime_get_seconds, c ktime_get_ts64, c ktime_get_coarse_ts64 = ktime_get_ts64,
+    c ktime_get_real_seconds, c ktime_get_seconds, c ktime_get_ts64, c ns_to_timespec64, c ktime_get_coarse_ts64 = ktime_get_ts64,
     c ktime_get_real_ts64, c ktime_get_coarse_real_ts64 = ktime_get_real_ts64,
     c jiffies_to_msecs, c jiffies_to_usecs, c __msecs_to_jiffies, c __usecs_to_jiffies, c nsecs_to_jiffies, c jiffies_to_clock_t, c clock_t_to_jiffies,
     c nsecs_to_jiffies64 = nsecs_to_jiffies, c round_jiffies, c round_jiffies_relative = round_jiffies,

@@ -8,7 +8,7 @@ use crate::{ram, symbols, tasks, time};
 
 layout! {
     mod wait_queue_head = "wait_queue_head" { head }
-    mod wait_queue_entry = "wait_queue_entry" { flags, private, func, entry }
+    pub(crate) mod wait_queue_entry = "wait_queue_entry" { flags, private, func, entry }
     mod list_head = "list_head" { next, prev }
 }
 
@@ -105,6 +105,11 @@ pub(crate) unsafe fn begin_queue(queue: u64) {
 }
 
 extern "C" fn add_wait_queue(queue: u64, entry: u64) {
+    add(queue, entry);
+}
+
+/// Puts an entry on a queue whose task is woken with all others.
+pub(crate) fn add(queue: u64, entry: u64) {
     // SAFETY: a queue and an entry of the module's.
     unsafe {
         let flags: u32 = wait_queue_entry::flags.get(entry);

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bstr::BStr;
-use ferrmod_kernel::hardware::{DeviceId, DeviceStatus};
+use ferrmod_kernel::hardware::{DeviceId, DeviceReport, DeviceStatus};
 use ferrmod_kernel::module::{Module, State};
 use ferrmod_kernel::world::{Parameter, World, WorldSymbol};
 use ferrmod_kernel::{Errno, TaskId};
@@ -127,6 +127,14 @@ impl World for LinuxWorld {
 
     fn device_status(&self, id: DeviceId) -> Option<DeviceStatus> {
         described::status(id)
+    }
+
+    fn send_report(&self, id: DeviceId, report: &[u8]) -> Result<(), Errno> {
+        described::say(id, report)
+    }
+
+    fn take_reports(&self, id: DeviceId) -> Result<Vec<DeviceReport>, Errno> {
+        described::heard(id)
     }
 
     fn interrupt(&self, line: u32) -> bool {

@@ -33,12 +33,15 @@ echo WORD... > PATH             write to a file of the machine
 device                          the devices that were described, and their drivers
 device add DESCRIPTION          make one, such as i2c:lm75@0x48,temp=23500, and load its module
 device set NUMBER NAME=VALUE    change a setting of one
+device report NUMBER HEX        let a HID device say a report
+device reports NUMBER           the reports that came to it since this was asked last
 device remove NUMBER            take one away
 open PATH [r|w|rw][n]           open a file of the machine (n: do not block); its number
 read FILE LENGTH                read from a file, by path or by the number of an open one
 write FILE HEX                  write bytes to it
 seek FILE OFFSET                go to a place of an open file
 ioctl FILE REQUEST [ARGUMENT]   ask it: a number, or @HEX[/LENGTH] for memory
+poll FILE [MILLISECONDS]        wait until it can be read or written
 close NUMBER                    close an open file
 copy HOST-FILE PATH             write a file of the host to a file of the machine
 mount [-t TYPE SOURCE DIRECTORY]  mount a file system of a module, read-only
@@ -161,12 +164,13 @@ fn execute(session: &mut Session, line: &str, live: bool) -> Result<Step, Failur
         ("ls", []) => list(session, "/"),
         ("ls", [path]) => list(session, path),
         ("echo", _) => echo(session, line),
-        ("open" | "read" | "write" | "seek" | "ioctl" | "close" | "copy" | "mount" | "umount" | "sha256sum", _) => {
-            match files::execute(session, command, arguments)? {
-                Some(exit) => Ok(exit),
-                None => Err(Failure::Usage(format!("{line}: not this way; `help` says how"))),
-            }
-        }
+        (
+            "open" | "read" | "write" | "seek" | "ioctl" | "poll" | "close" | "copy" | "mount" | "umount" | "sha256sum",
+            _,
+        ) => match files::execute(session, command, arguments)? {
+            Some(exit) => Ok(exit),
+            None => Err(Failure::Usage(format!("{line}: not this way; `help` says how"))),
+        },
         _ => Err(Failure::Usage(format!("{line}: no such command, or not this way; `help` lists them"))),
     };
     // What came by this command may have brought devices.
@@ -255,8 +259,16 @@ fn dmesg(session: &mut Session) -> Result<Exit, Failure> {
     Ok(Exit::Clean)
 }
 
+/// Bytes as the console takes them: two hexadecimal digits each.
+pub(crate) fn hexadecimal(text: &str) -> Option<Vec<u8>> {
+    files::bytes(text)
+}
+
 /// Prints what went wrong with `path`, or gives the value.
-fn value<T>(outcome: Outcome<T>, path: &str) -> Result<T, Exit> {
+///
+/// # Errors
+/// The exit code that it amounts to.
+pub(crate) fn value<T>(outcome: Outcome<T>, path: &str) -> Result<T, Exit> {
     let ended = match outcome {
         Outcome::Done(value) => return Ok(value),
         Outcome::Errno(errno) => {

@@ -7,6 +7,7 @@ use ferrmod_machine::{Device, Outcome};
 use serde::Serialize;
 
 use crate::cli::Request;
+use crate::console;
 use crate::exit::{Exit, Failure};
 use crate::output::{BAD, DIM, GOOD, NOTE};
 use crate::report::{Ended, Load};
@@ -289,6 +290,25 @@ pub(crate) fn command(session: &mut Session, words: &[&str]) -> Result<Exit, Fai
             session.machine.set_device(numbered(number)?, name, value)?;
             Ok(Exit::Clean)
         }
+        ["report", number, text] => {
+            let report = console::hexadecimal(text)
+                .ok_or_else(|| Failure::Usage(format!("`{text}` is no report: two hexadecimal digits for each byte")))?;
+            let done = session.machine.send_report(numbered(number)?, &report)?;
+            Ok(console::value(done, &format!("device {number}")).err().unwrap_or(Exit::Clean))
+        }
+        ["reports", number] => {
+            let reports = session.machine.take_reports(numbered(number)?)?;
+            match console::value(reports, &format!("device {number}")) {
+                Ok(reports) => {
+                    for report in reports {
+                        let bytes: String = report.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                        anstream::println!("{} {bytes}", report.kind);
+                    }
+                    Ok(Exit::Clean)
+                }
+                Err(exit) => Ok(exit),
+            }
+        }
         ["remove", number] => {
             let number = numbered(number)?;
             let ended: Ended = session.machine.remove_device(number)?.into();
@@ -300,7 +320,7 @@ pub(crate) fn command(session: &mut Session, words: &[&str]) -> Result<Exit, Fai
             Ok(Exit::Clean)
         }
         _ => Err(Failure::Usage(
-            "device, device add DESCRIPTION, device set NUMBER NAME=VALUE, device remove NUMBER".into(),
+            "device, device add DESCRIPTION, device set NUMBER NAME=VALUE, device report NUMBER HEX, device reports NUMBER, device remove NUMBER".into(),
         )),
     }
 }

@@ -19,8 +19,12 @@ mod open;
 mod standard;
 
 pub use memory::Content;
-pub use open::{Descriptors, IoctlArgument, OpenFile};
+pub use open::{ALWAYS_READY, Descriptors, IoctlArgument, OpenFile};
 pub(crate) use standard::mount as mount_standard;
+
+/// `S_IFMT`, `S_IFREG`
+pub const KINDS: u32 = 0o170_000;
+const REGULAR: u32 = 0o100_000;
 
 /// What can be done with a file.
 pub trait FileOperations: Send + Sync {
@@ -35,6 +39,11 @@ pub trait FileOperations: Send + Sync {
     /// # Errors
     /// What writing answers.
     fn write(&self, bytes: &[u8]) -> Result<usize, Errno>;
+
+    /// What kind of file it is, as `st_mode` has it.
+    fn kind(&self) -> u32 {
+        REGULAR
+    }
 
     /// Opens it with the flags of `open(2)`; `None` for a file that knows no more than its whole content.
     fn open(&self, _flags: u32) -> Option<Result<Box<dyn OpenFile>, Errno>> {
@@ -296,7 +305,7 @@ impl Files {
         // stat(2): S_IFDIR, S_IFREG, S_IFLNK.
         Ok(match self.node(&path).ok_or(Errno::ENOENT)? {
             Node::Directory => 0o040_755,
-            Node::File(mode, _) => 0o100_000 | u32::from(mode),
+            Node::File(mode, file) => file.kind() | u32::from(mode),
             Node::Link(_) => 0o120_777,
         })
     }

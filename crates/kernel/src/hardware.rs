@@ -36,6 +36,15 @@ use model::{Model, Ones, Surroundings};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeviceId(pub u32);
 
+/// A report that came to a device (HID).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceReport {
+    /// `output` or `feature`.
+    pub kind: &'static str,
+    /// What it says, behind its number if the device's reports have numbers.
+    pub bytes: Vec<u8>,
+}
+
 /// How a device stands with the drivers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeviceStatus {
@@ -410,6 +419,24 @@ impl Kernel {
         }
         self.hardware.remove(id);
         Ok(())
+    }
+
+    /// Lets a device say a report.
+    ///
+    /// # Errors
+    /// `ENODEV` when there is none of that number, `EOPNOTSUPP` when it has no reports, or what its transport says.
+    pub fn send_report(&'static self, id: DeviceId, report: &[u8]) -> Result<(), Errno> {
+        self.hardware.description(id).ok_or(Errno::ENODEV)?;
+        self.linux_world().ok_or(Errno::ENODEV)?.send_report(id, report)
+    }
+
+    /// The reports that came to a device since this was asked last, oldest first.
+    ///
+    /// # Errors
+    /// As [`Kernel::send_report`].
+    pub fn take_reports(&'static self, id: DeviceId) -> Result<Vec<DeviceReport>, Errno> {
+        self.hardware.description(id).ok_or(Errno::ENODEV)?;
+        self.linux_world().ok_or(Errno::ENODEV)?.take_reports(id)
     }
 
     /// How a device stands with the drivers.

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use bstr::BStr;
 use ferrmod_linker::check::Host;
 
-use crate::hardware::{DeviceId, DeviceStatus};
+use crate::hardware::{DeviceId, DeviceReport, DeviceStatus};
 use crate::module::{Module, State};
 use crate::task::TaskId;
 use crate::text::Errno;
@@ -136,6 +136,22 @@ pub trait World: Sync {
     /// How a device that was shown stands with the drivers.
     fn device_status(&self, _id: DeviceId) -> Option<DeviceStatus> {
         None
+    }
+
+    /// A device says a report to the drivers.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` when devices of its bus have none.
+    fn send_report(&self, _id: DeviceId, _report: &[u8]) -> Result<(), Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// The reports that drivers have sent to a device since this was asked last, oldest first.
+    ///
+    /// # Errors
+    /// As [`World::send_report`].
+    fn take_reports(&self, _id: DeviceId) -> Result<Vec<DeviceReport>, Errno> {
+        Err(Errno::EOPNOTSUPP)
     }
 
     /// A device raised this line: run its handlers; whether one of them did something.

@@ -1,8 +1,10 @@
 //! Files of a machine, used as a program uses them: opened, read, written, asked, closed; and file systems, mounted.
 
+use std::time::Duration;
+
 use crate::options::{MachineError, Outcome};
 use crate::protocol::{Action, Request, Response};
-use crate::requests::{nothing, outcome};
+use crate::requests::{nanoseconds, nothing, outcome};
 use crate::supervisor::Machine;
 use crate::value::{Argument, Called};
 
@@ -63,6 +65,18 @@ impl Machine {
     pub fn ioctl(&mut self, number: u32, command: u32, argument: Argument) -> Result<Outcome<Called>, MachineError> {
         outcome(self.act(number, Action::Ioctl { command, argument })?, |response| match response {
             Response::Called(called) => Some(called),
+            _ => None,
+        })
+    }
+
+    /// `poll(2)` on an open file: waits until it is ready for one of these events (`POLLIN` is 1), at most for `time`; for which it is.
+    ///
+    /// # Errors
+    /// [`MachineError`] when the machine did not survive it.
+    pub fn poll(&mut self, number: u32, events: u16, time: Duration) -> Result<Outcome<u16>, MachineError> {
+        let action = Action::Poll { events, nanoseconds: nanoseconds(time) };
+        outcome(self.act(number, action)?, |response| match response {
+            Response::Number(ready) => ready.try_into().ok(),
             _ => None,
         })
     }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::value::{Argument, Called, Device, LogLine, ModuleStatus, Report};
+use crate::value::{Argument, Called, Device, DeviceReport, LogLine, ModuleStatus, Report};
 
 /// The largest message that travels in the packet itself, in bytes.
 pub(crate) const INLINE: usize = 16 << 10;
@@ -138,6 +138,16 @@ pub(crate) enum Request<'a> {
         name: &'a str,
         value: i64,
     },
+    SendReport {
+        number: u32,
+        #[serde(with = "serde_bytes")]
+        bytes: &'a [u8],
+        deadline: u64,
+    },
+    TakeReports {
+        number: u32,
+        deadline: u64,
+    },
     Devices,
     Report,
     Run {
@@ -153,6 +163,7 @@ pub(crate) enum Action {
     Write(#[serde(with = "serde_bytes")] Vec<u8>),
     Seek { offset: i64, whence: u32 },
     Ioctl { command: u32, argument: Argument },
+    Poll { events: u16, nanoseconds: u64 },
     Close,
 }
 
@@ -203,6 +214,7 @@ pub(crate) enum Response {
     Called(Called),
     Report(Box<Report>),
     Devices(Vec<Device>),
+    Reports(Vec<DeviceReport>),
     Refused(String),
 }
 

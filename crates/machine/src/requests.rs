@@ -7,9 +7,9 @@ use ferrmod_kernel::LoadFlags;
 use crate::options::{LoadOutcome, MachineError, Outcome};
 use crate::protocol::{Module, Request, Response};
 use crate::supervisor::Machine;
-use crate::value::{Argument, Called, Device, LogLine, ModuleStatus, Report};
+use crate::value::{Argument, Called, Device, DeviceReport, LogLine, ModuleStatus, Report};
 
-fn nanoseconds(duration: Duration) -> u64 {
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
     duration.as_nanos().try_into().unwrap_or(u64::MAX)
 }
 
@@ -259,6 +259,25 @@ impl Machine {
             Response::Refused(reason) => Err(MachineError::Refused(reason)),
             other => plain(other, nothing),
         }
+    }
+
+    /// Lets a device say a report to its driver, as a HID device does when a key goes down.
+    ///
+    /// # Errors
+    /// [`MachineError`] when the machine did not survive it.
+    pub fn send_report(&mut self, number: u32, report: &[u8]) -> Result<Outcome<()>, MachineError> {
+        outcome(self.ask_now(Request::SendReport { number, bytes: report, deadline: self.deadline() })?, nothing)
+    }
+
+    /// The reports that came to a device since this was asked last, oldest first: what its lights are told, for one.
+    ///
+    /// # Errors
+    /// [`MachineError`] when the machine did not survive it.
+    pub fn take_reports(&mut self, number: u32) -> Result<Outcome<Vec<DeviceReport>>, MachineError> {
+        outcome(self.ask_now(Request::TakeReports { number, deadline: self.deadline() })?, |response| match response {
+            Response::Reports(reports) => Some(reports),
+            _ => None,
+        })
     }
 
     /// The devices that were added.

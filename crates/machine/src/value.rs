@@ -89,6 +89,16 @@ pub struct Device {
     pub probes: Vec<(String, i32)>,
 }
 
+/// A report that came to a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceReport {
+    /// `output` or `feature`.
+    pub kind: String,
+    /// What it says, behind its number if the device's reports have numbers.
+    #[serde(with = "serde_bytes")]
+    pub bytes: Vec<u8>,
+}
+
 /// Something registered with the kernel and not taken back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registration {

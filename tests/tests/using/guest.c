@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -32,14 +33,46 @@ static uint64_t sum(uint64_t hash, const unsigned char *at, long length)
 }
 #define BASIS 0xcbf29ce484222325ull
 
+// What `find` has found, by the letter it is called.
+static char *found[256];
+
+// A text with names for what was found, or what was found for its names.
+static char *with_names(const char *text, int name)
+{
+	char *made = 0;
+	size_t length;
+	FILE *to = open_memstream(&made, &length);
+	while (*text) {
+		int letter = 0, taken = 0;
+		for (int i = 0; i < 256 && !taken; i++) {
+			if (!found[i])
+				continue;
+			size_t size = strlen(found[i]);
+			if (name && !strncmp(text, found[i], size) && !strchr("0123456789", text[size] ? text[size] : 'x'))
+				letter = i, taken = size;
+			else if (!name && text[0] == '$' && (unsigned char)text[1] == i)
+				letter = i, taken = 2;
+		}
+		if (!taken)
+			fputc(*text, to), taken = 1;
+		else if (name)
+			fprintf(to, "$%c", letter);
+		else
+			fputs(found[letter], to);
+		text += taken;
+	}
+	fclose(to);
+	return made;
+}
+
 static void say(const char *format, ...)
 {
 	va_list list;
+	char *text;
 	va_start(list, format);
-	fprintf(out, "OUT ");
-	vfprintf(out, format, list);
-	fprintf(out, "\n");
+	vasprintf(&text, format, list);
 	va_end(list);
+	fprintf(out, "OUT %s\n", with_names(text, 1));
 }
 
 static void number(long value)
@@ -69,14 +102,17 @@ static void data(long value, const unsigned char *at, long length)
 static long hex(const char *text)
 {
 	long length = 0;
-	for (; text[0] && text[1] && text[0] != '/'; text += 2) {
-		char pair[3] = { text[0], text[1], 0 };
-		bytes[length++] = strtoul(pair, 0, 16);
+	for (long start = 0;; start = length, text++) {
+		for (; text[0] && text[1] && !strchr("/+", text[0]); text += 2) {
+			char pair[3] = { text[0], text[1], 0 };
+			bytes[length++] = strtoul(pair, 0, 16);
+		}
+		if (*text == '/')
+			for (long wanted = strtol(text + 1, (char **)&text, 0); length < start + wanted;)
+				bytes[length++] = 0;
+		if (*text != '+')
+			return length;
 	}
-	long wanted = *text == '/' ? strtol(text + 1, 0, 0) : length;
-	if (wanted > length)
-		memset(bytes + length, 0, wanted - length);
-	return wanted;
 }
 
 static int by_name(const struct dirent **a, const struct dirent **b)
@@ -135,6 +171,20 @@ static int has(const char *word)
 	return 0;
 }
 
+// The records of a trace without tasks and times: what was off, and what each event says.
+static void records(void)
+{
+	for (char *text = (char *)bytes, *part; (part = strsep(&text, "\n"));) {
+		char *signs = *part == '#' ? 0 : strstr(part, "] "), *rest = signs ? strstr(signs, ": ") : 0;
+		// Pointers are hashed with a key of the boot.
+		for (char *hash = rest; hash && (hash = strstr(hash, "=00000000")); hash++)
+			if (strspn(hash + 1, "0123456789abcdef") == 16)
+				memcpy(hash + 9, "********", 8);
+		if (rest)
+			say("%.5s %s", signs + 2, rest + 2);
+	}
+}
+
 static void run(char *line)
 {
 	char *parameters = strchr(line, ' ');
@@ -180,6 +230,12 @@ static void run(char *line)
 		}
 	} else if (!strcmp(what, "ioctl-file")) {
 		number(ioctl(*file, strtoul(b, 0, 0), files[(unsigned char)c[0]]));
+	} else if (!strcmp(what, "poll")) {
+		struct pollfd one = { *file, strtol(b, 0, 0), 0 };
+		if (poll(&one, 1, strtol(c, 0, 0)) < 0)
+			say("!%d", errno);
+		else
+			say("0x%x", one.revents);
 	} else if (!strcmp(what, "close")) {
 		number(close(*file));
 	} else if (!strcmp(what, "copy")) {
@@ -254,7 +310,53 @@ static void run(char *line)
 	} else if (!strcmp(what, "registered")) {
 		// Linux has no such list: what is expected.
 		say("%s", c);
-	} else if (!strcmp(what, "settle")) {
+	} else if (!strcmp(what, "find")) {
+		// The entry of a directory with a prefix, whose `name` or `device/name` says this.
+		struct dirent **names;
+		int count = scandir(b, &names, no_dots, by_name);
+		for (char *space = word[4]; (space = strchr(space, '~'));)
+			*space = ' ';
+		for (int i = 0; i < count; i++) {
+			const char *places[] = { "name", "device/name" };
+			for (int place = 0; place < 2; place++) {
+				snprintf(path, sizeof path, "%s/%s/%s", b, names[i]->d_name, places[place]);
+				if (strncmp(names[i]->d_name, c, strlen(c)) || content(path) < 0)
+					continue;
+				bytes[strcspn((char *)bytes, "\n")] = 0;
+				if (!strcmp((char *)bytes, word[4])) {
+					found[(unsigned char)*a] = strdup(names[i]->d_name);
+					say("0");
+					return;
+				}
+			}
+		}
+		say("!%d", ENOENT);
+	} else if (!strcmp(what, "events")) {
+		// What a file of /dev/input says, without the times.
+		long count = read(*file, bytes, 24 * strtol(b, 0, 0));
+		if (count < 0)
+			say("!%d", errno);
+		for (long i = 0; i + 24 <= count; i += 24)
+			say("%d %d %d", *(unsigned short *)(bytes + i + 16), *(unsigned short *)(bytes + i + 18), *(int *)(bytes + i + 20));
+	} else if (!strcmp(what, "records")) {
+		// The same of records of this size, from this byte of each on.
+		long size = strtol(c, 0, 0), from = strtol(word[4], 0, 0), count = read(*file, bytes, size * strtol(b, 0, 0));
+		if (count < 0)
+			say("!%d", errno);
+		for (long i = 0; i + size <= count; i += size)
+			data(size - from, bytes + i + from, size - from);
+	} else if (!strcmp(what, "traced")) {
+		if (content(a) < 0)
+			say("!%d", errno);
+		else
+			records();
+	} else if (!strcmp(what, "piped")) {
+		long count = read(*file, bytes, 1 << 16);
+		if (count < 0)
+			say("!%d", errno);
+		bytes[count < 0 ? 0 : count] = 0;
+		records();
+	} else if (!strcmp(what, "wait") || !strcmp(what, "settle")) {
 		usleep(1000 * strtol(a, 0, 0));
 		say("0");
 	} else if (!strcmp(what, "section")) {
@@ -285,7 +387,7 @@ int main(void)
 	while (script && fgets(line, sizeof line, script)) {
 		line[strcspn(line, "\n")] = 0;
 		fprintf(out, "RUN %d %s\n", ++count, line);
-		run(line);
+		run(with_names(line, 0));
 		fprintf(out, "END 0\n");
 		fflush(out);
 	}

@@ -20,6 +20,8 @@ pub(crate) struct World<'a> {
     machine: Machine,
     script: &'a Script,
     files: HashMap<String, u32>,
+    /// What `find` has found, by its name with a `$`.
+    found: HashMap<String, String>,
 }
 
 /// How a number is written and read: decimal, hexadecimal, octal.
@@ -31,8 +33,12 @@ fn number(text: &str) -> i64 {
     parsed.unwrap_or_else(|_| panic!("{text} is no number"))
 }
 
-/// `HEX` or `HEX/LENGTH`, filled up with zeros.
+/// `HEX` or `HEX/LENGTH`, filled up with zeros, and more of them behind `+`.
 fn bytes(text: &str) -> Vec<u8> {
+    text.split('+').flat_map(part).collect()
+}
+
+fn part(text: &str) -> Vec<u8> {
     let (digits, length) = text.split_once('/').unwrap_or((text, "0"));
     let mut bytes: Vec<u8> = (0..digits.len() / 2)
         .map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).unwrap_or_else(|_| panic!("{text}")))
@@ -48,6 +54,42 @@ fn data(value: u64, bytes: &[u8]) -> String {
     }
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{value} {hex}")
+}
+
+/// A text with a name for what was found, unless its number goes on.
+fn named(text: &str, name: &str, found: &str) -> String {
+    let mut parts = text.split(found);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        out += if part.starts_with(|next: char| next.is_ascii_digit()) { found } else { name };
+        out += part;
+    }
+    out
+}
+
+/// A `struct input_event` without its time: type, code, value.
+fn event(bytes: &[u8]) -> String {
+    let number = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+    let value = i32::from_le_bytes([bytes[20], bytes[21], bytes[22], bytes[23]]);
+    format!("{} {} {value}", number(16), number(18))
+}
+
+/// The records of a trace without tasks and times: what was off, and what each event says.
+fn records(text: &str) -> Vec<String> {
+    let record = |line: &str| {
+        let (_, signs) = line.split_once("] ")?;
+        let (_, rest) = signs.split_once(": ")?;
+        // Pointers are hashed with a key of the boot.
+        let mut parts = rest.split("=00000000");
+        let mut text = parts.next()?.to_owned();
+        for part in parts {
+            let digits = part.bytes().take_while(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')).count();
+            let (shown, part) = if digits == 8 { ("********", &part[8..]) } else { ("", part) };
+            text += &format!("=00000000{shown}{part}");
+        }
+        Some(format!("{} {text}", &signs[..5]))
+    };
+    text.lines().filter(|line| !line.starts_with('#')).filter_map(record).collect()
 }
 
 fn said<T>(outcome: Outcome<T>, done: impl FnOnce(T) -> String) -> Vec<String> {
@@ -81,11 +123,23 @@ impl<'a> World<'a> {
         let facts = facts_cache::open(&tree.vmlinuz).unwrap_or_else(|error| panic!("{error}"));
         let options = Options { facts: Some(facts), timeout: Duration::from_secs(20), ..Options::default() };
         let machine = Machine::boot(options, Box::new(|_| ()), Box::new(|_| None));
-        Self { machine: machine.unwrap_or_else(|error| panic!("{error}")), script, files: HashMap::new() }
+        Self {
+            machine: machine.unwrap_or_else(|error| panic!("{error}")),
+            script,
+            files: HashMap::new(),
+            found: HashMap::new(),
+        }
     }
 
-    /// What the machine answers to one operation.
+    /// What the machine answers to one operation. What was found has other numbers than in the guest, so it is called by its name.
     pub(crate) fn answer(&mut self, operation: &str) -> Vec<String> {
+        let operation = self.found.iter().fold(operation.to_owned(), |text, (name, found)| text.replace(name, found));
+        let answer = self.answer_to(&operation);
+        let named = |line: String| self.found.iter().fold(line, |text, (name, found)| named(&text, name, found));
+        answer.into_iter().map(named).collect()
+    }
+
+    fn answer_to(&mut self, operation: &str) -> Vec<String> {
         let words: Vec<&str> = operation.split(' ').collect();
         let file = words.get(1).and_then(|name| self.files.get(*name).copied()).unwrap_or(u32::MAX);
         let machine = &mut self.machine;
@@ -138,6 +192,10 @@ impl<'a> World<'a> {
                 let argument = Argument::Value(self.files.get(*other).copied().unwrap_or(u32::MAX).into());
                 said(machine.ioctl(file, number(command) as u32, argument).unwrap(), |called| plain(called.value))
             }
+            ["poll", _, events, milliseconds] => {
+                let time = Duration::from_millis(number(milliseconds) as u64);
+                said(machine.poll(file, number(events) as u16, time).unwrap(), |ready| format!("{ready:#x}"))
+            }
             ["close", _] => said(machine.close(file).unwrap(), zero),
             ["copy", name, path] => {
                 let to = machine.open(path, WRITE_ONLY).unwrap().done().expect("the device opens");
@@ -168,6 +226,32 @@ impl<'a> World<'a> {
             }
             // What goes on by itself is over before a machine answers again.
             ["settle", _] => vec!["0".to_owned()],
+            ["find", name, directory, prefix, text] => self.find(name, directory, prefix, &text.replace('~', " ")),
+            ["events", _, count] => match machine.read(file, 24 * number(count) as u64).unwrap() {
+                Outcome::Done(bytes) => bytes.chunks_exact(24).map(event).collect(),
+                other => said(other, |_| String::new()),
+            },
+            ["records", _, count, size, from] => {
+                let (size, from) = (number(size) as usize, number(from) as usize);
+                match machine.read(file, size as u64 * number(count) as u64).unwrap() {
+                    Outcome::Done(bytes) => {
+                        bytes.chunks_exact(size).map(|one| data((size - from) as u64, &one[from..])).collect()
+                    }
+                    other => said(other, |_| String::new()),
+                }
+            }
+            ["traced", path] => match machine.read_file(path).unwrap() {
+                Outcome::Done(text) => records(&String::from_utf8_lossy(&text)),
+                other => said(other, |_| String::new()),
+            },
+            ["piped", _] => match machine.read(file, 1 << 16).unwrap() {
+                Outcome::Done(text) => records(&String::from_utf8_lossy(&text)),
+                other => said(other, |_| String::new()),
+            },
+            ["wait", milliseconds] => {
+                machine.run(Duration::from_millis(number(milliseconds) as u64)).unwrap();
+                vec!["0".into()]
+            }
             ["section", name] => vec![(*name).to_owned()],
             [what @ ("lines" | "entry" | "has"), path, with @ ..] => match machine.read_file(path).unwrap() {
                 Outcome::Done(text) => looked_for(what, &String::from_utf8_lossy(&text), &with.join(" ")),
@@ -175,6 +259,24 @@ impl<'a> World<'a> {
             },
             ["sum", path] => self.sum(path),
             _ => panic!("{operation} is unknown"),
+        }
+    }
+
+    /// The entry of a directory with a prefix, whose `name` or `device/name` says this.
+    fn find(&mut self, name: &str, directory: &str, prefix: &str, text: &str) -> Vec<String> {
+        let entries = self.machine.list_directory(directory).unwrap().done().unwrap_or_default();
+        let found = entries.into_iter().filter(|entry| entry.starts_with(prefix)).find(|entry| {
+            ["name", "device/name"].iter().any(|file| {
+                let content = self.machine.read_file(&format!("{directory}/{entry}/{file}")).unwrap().done();
+                content.is_some_and(|content| content.strip_suffix(b"\n") == Some(text.as_bytes()))
+            })
+        });
+        match found {
+            Some(entry) => {
+                self.found.insert(format!("${name}"), entry);
+                vec!["0".into()]
+            }
+            None => vec!["!2".into()],
         }
     }
 

@@ -78,6 +78,9 @@ scripts! {
     the_sequencer_has_clients_ports_and_a_timer = "sequencer";
     autofs_checks_what_it_is_asked = "autofs";
     uinput_makes_a_keyboard = "uinput";
+    a_keyboard_is_heard = "evdev";
+    reports_of_a_program_are_events = "uhid";
+    a_joystick_is_heard_twice = "joystick";
     a_watchdog_is_kept_alive_and_closed = "watchdog";
     programs_that_serve_the_kernel_are_answered = "userspace";
     flash_in_memory_is_written_and_erased = "mtd";

@@ -3,7 +3,7 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use ferrmod_kernel::hardware::{Description, DeviceId, DeviceStatus};
+use ferrmod_kernel::hardware::{Description, DeviceId, DeviceReport, DeviceStatus};
 use ferrmod_kernel::lock::Lock;
 use ferrmod_kernel::{Errno, files, kernel};
 
@@ -56,6 +56,28 @@ pub(crate) fn remove(id: DeviceId) {
         _ => super::destroy(dev),
     }
     SHOWN.lock().retain(|(other, _)| *other != id);
+}
+
+/// Says a report of a device that has some.
+///
+/// # Errors
+/// `EOPNOTSUPP` when devices of this bus have none, or as [`hid::say`].
+pub(crate) fn say(id: DeviceId, report: &[u8]) -> Result<(), Errno> {
+    match kernel().hardware.description(id) {
+        Some(Description::Hid(_)) => hid::say(id, report),
+        _ => Err(Errno::EOPNOTSUPP),
+    }
+}
+
+/// What came to such a device.
+///
+/// # Errors
+/// As [`say`].
+pub(crate) fn heard(id: DeviceId) -> Result<Vec<DeviceReport>, Errno> {
+    match kernel().hardware.description(id) {
+        Some(Description::Hid(_)) => hid::heard(id),
+        _ => Err(Errno::EOPNOTSUPP),
+    }
 }
 
 /// How it stands with the drivers.

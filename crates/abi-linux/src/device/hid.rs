@@ -1,21 +1,24 @@
 //! Described HID devices: what a program does that serves one through `/dev/uhid` (Linux, `Documentation/hid/uhid.rst`).
 //!
-//! So the device is one of an unmodified transport, and no struct of the HID core is written here. Nobody answers when a driver asks
-//! for a report; the transport tells it so after a while.
+//! So the device is one of an unmodified transport, and no struct of the HID core is written here. A task reads what the transport
+//! tells the program: output and feature reports are kept for whoever asks for them, and a driver that asks for a report gets what was
+//! set last, or an error.
 
-use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use bstr::ByteSlice;
-use ferrmod_kernel::files::OpenFile;
-use ferrmod_kernel::hardware::DeviceId;
 use ferrmod_kernel::hardware::description::HidDevice;
+use ferrmod_kernel::hardware::{DeviceId, DeviceReport};
 use ferrmod_kernel::lock::Lock;
-use ferrmod_kernel::{Errno, kernel};
+use ferrmod_kernel::{Errno, TaskId, kernel};
 
 use super::{bus, described, show};
 use crate::time;
+use crate::vfs::{self, Opened};
 
 /// The transport's file, and the alias by which its module says that it serves it.
 const FILE: &str = "/dev/uhid";
@@ -27,14 +30,38 @@ const CREATE: u32 = 11;
 const NAME: usize = 128;
 const PHYS: usize = 64;
 const UNIQ: usize = 64;
+/// Further events of it.
+const DESTROY: u32 = 1;
+const OUTPUT: u32 = 6;
+const GET_REPORT: u32 = 9;
+const GET_REPORT_REPLY: u32 = 10;
+const INPUT: u32 = 12;
+const SET_REPORT: u32 = 13;
+const SET_REPORT_REPLY: u32 = 14;
+/// `UHID_DATA_MAX`; more than a whole event has (`struct uhid_event`).
+const DATA: usize = 4096;
+const EVENT: u64 = 8192;
+/// `enum uhid_report_type`
+const KINDS: [&str; 3] = ["feature", "output", "input"];
+/// So many reports are kept.
+const KEPT: usize = 256;
 /// The transport makes the device in a task of its own; so long that is waited for, in milliseconds.
 const PATIENCE: u32 = 2000;
+
+/// A device's file, and what its task shares with those who ask.
+struct Link {
+    file: Opened,
+    /// The task has to end.
+    ends: AtomicBool,
+    /// What came, oldest first.
+    reports: Lock<VecDeque<DeviceReport>>,
+}
 
 /// A device that is there as long as its file is open.
 struct Served {
     id: DeviceId,
-    /// Held for its end.
-    _file: Box<dyn OpenFile>,
+    link: Arc<Link>,
+    task: TaskId,
     modalias: String,
 }
 
@@ -85,17 +112,137 @@ fn find(place: &str) -> Option<(u64, String)> {
 pub(crate) fn describe(id: DeviceId, wanted: &HidDevice) -> Result<(), Errno> {
     // As opening the static node of a module does; whether there is a file then says whether that helped.
     let _ = kernel().request_module(ALIAS);
-    let mut file = kernel().files.open(FILE, FLAGS).map_err(|_| Errno::ENODEV)?;
-    file.write(&event(id, wanted))?;
-    for _ in 0..PATIENCE {
-        if let Some((dev, modalias)) = find(&place(id)) {
+    let node = vfs::node(FILE).ok_or(Errno::ENODEV)?;
+    let file = Opened::open(&node, FLAGS).map_err(|_| Errno::ENODEV)?;
+    let link = Arc::new(Link { file, ends: AtomicBool::new(false), reports: Lock::new(VecDeque::new()) });
+    let own = Arc::clone(&link);
+    let task = kernel().tasks.spawn_service(&alloc::format!("hid/{}", id.0), move || serve(&own))?;
+    let made = link.file.write(&event(id, wanted)).and_then(|_| {
+        for _ in 0..PATIENCE {
+            if let Some(found) = find(&place(id)) {
+                return Ok(found);
+            }
+            time::sleep(1_000_000, 0);
+        }
+        Err(Errno::ENODEV)
+    });
+    match made {
+        Ok((dev, modalias)) => {
             described::remember(id, dev);
-            SERVED.lock().push(Served { id, _file: file, modalias });
-            return Ok(());
+            SERVED.lock().push(Served { id, link, task, modalias });
+            Ok(())
+        }
+        Err(errno) => {
+            end(&link, task);
+            Err(errno)
+        }
+    }
+}
+
+/// The number of 16 or 32 bits at a place of an event.
+fn number<const N: usize>(event: &[u8], at: usize) -> Option<u32> {
+    let bytes: [u8; N] = event.get(at..at + N)?.try_into().ok()?;
+    Some(bytes.iter().rev().fold(0, |number, &byte| number << 8 | u32::from(byte)))
+}
+
+/// What the transport tells the program, for the time of the device.
+fn serve(link: &Link) {
+    let mut set = BTreeMap::new();
+    while !link.ends.load(Ordering::Relaxed) {
+        link.file.wait_for_input(&|| link.ends.load(Ordering::Relaxed));
+        while let Ok(event) = link.file.read(EVENT) {
+            // What is no such event is nothing to answer.
+            let _ = answer(link, &event, &mut set);
+        }
+    }
+}
+
+/// Answers one event; `None` for what needs no answer.
+fn answer(link: &Link, event: &[u8], set: &mut BTreeMap<(u8, u8), Vec<u8>>) -> Option<()> {
+    let (kind, report, data) = match number::<4>(event, 0)? {
+        OUTPUT => {
+            let size = (number::<2>(event, 4 + DATA)? as usize).min(DATA);
+            (*event.get(6 + DATA)?, None, event.get(4..4 + size)?)
+        }
+        SET_REPORT => {
+            let size = (number::<2>(event, 10)? as usize).min(DATA);
+            (*event.get(9)?, Some((number::<4>(event, 4)?, *event.get(8)?)), event.get(12..12 + size)?)
+        }
+        GET_REPORT => {
+            let (id, which) = (number::<4>(event, 4)?, (*event.get(9)?, *event.get(8)?));
+            let known: &[u8] = set.get(&which).map_or(&[], Vec::as_slice);
+            let error = if known.is_empty() { Errno::EIO.0 as u16 } else { 0 };
+            let mut reply = GET_REPORT_REPLY.to_le_bytes().to_vec();
+            reply.extend_from_slice(&id.to_le_bytes());
+            reply.extend_from_slice(&error.to_le_bytes());
+            reply.extend_from_slice(&(known.len() as u16).to_le_bytes());
+            reply.extend_from_slice(known);
+            // A device that goes needs none any more.
+            let _ = link.file.write(&reply);
+            return Some(());
+        }
+        _ => return None,
+    };
+    {
+        let mut reports = link.reports.lock();
+        if reports.len() == KEPT {
+            reports.pop_front();
+        }
+        let kind = KINDS.get(usize::from(kind)).copied().unwrap_or("unknown");
+        reports.push_back(DeviceReport { kind, bytes: data.to_vec() });
+    }
+    if let Some((id, which)) = report {
+        set.insert((kind, which), data.to_vec());
+        let mut reply = SET_REPORT_REPLY.to_le_bytes().to_vec();
+        reply.extend_from_slice(&id.to_le_bytes());
+        reply.extend_from_slice(&[0; 2]);
+        // As above.
+        let _ = link.file.write(&reply);
+    }
+    Some(())
+}
+
+/// The device says a report.
+///
+/// # Errors
+/// `ENODEV` when it is gone, `EINVAL` when the report is too long, or what the transport answers.
+pub(crate) fn say(id: DeviceId, report: &[u8]) -> Result<(), Errno> {
+    let link = link_of(id).ok_or(Errno::ENODEV)?;
+    if report.len() > DATA {
+        return Err(Errno::EINVAL);
+    }
+    let mut event = INPUT.to_le_bytes().to_vec();
+    event.extend_from_slice(&(report.len() as u16).to_le_bytes());
+    event.extend_from_slice(report);
+    link.file.write(&event).map(drop)
+}
+
+/// The reports that came to the device since this was asked last, oldest first.
+///
+/// # Errors
+/// `ENODEV` when it is gone.
+pub(crate) fn heard(id: DeviceId) -> Result<Vec<DeviceReport>, Errno> {
+    let link = link_of(id).ok_or(Errno::ENODEV)?;
+    let reports = core::mem::take(&mut *link.reports.lock());
+    Ok(reports.into())
+}
+
+fn link_of(id: DeviceId) -> Option<Arc<Link>> {
+    SERVED.lock().iter().find(|served| served.id == id).map(|served| Arc::clone(&served.link))
+}
+
+/// Ends a device and its task.
+fn end(link: &Link, task: TaskId) {
+    link.ends.store(true, Ordering::Relaxed);
+    // One that was not made cannot be ended.
+    let _ = link.file.write(&DESTROY.to_le_bytes());
+    for _ in 0..PATIENCE {
+        kernel().tasks.wake(task);
+        if !kernel().tasks.is_alive(task) {
+            break;
         }
         time::sleep(1_000_000, 0);
     }
-    Err(Errno::ENODEV)
 }
 
 /// What names the modules that may have a driver for it.
@@ -111,5 +258,7 @@ pub(crate) fn forget(id: DeviceId) {
         place.map(|place| all.remove(place))
     };
     // The transport's functions are called here, with no lock held.
-    drop(served);
+    if let Some(served) = served {
+        end(&served.link, served.task);
+    }
 }

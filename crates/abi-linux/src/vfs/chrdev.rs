@@ -124,6 +124,43 @@ extern "C" fn unregister_chrdev_region(first: u32, count: u32) {
     }
 }
 
+/// Gives the parent of a device back that nobody uses any more, which may hold the device itself.
+fn leave_parent(object: u64) {
+    // SAFETY: a device's object.
+    let parent: u64 = unsafe { kobject::kobject::parent.get(object) };
+    kobject::put(parent);
+}
+extern "C" fn cdev_release(object: u64) {
+    leave_parent(object);
+}
+extern "C" fn cdev_release_free(object: u64) {
+    leave_parent(object);
+    slab::release(cdev::kobj.container(object), 0);
+}
+/// The type of devices that lie in other objects.
+fn plain_type() -> u64 {
+    static TYPE: spin::Once<u64> = spin::Once::new();
+    *TYPE.call_once(|| kobject::make_type("cdev_release", 0))
+}
+/// The type of devices that are blocks of their own.
+fn freeing_type() -> u64 {
+    static TYPE: spin::Once<u64> = spin::Once::new();
+    *TYPE.call_once(|| kobject::make_type("cdev_release_free", 0))
+}
+
+/// Somebody opens a file of this device, which stays as long.
+pub(crate) fn hold(device: u64) {
+    if device != 0 {
+        kobject::get(cdev::kobj.at(device));
+    }
+}
+/// Somebody has closed it.
+pub(crate) fn let_go(device: u64) {
+    if device != 0 {
+        kobject::put(cdev::kobj.at(device));
+    }
+}
+
 /// `void cdev_init(struct cdev *, const struct file_operations *)`
 extern "C" fn cdev_init(device: u64, ops: u64) {
     // SAFETY: the caller's device, which may be overwritten.
@@ -132,7 +169,7 @@ extern "C" fn cdev_init(device: u64, ops: u64) {
         locks::init_list(cdev::list.at(device));
         cdev::ops.set(device, ops);
     }
-    kobject::init(cdev::kobj.at(device), kobject::plain_type());
+    kobject::init(cdev::kobj.at(device), plain_type());
 }
 
 /// `struct cdev *cdev_alloc(void)`
@@ -142,7 +179,7 @@ extern "C" fn cdev_alloc() -> u64 {
     if device != 0 {
         // SAFETY: a zeroed block of the struct's size.
         unsafe { locks::init_list(cdev::list.at(device)) };
-        kobject::init(cdev::kobj.at(device), kobject::freeing_type());
+        kobject::init(cdev::kobj.at(device), freeing_type());
     }
     device
 }
@@ -153,6 +190,7 @@ pub(crate) extern "C" fn cdev_add(device: u64, first: u32, count: u32) -> i32 {
     unsafe {
         cdev::dev.set(device, first);
         cdev::count.set(device, count);
+        kobject::get(kobject::kobject::parent.get(cdev::kobj.at(device)));
     }
     DEVICES.lock().push(Added { first, count, cdev: device });
     0
@@ -173,7 +211,7 @@ extern "C" fn cdev_device_add(at: u64, dev: u64) -> i32 {
     // SAFETY: the caller's device.
     let number: u32 = unsafe { device::layout::device::devt.get(dev) };
     if number != 0 {
-        kobject::set_parent(cdev::kobj.at(at), dev);
+        kobject::set_parent(cdev::kobj.at(at), device::object(dev));
         cdev_add(at, number, 1);
     }
     let result = device::add(dev);
@@ -218,7 +256,7 @@ extern "C" fn __register_chrdev(major: u32, minor: u32, count: u32, name: u64, o
         cdev::ops.set(device, ops);
         cdev::owner.set(device, file_operations::owner.get::<u64>(ops));
     }
-    kobject::init(cdev::kobj.at(device), kobject::freeing_type());
+    kobject::init(cdev::kobj.at(device), freeing_type());
     cdev_add(device, first.0, count);
     if major == 0 { first.major() as i32 } else { 0 }
 }
@@ -249,6 +287,6 @@ pub(crate) fn list() -> Vec<u8> {
 
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
-    c register_chrdev_region, c alloc_chrdev_region, c unregister_chrdev_region, c cdev_init, c cdev_alloc, c cdev_add,
+    c cdev_release, c cdev_release_free, c register_chrdev_region, c alloc_chrdev_region, c unregister_chrdev_region, c cdev_init, c cdev_alloc, c cdev_add,
     c cdev_del, c cdev_set_parent, c cdev_device_add, c cdev_device_del, c __register_chrdev, c __unregister_chrdev,
 ];

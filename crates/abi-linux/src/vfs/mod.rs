@@ -29,6 +29,7 @@ pub(crate) mod inodes;
 pub(crate) mod memory;
 pub(crate) mod mount;
 pub(crate) mod open;
+pub(crate) mod poll;
 pub(crate) mod proc;
 pub(crate) mod pseudo;
 pub(crate) mod seq;
@@ -42,10 +43,10 @@ layout! {
     }
     pub(crate) mod dentry = "dentry" { d_inode, d_parent, name = "d_name.name", len = "d_name.len" }
     pub(crate) mod file_operations = "file_operations" {
-        owner, llseek, read, write, read_iter, write_iter, unlocked_ioctl, open, flush, release,
+        owner, llseek, read, write, read_iter, write_iter, poll, unlocked_ioctl, open, flush, release,
     }
     pub(crate) mod proc_ops = "proc_ops" {
-        proc_open, proc_read, proc_read_iter, proc_write, proc_lseek, proc_release, proc_ioctl,
+        proc_open, proc_read, proc_read_iter, proc_write, proc_lseek, proc_release, proc_poll, proc_ioctl,
     }
     pub(crate) mod mutex = "mutex" { wait_list }
     mod rw_semaphore = "rw_semaphore" { wait_list }
@@ -132,8 +133,8 @@ pub(crate) fn begin(kernel: &Kernel) {
         ("/proc/filesystems", crate::registries::file_systems),
         ("/proc/devices", chrdev::list),
         ("/proc/misc", crate::misc::list),
-        ("/proc/bus/input/devices", crate::input::devices),
-        ("/proc/bus/input/handlers", crate::input::handlers),
+        ("/proc/bus/input/devices", crate::input::show::devices),
+        ("/proc/bus/input/handlers", crate::input::handlers::handlers),
         ("/proc/tty/drivers", crate::tty::drivers),
         ("/proc/tty/ldiscs", crate::tty::line_disciplines),
         ("/proc/net/protocols", crate::net::sockets::protocols),
@@ -189,6 +190,10 @@ impl FileOperations for NodeFile {
         Opened::open(&self.0, WRITE_ONLY)?.write(bytes)
     }
 
+    fn kind(&self) -> u32 {
+        self.0.mode & files::KINDS
+    }
+
     fn open(&self, flags: u32) -> Option<Result<Box<dyn OpenFile>, Errno>> {
         Some(Opened::open(&self.0, flags).map(|opened| Box::new(opened) as Box<dyn OpenFile>))
     }
@@ -207,6 +212,10 @@ impl OpenFile for Opened {
 
     fn seek(&mut self, offset: i64, whence: u32) -> Result<u64, Errno> {
         Self::seek(self, offset, whence)
+    }
+
+    fn poll(&mut self, events: u32, until: u64) -> Result<u32, Errno> {
+        Ok(Self::poll(self, events, until))
     }
 
     fn ioctl(&mut self, command: u32, argument: IoctlArgument) -> Result<(u64, Vec<u8>), Errno> {
@@ -318,7 +327,8 @@ pub(crate) struct Opened {
     dentry: u64,
     lasting: Arc<Node>,
     owner: u64,
-    /// The module of a character device, which its functions need not be of.
+    /// The `struct cdev` of a character device, and the module that it is of, which its functions need not be.
+    device: u64,
     device_owner: u64,
     calls: Calls,
 }
@@ -335,6 +345,7 @@ struct Calls {
     flush: u64,
     ioctl: u64,
     seek: u64,
+    poll: u64,
 }
 
 fn named(name: &str) -> u64 {
@@ -355,6 +366,7 @@ impl Calls {
             flush: get(&file_operations::flush),
             ioctl: get(&file_operations::unlocked_ioctl),
             seek: get(&file_operations::llseek),
+            poll: get(&file_operations::poll),
         }
     }
 
@@ -371,6 +383,7 @@ impl Calls {
             flush: 0,
             ioctl: get(&proc_ops::proc_ioctl),
             seek: get(&proc_ops::proc_lseek),
+            poll: get(&proc_ops::proc_poll),
         }
     }
 }
@@ -427,7 +440,9 @@ impl Opened {
             return Err(Errno::ENXIO);
         }
         let (inode, dentry) = (node.inode, node.dentry);
-        let mut opened = Self { file: 0, inode, dentry, lasting: Arc::clone(node), owner, device_owner, calls };
+        let device = served.map_or(0, |served| served.cdev);
+        chrdev::hold(device);
+        let mut opened = Self { file: 0, inode, dentry, lasting: Arc::clone(node), owner, device, device_owner, calls };
         opened.make(node, flags, ops)?;
         if let Some(served) = served {
             // SAFETY: our own inode and file.
@@ -512,7 +527,7 @@ impl Opened {
     ///
     /// # Errors
     /// What the module answers; `EINVAL` when it cannot be read.
-    pub(crate) fn read(&mut self, length: u64) -> Result<Vec<u8>, Errno> {
+    pub(crate) fn read(&self, length: u64) -> Result<Vec<u8>, Errno> {
         let buffer = UserBuffer::zeroed(length)?;
         let count = self.transfer(self.calls.read, self.calls.read_iter, buffer.address(), length, true)?;
         let mut bytes = buffer.bytes();
@@ -524,7 +539,7 @@ impl Opened {
     ///
     /// # Errors
     /// What the module answers; `EINVAL` when it cannot be written.
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
+    pub(crate) fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
         let buffer = UserBuffer::with(bytes)?;
         let length = bytes.len() as u64;
         let count = self.transfer(self.calls.write, self.calls.write_iter, buffer.address(), length, false)?;
@@ -574,6 +589,23 @@ impl Opened {
         answered(unsafe { ram::call(self.calls.ioctl, [self.file, command.into(), argument]) })
     }
 
+    /// Waits until the file is ready for one of these events (`POLLIN` and so on), until a time of the platform; for which it is.
+    pub(crate) fn poll(&self, events: u32, until: u64) -> u32 {
+        match self.calls.poll {
+            0 => files::ALWAYS_READY & events,
+            function => poll::wait(function, self.file, events, Some(until), &|| false),
+        }
+    }
+
+    /// Waits until the file can be read, or the caller has enough, who wakes the task then.
+    pub(crate) fn wait_for_input(&self, enough: &dyn Fn() -> bool) {
+        /// `POLLIN`
+        const INPUT: u32 = 1;
+        if self.calls.poll != 0 {
+            poll::wait(self.calls.poll, self.file, INPUT, None, enough);
+        }
+    }
+
     /// `lseek(2)`.
     ///
     /// # Errors
@@ -600,6 +632,7 @@ impl Drop for Opened {
                 }
             }
         }
+        chrdev::let_go(self.device);
         let_go(self.owner);
         let_go(self.device_owner);
         slab::release(self.file, 0);

@@ -107,7 +107,14 @@ extern "C" fn vfs_ioctl(at: u64, command: u32, argument: u64) -> i64 {
     returned(with(at, |opened| opened.ioctl(command, argument)))
 }
 
+/// `int fasync_helper(int fd, struct file *, int on, struct fasync_struct **)` and `void kill_fasync(struct fasync_struct **, int, int)`:
+/// programs here are sent no signals, so that none waits for any.
+extern "C" fn no_signals() -> i32 {
+    0
+}
+
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
     c filp_open, c filp_close, c fput, c __fput_sync = fput, c kernel_read, c kernel_write, c vfs_llseek, c vfs_ioctl,
+    k fasync_helper = no_signals, k kill_fasync = no_signals,
 ];

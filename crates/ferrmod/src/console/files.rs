@@ -1,6 +1,7 @@
 //! Files of the machine, used by hand as a program uses them.
 
 use std::io::Write;
+use std::time::Duration;
 
 use anstream::println;
 use ferrmod_machine::Argument;
@@ -17,6 +18,8 @@ const READ_WRITE: u32 = 2;
 const NO_WAIT: u32 = 0o4000;
 /// `SEEK_SET`
 const FROM_START: u32 = 0;
+/// `POLLIN`, `POLLPRI`, `POLLOUT`, `POLLERR`, `POLLHUP`
+const READY: [(u16, &str); 5] = [(1, "read"), (2, "urgent"), (4, "write"), (8, "error"), (16, "gone")];
 /// Bytes of one transfer.
 const CHUNK: usize = 64 << 10;
 
@@ -47,6 +50,14 @@ pub(super) fn execute(session: &mut Session, command: &str, words: &[&str]) -> R
             (Some(request), Some(argument)) => {
                 with(session, file, READ_WRITE, |session, at| ioctl(session, file, at, request as u32, argument))
             }
+            _ => return Ok(None),
+        },
+        ("poll", [file, rest @ ..]) => match rest {
+            [] => with(session, file, READ_ONLY, |session, at| poll(session, file, at, 0)),
+            [time] => match number(time) {
+                Some(time) => with(session, file, READ_ONLY, |session, at| poll(session, file, at, time)),
+                None => return Ok(None),
+            },
             _ => return Ok(None),
         },
         ("close", [file]) => match file.parse() {
@@ -96,7 +107,7 @@ fn flags(how: &str) -> Option<u32> {
 }
 
 /// `HEX` or `HEX/LENGTH`, filled up with zeros.
-fn bytes(text: &str) -> Option<Vec<u8>> {
+pub(super) fn bytes(text: &str) -> Option<Vec<u8>> {
     /// More is no argument of an `ioctl`.
     const MOST: u64 = 1 << 20;
     let (digits, length) = text.split_once('/').unwrap_or((text, "0"));
@@ -189,6 +200,20 @@ fn ioctl(session: &mut Session, file: &str, at: u32, request: u32, argument: Arg
             for buffer in called.buffers {
                 dump(&buffer);
             }
+        }
+        Err(exit) => return Ok(exit),
+    }
+    Ok(Exit::Clean)
+}
+
+fn poll(session: &mut Session, file: &str, at: u32, milliseconds: u64) -> Result<Exit, Failure> {
+    match value(
+        session.machine.poll(at, READY.iter().map(|&(bit, _)| bit).sum(), Duration::from_millis(milliseconds))?,
+        file,
+    ) {
+        Ok(ready) => {
+            let words: Vec<&str> = READY.iter().filter(|(bit, _)| ready & bit != 0).map(|&(_, word)| word).collect();
+            println!("{}", if words.is_empty() { "not ready".to_owned() } else { words.join(" ") });
         }
         Err(exit) => return Ok(exit),
     }

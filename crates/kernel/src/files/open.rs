@@ -18,6 +18,9 @@ pub enum IoctlArgument {
     Memory(Vec<u8>),
 }
 
+/// What a file is that never waits, as `poll(2)` has it: `POLLIN`, `POLLOUT`, `POLLRDNORM`, `POLLWRNORM`.
+pub const ALWAYS_READY: u32 = 0x145;
+
 /// What can be done with a file while it is open. Dropping it closes it.
 pub trait OpenFile: Send {
     /// At most `length` bytes from where the file is.
@@ -47,6 +50,15 @@ pub trait OpenFile: Send {
     /// The bytes behind a file that keeps them, and the flags it was opened with, for whoever goes on with them when it is closed.
     fn content(&self) -> Option<(Content, u32)> {
         None
+    }
+
+    /// `poll(2)`: waits until the file is ready for one of these events, at most until `until` (nanoseconds of the platform's clock); for
+    /// which it is.
+    ///
+    /// # Errors
+    /// What the file answers.
+    fn poll(&mut self, events: u32, _until: u64) -> Result<u32, Errno> {
+        Ok(ALWAYS_READY & events)
     }
 }
 

@@ -35,6 +35,10 @@ pub(super) fn act(kernel: &Kernel, number: u32, action: Action) -> Result<Respon
             let buffers = if back { vec![ByteBuf::from(bytes)] } else { Vec::new() };
             Ok(Response::Called(Called { value, buffers }))
         }
+        Action::Poll { events, nanoseconds } => {
+            let until = kernel.platform.now().saturating_add(nanoseconds);
+            open.with(number, |file| file.poll(events.into(), until)).map(|ready| Response::Number(ready.into()))
+        }
         Action::Close => open.close(number).map(|()| Response::Done),
     }
 }

@@ -15,7 +15,8 @@ use super::{context, fault, files, leave, wire, worlds};
 use crate::options::Options;
 use crate::protocol::{Down, Message, PACKET, Request, Response};
 use crate::value::{
-    Allocation, Argument, Called, Device, Memory, MemoryError, ModuleState, ModuleStatus, Registration, Report, Task,
+    Allocation, Argument, Called, Device, DeviceReport, Memory, MemoryError, ModuleState, ModuleStatus, Registration,
+    Report, Task,
 };
 
 /// Allocations of one owner that a report lists.
@@ -154,6 +155,17 @@ fn handle(kernel: &'static Kernel, request: Request<'_>) -> Response {
             Ok(()) => Response::Done,
             Err(reason) => Response::Refused(reason),
         },
+        Request::SendReport { number, bytes, deadline } => {
+            let bytes = bytes.to_vec();
+            task(kernel, "device", deadline, move || {
+                kernel.send_report(DeviceId(number), &bytes).map(|()| Response::Done)
+            })
+        }
+        Request::TakeReports { number, deadline } => task(kernel, "device", deadline, move || {
+            let reports = kernel.take_reports(DeviceId(number))?.into_iter();
+            let told = reports.map(|report| DeviceReport { kind: report.kind.to_owned(), bytes: report.bytes });
+            Ok(Response::Reports(told.collect()))
+        }),
         Request::Devices => Response::Devices(devices(kernel)),
         Request::Report => {
             kernel.look_at_heap();
