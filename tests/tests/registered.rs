@@ -211,3 +211,48 @@ fn a_socket_computes_a_hash() {
     world.unload("af_alg");
     world.is_clean();
 }
+
+/// The probe and the text are the module's own, so that layouts of both kernels have to be right; the records go with the module.
+#[test]
+fn an_event_of_a_module_is_recorded() {
+    const WRITE_ONLY: u32 = 1;
+    for version in ["6.1", "6.12"] {
+        let Some(tree) = tree_or_skip(version) else { continue };
+        let mut world = World::boot(tree);
+        world.load("sunrpc", "");
+        let event = "/sys/kernel/tracing/events/sunrpc/cache_entry_update";
+        let format = world.read(&format!("{event}/format"));
+        let member = "\tfield:__data_loc char[] name;\toffset:16;\tsize:4;\tsigned:";
+        assert!(format.contains(member) && format.contains("\nprint fmt: \"cache=%s entry=%p\""), "{version}: {format}");
+        let tell = |world: &mut World| {
+            let channel = world.machine.open("/proc/net/rpc/auth.unix.ip/channel", WRITE_ONLY).unwrap();
+            let channel = channel.done().unwrap_or_else(|| panic!("{version}: no channel{}", world.log()));
+            let line = b"nfsd 1.2.3.4 2147483647 there\n";
+            assert_eq!(world.machine.write(channel, line).unwrap(), Outcome::Done(line.len() as u64), "{version}");
+            assert_eq!(world.machine.close(channel).unwrap(), Outcome::Done(()));
+        };
+        tell(&mut world);
+        let records = |world: &mut World| {
+            let trace = world.read("/sys/kernel/tracing/trace");
+            trace.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(records(&mut world), [""; 0], "{version}: nothing is on");
+        assert_eq!(world.write(&format!("{event}/enable"), "1\n"), Outcome::Done(2), "{version}");
+        assert_eq!(world.read("/sys/kernel/tracing/set_event"), "sunrpc:cache_entry_update\n");
+        tell(&mut world);
+        let lines = records(&mut world);
+        let [line] = lines.as_slice() else { panic!("{version}: {lines:?}{}", world.log()) };
+        assert!(line.contains("cache_entry_update: cache=auth.unix.ip entry=00000000"), "{version}: {line}");
+        assert_eq!(world.write("/sys/kernel/tracing/trace", "\n"), Outcome::Done(1));
+        assert_eq!(records(&mut world), [""; 0], "{version}");
+        tell(&mut world);
+        assert_eq!(records(&mut world).len(), 1, "{version}");
+        world.unload("sunrpc");
+        assert_eq!(records(&mut world), [""; 0], "{version}");
+        assert_eq!(world.read("/sys/kernel/tracing/set_event"), "", "{version}");
+        for module in world.machine.list().unwrap() {
+            world.machine.unload(&module.name, false).unwrap();
+        }
+        world.is_clean();
+    }
+}

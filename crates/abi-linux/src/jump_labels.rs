@@ -101,7 +101,11 @@ extern "C" fn static_key_slow_dec(key: u64) {
 }
 /// Switches on what is off, and complains about a key that is counted.
 extern "C" fn static_key_enable(key: u64) {
-    let caller = ram::caller();
+    enable(key, ram::caller());
+}
+
+/// Switches a key on.
+pub(crate) fn enable(key: u64, caller: u64) {
     match count(key) {
         0 => {
             set_count(key, 1);

@@ -101,8 +101,8 @@ mod tasks;
 mod textsearch;
 mod thunks;
 mod time;
-mod trace_events;
 mod tracepoints;
+mod tracing;
 mod tty;
 mod uevent;
 mod user;
@@ -294,6 +294,10 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
     iter::EXPORTS,
     jump_labels::EXPORTS,
     tracepoints::EXPORTS,
+    tracing::EXPORTS,
+    tracing::output::EXPORTS,
+    tracing::points::EXPORTS,
+    tracing::record::EXPORTS,
     kthread::EXPORTS,
     lists::EXPORTS,
     locks::EXPORTS,

@@ -78,6 +78,7 @@ fn notify(module: &Arc<Module>, event: State) -> i32 {
 /// What a listener answers; those that were called before it have been told that the module goes.
 pub(crate) fn coming(module: &Arc<Module>) -> Result<(), Errno> {
     jump_labels::coming(module);
+    crate::tracing::coming(module);
     let this = module.linked().this_module.address;
     let answer = notifiers::call_robust(notifiers::modules(), State::Coming as u64, State::Going as u64, this);
     notifiers::to_errno(answer)
@@ -86,6 +87,7 @@ pub(crate) fn coming(module: &Arc<Module>) -> Result<(), Errno> {
 /// The module goes.
 pub(crate) fn going(module: &Arc<Module>) {
     notify(module, State::Going);
+    crate::tracing::going(module);
 }
 
 /// The module's memory goes: nothing of it may be remembered.

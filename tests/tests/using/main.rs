@@ -79,6 +79,8 @@ scripts! {
     autofs_checks_what_it_is_asked = "autofs";
     uinput_makes_a_keyboard = "uinput";
     a_keyboard_is_heard = "evdev";
+    trace_events_are_recorded = "events";
+    trace_events_of_a_stock_module_are_recorded = "sunrpc-events";
     reports_of_a_program_are_events = "uhid";
     a_joystick_is_heard_twice = "joystick";
     a_watchdog_is_kept_alive_and_closed = "watchdog";

@@ -157,7 +157,7 @@ pub(crate) fn begin(kernel: &Kernel) {
     crate::powercap::begin();
     crate::input::begin();
     crate::net::choices::begin(kernel);
-    crate::trace_events::begin(kernel);
+    crate::tracing::begin(kernel);
     crate::net::loggers::begin(kernel);
 }
 
