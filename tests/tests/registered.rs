@@ -223,7 +223,10 @@ fn an_event_of_a_module_is_recorded() {
         let event = "/sys/kernel/tracing/events/sunrpc/cache_entry_update";
         let format = world.read(&format!("{event}/format"));
         let member = "\tfield:__data_loc char[] name;\toffset:16;\tsize:4;\tsigned:";
-        assert!(format.contains(member) && format.contains("\nprint fmt: \"cache=%s entry=%p\""), "{version}: {format}");
+        assert!(
+            format.contains(member) && format.contains("\nprint fmt: \"cache=%s entry=%p\""),
+            "{version}: {format}"
+        );
         let tell = |world: &mut World| {
             let channel = world.machine.open("/proc/net/rpc/auth.unix.ip/channel", WRITE_ONLY).unwrap();
             let channel = channel.done().unwrap_or_else(|| panic!("{version}: no channel{}", world.log()));

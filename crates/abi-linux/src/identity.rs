@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use ferrmod_kernel::lock::Lock;
 use ferrmod_kernel::{Errno, kernel};
 
+use crate::data::{Begin, Datum};
 use crate::export::{Export, exports};
 use crate::field::layout;
 use crate::{locks, net, printf, ram, slab, symbols, tasks};
@@ -29,11 +30,20 @@ fn root() -> u64 {
     *ROOT.call_once(|| credentials(0))
 }
 
-/// What `uname` says (`struct uts_namespace`); 0 without memory.
+/// Room for the `struct uts_namespace` of every kernel (432 bytes in 6.1).
+const NAMES_SIZE: u64 = 1024;
+
+/// What `uname` says.
+static NAMES: Datum = Datum::new("init_uts_ns", NAMES_SIZE, Begin::Zero);
+
+/// The variables of this file.
+pub(crate) static VARIABLES: &[&Datum] = &[&NAMES];
+
+/// What `uname` says (`struct uts_namespace`), filled in when it is asked for first; 0 where it does not fit.
 fn names() -> u64 {
     /// `__NEW_UTS_LEN`
     const LONGEST: usize = 64;
-    let made = slab::allocate(uts_namespace::SIZE.get(), 8, slab::ZERO, 0);
+    let made = if uts_namespace::SIZE.get() <= NAMES_SIZE { NAMES.address() } else { 0 };
     if made != 0 {
         let name = uts_namespace::name.at(made);
         for (field, text) in [
@@ -45,7 +55,7 @@ fn names() -> u64 {
             (&new_utsname::domainname, "(none)"),
         ] {
             let length = text.len().min(LONGEST);
-            // SAFETY: a zeroed block of the struct's size, whose texts have this much room and a NUL.
+            // SAFETY: zeros of at least the struct's size, whose texts have this much room and a NUL.
             unsafe { ram::bytes_mut(field.at(name), length as u64) }.copy_from_slice(&text.as_bytes()[..length]);
         }
         // SAFETY: as above.

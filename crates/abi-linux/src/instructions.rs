@@ -2,9 +2,10 @@
 //! clearing, and the `pv_ops` table.
 
 use core::arch::naked_asm;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use ferrmod_kernel::Errno;
+use ferrmod_kernel::percpu::INTERRUPTS_SLOT;
 
 use crate::data::{Begin, Datum};
 use crate::export::{Export, exports};
@@ -146,30 +147,54 @@ extern "C" fn nothing() {
 
 /// The interrupt flag as modules see it: `X86_EFLAGS_IF` or 0. Nothing interrupts them; who asks gets the answer to what it
 /// did.
-static INTERRUPTS: AtomicU64 = AtomicU64::new(0x200);
+///
+/// Behind it stands how deep the running task is in read-side sections of RCU: both are looked at together ([`crate::atomic`]).
+pub(crate) static STATE: [AtomicU32; 2] = [AtomicU32::new(INTERRUPTS_ON), AtomicU32::new(0)];
+
+/// `X86_EFLAGS_IF`
+pub(crate) const INTERRUPTS_ON: u32 = 0x200;
 
 /// Whether module code has interrupts on.
 pub(crate) fn interrupts_enabled() -> bool {
-    INTERRUPTS.load(Ordering::Relaxed) != 0
+    STATE[0].load(Ordering::Relaxed) != 0
 }
 
 /// Switches them on or off.
 pub(crate) fn set_interrupts(on: bool) {
-    INTERRUPTS.store(if on { 0x200 } else { 0 }, Ordering::Relaxed);
+    STATE[0].store(if on { INTERRUPTS_ON } else { 0 }, Ordering::Relaxed);
 }
 
 /// Flags in rax, everything else kept.
 #[unsafe(naked)]
 extern "C" fn native_save_fl() {
-    naked_asm!("mov rax, [rip + {flag}]", "ret", flag = sym INTERRUPTS)
+    naked_asm!("mov eax, [rip + {flag}]", "ret", flag = sym STATE)
 }
 #[unsafe(naked)]
 extern "C" fn native_irq_disable() {
-    naked_asm!("mov qword ptr [rip + {flag}], 0", "ret", flag = sym INTERRUPTS)
+    naked_asm!("mov dword ptr [rip + {flag}], 0", "ret", flag = sym STATE)
+}
+/// The same, called by module code: if they were on, it leaves where that was.
+#[unsafe(naked)]
+extern "C" fn irq_disable_noted() {
+    naked_asm!(
+        "cmp dword ptr [rip + {flag}], 0",
+        "je 2f",
+        "push rax",
+        "mov rax, [rsp + 8]",
+        "mov gs:[{slot}], rax",
+        "lea rax, [rsp + 16]",
+        "mov gs:[{slot} + 8], rax",
+        "pop rax",
+        "mov dword ptr [rip + {flag}], 0",
+        "2:",
+        "ret",
+        flag = sym STATE,
+        slot = const INTERRUPTS_SLOT,
+    )
 }
 #[unsafe(naked)]
 extern "C" fn native_irq_enable() {
-    naked_asm!("mov qword ptr [rip + {flag}], 0x200", "ret", flag = sym INTERRUPTS)
+    naked_asm!("mov dword ptr [rip + {flag}], 0x200", "ret", flag = sym STATE)
 }
 /// The argument in rdi comes back in rax, everything else kept.
 #[unsafe(naked)]
@@ -237,7 +262,7 @@ fn begin_pv_ops(at: u64) {
         (&pv_ops::cpu_read_msr_safe, address("native_read_msr_safe")),
         (&pv_ops::cpu_write_msr_safe, address("native_write_msr_safe")),
         (&pv_ops::irq_save_fl, address("native_save_fl")),
-        (&pv_ops::irq_disable, address("native_irq_disable")),
+        (&pv_ops::irq_disable, address("irq_disable_noted")),
         (&pv_ops::irq_enable, address("native_irq_enable")),
         (&pv_ops::spin_unlock, address("pv_queued_spin_unlock")),
         (&pv_ops::pte_val, identity),
@@ -278,7 +303,7 @@ pub(crate) static EXPORTS: &[Export] = exports![
     raw __SCT__preempt_schedule = nothing, raw __SCT__preempt_schedule_notrace = nothing,
     raw preempt_schedule_thunk = nothing, raw preempt_schedule_notrace_thunk = nothing,
     raw preempt_schedule = nothing, raw preempt_schedule_notrace = nothing, raw native_io_delay = nothing,
-    raw native_save_fl, raw native_irq_disable, raw native_irq_enable, raw _paravirt_ident_64, raw pv_zero,
+    raw native_save_fl, raw native_irq_disable, raw irq_disable_noted, raw native_irq_enable, raw _paravirt_ident_64, raw pv_zero,
     raw pv_queued_spin_unlock, c native_cpuid, c native_read_msr_safe, k native_write_msr_safe,
 ];
 

@@ -23,6 +23,7 @@ extern crate alloc;
 extern crate std;
 
 mod arithmetic;
+mod atomic;
 mod backing;
 mod backlight;
 mod bitmaps;
@@ -343,6 +344,7 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
 pub(crate) static DATA: &[&[&Datum]] = &[
     hardware::VARIABLES,
     dma::VARIABLES,
+    identity::VARIABLES,
     hrtimer::VARIABLES,
     input::VARIABLES,
     console::VARIABLES,

@@ -3,11 +3,11 @@
 //! A spin lock that is held when somebody wants it is held by another CPU, which is given its turn; when no other CPU can give
 //! it back any more, that is reported at once. Whoever has to wait for a mutex or a semaphore blocks on its address.
 
-use ferrmod_kernel::{Errno, Wake, kernel};
+use ferrmod_kernel::{Errno, TaskId, Wake, kernel};
 
 use crate::export::{Export, exports};
 use crate::field::layout;
-use crate::{instructions, ram, tasks, time};
+use crate::{atomic, instructions, ram, tasks, time};
 
 layout! {
     mod mutex = "mutex" { owner, wait_list }
@@ -67,7 +67,7 @@ pub(crate) fn spin_give(lock: u64) {
 }
 
 /// The flags word with interrupts on (`X86_EFLAGS_IF`).
-pub(crate) const INTERRUPTS_ON: u64 = 0x200;
+pub(crate) const INTERRUPTS_ON: u64 = instructions::INTERRUPTS_ON as u64;
 /// `SOFTIRQ_DISABLE_OFFSET`
 const BOTTOM_HALVES: i32 = 0x200;
 
@@ -81,9 +81,13 @@ extern "C" fn _raw_spin_unlock(lock: u64) {
 
 /// Switches interrupts off; the flags as they were.
 fn save_interrupts() -> u64 {
-    let flags = if instructions::interrupts_enabled() { INTERRUPTS_ON } else { 0 };
+    if !instructions::interrupts_enabled() {
+        return 0;
+    }
+    atomic::begins(atomic::Kind::Interrupts);
+    ram::forget_interrupts_off();
     instructions::set_interrupts(false);
-    flags
+    INTERRUPTS_ON
 }
 
 fn restore_interrupts(flags: u64) {
@@ -289,7 +293,14 @@ pub(crate) fn mutex_try(lock: u64) -> bool {
 /// Ends the running task when the task whose `task_struct` is at `owner` was killed with the lock in its hands: nobody will
 /// ever give it back, and on Linux this task would hang.
 fn check_alive(owner: u64, what: &str, caller: u64) {
-    if tasks::at(owner).is_some_and(|holder| !kernel().tasks.is_alive(holder)) {
+    if let Some(holder) = tasks::at(owner) {
+        check_holder(holder, what, caller);
+    }
+}
+
+/// The same for a lock whose holder is known by its number.
+pub(crate) fn check_holder(holder: TaskId, what: &str, caller: u64) {
+    if !kernel().tasks.is_alive(holder) {
         kernel().bug(&alloc::format!("BUG: the {what} is held by a task that was killed"), caller);
     }
 }

@@ -103,6 +103,7 @@ pub(crate) fn gone(module: &Arc<Module>) {
     // What it has freed for later is free when it is gone.
     rcu::run();
     rcu::forget_domains(&ranges);
+    crate::atomic::forget_places(&ranges);
 }
 
 /// `bool try_module_get(struct module *)`: built-in code (null) can always be had.

@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 use core::arch::asm;
 
-use ferrmod_kernel::percpu::CALLER_SLOT;
+use ferrmod_kernel::percpu::{CALLER_SLOT, FRAME_SLOT, INTERRUPTS_SLOT};
 
 /// Touches address 0 as the access that is about to be made would, where Rust's own primitives must not be given it: the fault
 /// is the module's and not a panic of the kernel.
@@ -153,6 +153,64 @@ pub(crate) fn caller() -> u64 {
         asm!("mov {}, gs:[{slot}]", out(reg) caller, slot = const CALLER_SLOT, options(nostack, readonly, preserves_flags));
     }
     caller
+}
+
+/// Where the frame of the module code's last call lies: its frame pointer, and above that the return address.
+#[inline]
+pub(crate) fn frame() -> u64 {
+    let frame: u64;
+    // SAFETY: as in `caller`.
+    unsafe {
+        asm!("mov {}, gs:[{slot}]", out(reg) frame, slot = const FRAME_SLOT, options(nostack, readonly, preserves_flags));
+    }
+    frame
+}
+
+/// Where module code that has switched interrupts off by itself goes on, and where its stack is then; 0 when it was the kernel.
+pub(crate) fn interrupts_off_at() -> (u64, u64) {
+    let (ip, sp): (u64, u64);
+    // SAFETY: as in `caller`.
+    unsafe {
+        asm!(
+            "mov {}, gs:[{slot}]", "mov {}, gs:[{slot} + 8]",
+            out(reg) ip, out(reg) sp, slot = const INTERRUPTS_SLOT, options(nostack, readonly, preserves_flags),
+        );
+    }
+    (ip, sp)
+}
+
+/// The kernel switches interrupts off for module code.
+pub(crate) fn forget_interrupts_off() {
+    // SAFETY: as in `caller`; nobody else has a use for the slot.
+    unsafe {
+        asm!("mov qword ptr gs:[{slot}], 0", slot = const INTERRUPTS_SLOT, options(nostack, preserves_flags));
+    }
+}
+
+/// The 32-bit word at `offset` of the per-CPU area.
+///
+/// # Safety
+/// The offset is that of a per-CPU variable.
+#[inline]
+pub(crate) unsafe fn percpu_word(offset: u32) -> u32 {
+    let word: u32;
+    // SAFETY: GS is the start of the per-CPU area while a kernel runs; the caller vouches for the offset.
+    unsafe {
+        asm!("mov {0:e}, gs:[{1:r}]", out(reg) word, in(reg) u64::from(offset), options(nostack, readonly, preserves_flags));
+    }
+    word
+}
+
+/// Sets it.
+///
+/// # Safety
+/// As [`percpu_word`].
+#[inline]
+pub(crate) unsafe fn set_percpu_word(offset: u32, word: u32) {
+    // SAFETY: as in `percpu_word`.
+    unsafe {
+        asm!("mov gs:[{1:r}], {0:e}", in(reg) word, in(reg) u64::from(offset), options(nostack, preserves_flags));
+    }
 }
 
 /// Calls C code at `address`.

@@ -14,7 +14,7 @@ use hashbrown::HashMap;
 use crate::data::{Begin, Datum};
 use crate::export::{Export, exports};
 use crate::field::layout;
-use crate::{ram, slab, tasks};
+use crate::{atomic, ram, slab, tasks};
 
 layout! {
     mod rcu_head = "callback_head" { func }
@@ -161,7 +161,14 @@ extern "C" fn rcu_barrier() {
     barrier();
 }
 
-/// A CPU in the middle of a task may be a reader anyway, so there is nothing to note.
+/// A CPU in the middle of a task may be a reader anyway; what is noted is that it must not sleep.
+extern "C" fn __rcu_read_lock() {
+    atomic::begin_reader();
+}
+extern "C" fn __rcu_read_unlock() {
+    atomic::end_reader();
+}
+/// Grace periods end where tasks block, whatever is told to RCU.
 extern "C" fn reader() {}
 
 /// `unsigned long get_state_synchronize_rcu(void)`: a time to compare with; every grace period asked about is over by the
@@ -253,7 +260,7 @@ pub(crate) static EXPORTS: &[Export] = exports![
     c synchronize_rcu_tasks_trace = synchronize_rcu, c synchronize_net = synchronize_rcu,
     c mmu_notifier_synchronize = synchronize_rcu, c rcu_barrier,
     c rcu_barrier_tasks = rcu_barrier, c rcu_barrier_tasks_trace = rcu_barrier, c kvfree_rcu_barrier = rcu_barrier,
-    k __rcu_read_lock = reader, k __rcu_read_unlock = reader, k rcu_read_unlock_strict = reader, k rcu_note_context_switch = reader,
+    c __rcu_read_lock, c __rcu_read_unlock, k rcu_read_unlock_strict = reader, k rcu_note_context_switch = reader,
     k rcu_all_qs = reader, c get_state_synchronize_rcu, c start_poll_synchronize_rcu = get_state_synchronize_rcu,
     c poll_state_synchronize_rcu, c cond_synchronize_rcu = synchronize_rcu, c init_srcu_struct, c cleanup_srcu_struct,
     c __srcu_read_lock, c __srcu_read_unlock, c synchronize_srcu, c synchronize_srcu_expedited = synchronize_srcu, c call_srcu,

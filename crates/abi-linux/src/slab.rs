@@ -8,7 +8,7 @@ use ferrmod_kernel::{Errno, kernel};
 
 use crate::data::{Begin, Datum};
 use crate::export::{Export, exports};
-use crate::{caches, ram};
+use crate::{atomic, caches, ram};
 
 /// `__GFP_ZERO`
 pub(crate) const ZERO: u32 = 0x100;
@@ -22,7 +22,8 @@ static VMALLOC: Lock<BTreeMap<u64, u64>> = Lock::new(BTreeMap::new());
 
 /// Takes heap memory as C does: 0 when there is none. It is cleared whatever the flags say, as Debian's kernels do
 /// (`CONFIG_INIT_ON_ALLOC_DEFAULT_ON`).
-pub(crate) fn allocate(size: u64, align: u64, _flags: u32, caller: u64) -> u64 {
+pub(crate) fn allocate(size: u64, align: u64, flags: u32, caller: u64) -> u64 {
+    atomic::might_alloc(flags, caller);
     match kernel().allocate(size, align, caller) {
         Ok(address) => {
             // SAFETY: the heap has just given these bytes to us.

@@ -11,13 +11,13 @@ use ferrmod_kernel::lock::Lock;
 use ferrmod_kernel::percpu::{CALLER_SLOT, CANARY};
 use ferrmod_kernel::world::WorldSymbol;
 use ferrmod_kernel::{Errno, Kernel, kernel};
-use ferrmod_linker::bridge::{self, SLOT};
+use ferrmod_linker::bridge::{self, GUARD, SLOT};
 use hashbrown::HashMap;
 
-use crate::EXPORTS;
 use crate::boot::facts;
 use crate::data::Datum;
 use crate::export::Export;
+use crate::{EXPORTS, atomic, instructions, tasks};
 
 /// Stubs are made a page at a time.
 const STUB_PAGE: u64 = 4096;
@@ -32,6 +32,9 @@ pub(crate) struct Symbols {
     by_name: Lock<HashMap<&'static str, u64>>,
     bridges: u64,
     functions: Vec<&'static Export>,
+    /// Where the guards of functions that may sleep begin, and their functions' numbers.
+    guards: u64,
+    guarded: Vec<usize>,
     absent: Lock<Absent>,
 }
 
@@ -57,24 +60,46 @@ fn symbols() -> &'static Symbols {
 pub(crate) fn begin(kernel: &Kernel) -> Result<(), Errno> {
     let functions: Vec<&'static Export> = EXPORTS.iter().flat_map(|file| file.iter()).collect();
     let bridges = kernel.text.take((functions.len() * SLOT) as u64, 4096)?;
+    let preempt = percpu_offset("__preempt_count").and_then(|offset| i32::try_from(offset).ok());
+    let is_guarded = |number: &usize| preempt.is_some() && atomic::may_sleep(functions[*number].name);
+    let guarded: Vec<usize> = (0..functions.len()).filter(is_guarded).collect();
+    let guards = kernel.text.take((guarded.len() * GUARD) as u64, 4096)?;
+    let mut guard_code = Vec::with_capacity(guarded.len() * GUARD);
+    let mut next_guard = guarded.iter().copied().enumerate().peekable();
     let mut code = Vec::with_capacity(functions.len() * SLOT);
     let mut slots = alloc::vec![0; facts().exports_len() as usize];
     let mut by_name = HashMap::with_capacity(functions.len());
     for (number, export) in functions.iter().enumerate() {
         code.extend_from_slice(&bridge::emit(export.bridge(), export.address(), CALLER_SLOT as i32));
-        let address = bridges + (number * SLOT) as u64;
+        let mut address = bridges + (number * SLOT) as u64;
+        if let Some((guard, _)) = next_guard.next_if(|(_, of)| *of == number) {
+            let at = guards + (guard * GUARD) as u64;
+            let what = bridge::Guard {
+                word: preempt.unwrap_or_default(),
+                well: tasks::MAY_SLEEP,
+                pair: instructions::STATE.as_ptr() as u64,
+                pair_well: [instructions::INTERRUPTS_ON, 0],
+                otherwise: atomic::guarded as *const () as u64,
+                number: number as u32,
+            };
+            guard_code.extend_from_slice(&bridge::emit_guard(&what, at, address));
+            address = at;
+        }
         by_name.insert(export.name, address);
         if let Some(index) = facts().find_export(export.name.as_bytes()) {
             slots[index as usize] = address;
         }
     }
     kernel.platform.write(bridges, &code).map_err(|_| Errno::ENOMEM)?;
+    kernel.platform.write(guards, &guard_code).map_err(|_| Errno::ENOMEM)?;
     let absent = Absent { data: kernel.platform.regions().absent.start, ..Absent::default() };
     SYMBOLS.call_once(|| Symbols {
         slots: Lock::new(slots),
         by_name: Lock::new(by_name),
         bridges,
         functions,
+        guards,
+        guarded,
         absent: Lock::new(absent),
     });
     Ok(())
@@ -117,7 +142,7 @@ pub(crate) fn percpu(name: &str) -> Option<u64> {
 }
 
 /// Where it lies in the area. Newer kernels keep some of them in one struct, `pcpu_hot`.
-fn percpu_offset(name: &str) -> Option<u64> {
+pub(crate) fn percpu_offset(name: &str) -> Option<u64> {
     let exported = |name: &str| {
         let export = facts().export(facts().find_export(name.as_bytes())?);
         (export.kind == ExportKind::PerCpu).then_some(export.address)
@@ -216,9 +241,19 @@ pub(crate) fn absent_at(address: u64) -> Option<Vec<u8>> {
 /// The function whose bridge `address` lies in.
 pub(crate) fn name_of(address: u64) -> Option<(&'static str, u64)> {
     let symbols = SYMBOLS.get()?;
+    if let Some(distance) = address.checked_sub(symbols.guards)
+        && let Some(export) = symbols.guarded.get((distance / GUARD as u64) as usize)
+    {
+        return Some((symbols.functions.get(*export)?.name, distance % GUARD as u64));
+    }
     let distance = address.checked_sub(symbols.bridges)?;
     let export = symbols.functions.get((distance / SLOT as u64) as usize)?;
     Some((export.name, distance % SLOT as u64))
+}
+
+/// The name of a function by its number.
+pub(crate) fn function_name(number: u32) -> Option<&'static str> {
+    SYMBOLS.get()?.functions.get(number as usize).map(|export| export.name)
 }
 
 /// The address of what lies at `offset` in the per-CPU area of the one CPU.

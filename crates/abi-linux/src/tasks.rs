@@ -1,5 +1,7 @@
 //! Tasks as C sees them: a `task_struct` for each, and `current`.
 
+use core::sync::atomic::{AtomicU32, Ordering};
+
 use hashbrown::HashMap;
 
 use ferrmod_kernel::lock::Lock;
@@ -7,7 +9,7 @@ use ferrmod_kernel::{Errno, Kernel, Owner, TaskId, Wake, kernel};
 
 use crate::export::{Export, exports};
 use crate::field::layout;
-use crate::{instructions, ram, symbols, time};
+use crate::{atomic, instructions, ram, symbols, time};
 
 layout! {
     mod task_struct = "task_struct" { comm, pid, tgid, usage, state = "__state" }
@@ -16,8 +18,8 @@ layout! {
 struct Shadows {
     by_id: HashMap<TaskId, u64>,
     by_address: HashMap<u64, TaskId>,
-    /// `__preempt_count` of tasks that do not run, and whether they had interrupts on.
-    preempt: HashMap<TaskId, (u32, bool)>,
+    /// `__preempt_count` of tasks that do not run, whether they had interrupts on, and how deep they are in RCU.
+    preempt: HashMap<TaskId, (u32, bool, u32)>,
     running: TaskId,
 }
 
@@ -31,6 +33,8 @@ pub(crate) fn begin(_kernel: &Kernel) {
         preempt: HashMap::new(),
         running: TaskId(0),
     });
+    let offset = symbols::percpu_offset("__preempt_count").and_then(|offset| u32::try_from(offset).ok());
+    PREEMPT.store(offset.unwrap_or(0), Ordering::Relaxed);
     // Without memory for it `current` is null on the scheduler, where no module code runs.
     let _ = created(TaskId(0), "swapper/0");
     running(TaskId(0));
@@ -65,15 +69,18 @@ pub(crate) fn created(id: TaskId, name: &str) -> Result<(), Errno> {
 /// Makes `current` the task's.
 pub(crate) fn running(id: TaskId) {
     let address = shadow(id).unwrap_or(0);
-    if let (Some(count), Some(shadows)) = (symbols::percpu("__preempt_count"), SHADOWS.lock().as_mut()) {
-        // SAFETY: the per-CPU variable lies in the mapped area.
-        unsafe {
-            shadows.preempt.insert(shadows.running, (ram::get(count), instructions::interrupts_enabled()));
-            let (before, interrupts) = shadows.preempt.remove(&id).unwrap_or((NO_RESCHEDULE, true));
-            ram::put(count, before);
-            instructions::set_interrupts(interrupts);
-        }
+    if let Some(shadows) = SHADOWS.lock().as_mut() {
+        let left = (preempt_count() | NO_RESCHEDULE, instructions::interrupts_enabled(), atomic::readers());
+        shadows.preempt.insert(shadows.running, left);
+        let (count, interrupts, readers) = shadows.preempt.remove(&id).unwrap_or((NO_RESCHEDULE, true, 0));
+        set_preempt(count);
+        instructions::set_interrupts(interrupts);
+        atomic::set_readers(readers);
         shadows.running = id;
+    }
+    let kernel = kernel();
+    if let Some(context) = kernel.tasks.context(id) {
+        atomic::on_stack(&kernel.platform.stack_of(context));
     }
     if let Some(current) = symbols::percpu("current_task") {
         // SAFETY: the per-CPU variable lies in the mapped area.
@@ -109,39 +116,59 @@ pub(crate) fn drop_reference(address: u64) {
 
 /// Bit 31 of `__preempt_count`, set: no rescheduling is due.
 const NO_RESCHEDULE: u32 = 0x8000_0000;
+/// What `__preempt_count` is while nothing forbids to sleep.
+pub(crate) const MAY_SLEEP: u32 = NO_RESCHEDULE;
+
+/// Where `__preempt_count` lies in the per-CPU area; 0 while that is not known.
+static PREEMPT: AtomicU32 = AtomicU32::new(0);
+
+/// The per-CPU offset of `__preempt_count`.
+pub(crate) fn preempt_counter() -> Option<u64> {
+    Some(PREEMPT.load(Ordering::Relaxed)).filter(|&offset| offset != 0).map(u64::from)
+}
 
 /// Adds to `__preempt_count`.
 pub(crate) fn add_preempt(count: i32) {
-    if let Some(at) = symbols::percpu("__preempt_count") {
-        // SAFETY: the per-CPU variable lies in the mapped area.
-        unsafe { ram::put(at, ram::get::<u32>(at).wrapping_add_signed(count)) };
+    /// The counts that only interrupts add: `SOFTIRQ_OFFSET`, and those of hard ones.
+    const SERVING: i32 = 0x100;
+    const HARD: i32 = 0x1_0000;
+    let before = preempt_count();
+    let after = before.wrapping_add_signed(count);
+    if before == 0 && count > 0 && count & SERVING == 0 && count < HARD {
+        atomic::begins(atomic::Kind::Preemption);
+    } else if before == 0 || after == 0 {
+        atomic::forget(atomic::Kind::Preemption);
     }
+    set_preempt(after);
 }
 
 /// `__preempt_count` without the rescheduling bit.
+#[inline]
 pub(crate) fn preempt_count() -> u32 {
-    // SAFETY: as above.
-    symbols::percpu("__preempt_count").map_or(0, |at| unsafe { ram::get::<u32>(at) } & !NO_RESCHEDULE)
+    match PREEMPT.load(Ordering::Relaxed) {
+        0 => 0,
+        // SAFETY: the per-CPU variable lies in the mapped area.
+        offset => unsafe { ram::percpu_word(offset) & !NO_RESCHEDULE },
+    }
 }
 
 /// Sets `__preempt_count`; no rescheduling is due.
 pub(crate) fn set_preempt(count: u32) {
-    if let Some(at) = symbols::percpu("__preempt_count") {
+    let offset = PREEMPT.load(Ordering::Relaxed);
+    if offset != 0 {
         // SAFETY: the per-CPU variable lies in the mapped area.
-        unsafe { ram::put(at, count | NO_RESCHEDULE) };
+        unsafe { ram::set_percpu_word(offset, count | NO_RESCHEDULE) };
     }
 }
 
 /// Called before a task blocks: one that must not is reported, as `schedule()` does on Linux.
 pub(crate) fn might_block(caller: u64) {
-    let count = preempt_count();
-    if count != 0 {
-        let me = kernel().tasks.current();
-        let name = kernel().tasks.name(me).unwrap_or_default();
-        // `schedule()` itself counts as one.
-        let text = alloc::format!("BUG: scheduling while atomic: {name}/{}/{:#010x}", me.0, count.wrapping_add(1));
-        kernel().complain(3, &text, caller);
-        set_preempt(0);
+    if atomic::is_atomic() {
+        atomic::scheduling(caller);
+        if preempt_count() != 0 {
+            set_preempt(0);
+            atomic::forget(atomic::Kind::Preemption);
+        }
     }
 }
 

@@ -43,13 +43,16 @@ pub enum Command {
 ///
 /// The kernel runs in a child process that can touch nothing outside of itself: no root is needed, and no virtual machine.
 ///
+/// With --all or --from, many modules are loaded into one machine and stay there until all are unloaded; those that refuse or go
+/// wrong are counted, and the log goes into the document of --json only.
+///
 /// With --device, devices are there before the modules are. What their drivers answer is told; for a device that nobody has taken
 /// then, the modules that the tree names for it are loaded.
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
 pub struct Run {
     /// A module: a file, a name or an alias.
-    #[arg(value_name = "MODULE", required_unless_present = "device")]
+    #[arg(value_name = "MODULE", required_unless_present_any = ["device", "all", "from"])]
     pub module: Option<OsString>,
     /// Its parameters.
     #[arg(value_name = "NAME=VALUE")]
@@ -57,6 +60,16 @@ pub struct Run {
     /// More modules, each with its parameters and each after another `--`.
     #[arg(last = true, value_name = "MODULE [NAME=VALUE]...")]
     pub more: Vec<OsString>,
+    /// Every module of the tree, each behind what it needs.
+    #[arg(long, conflicts_with_all = ["module", "from", "keep"])]
+    pub all: bool,
+    /// The modules of a list, a line each: a file, its path in the tree, or a name or alias, and its parameters; `-` is standard
+    /// input.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["module", "keep"])]
+    pub from: Option<PathBuf>,
+    /// Load no soft dependencies and answer no module's request for another, as on a system without modprobe.
+    #[arg(long)]
+    pub no_modprobe: bool,
     /// What both commands take.
     #[command(flatten)]
     pub machine: MachineArgs,
@@ -187,7 +200,7 @@ Exit codes:
   1  a module's init returned an error, or every driver that was offered a device did
   2  usage
   3  a module was refused or not found, or no driver fits a device
-  4  oops or watchdog
+  4  oops, watchdog, or a task that slept where it must not
   5  something was left behind";
 
 const SURVEY_EXIT_CODES: &str = "\
@@ -196,7 +209,7 @@ Exit codes:
   1  a module did something else than is recorded
   2  usage
   3  there is no tree or no kernel
-  4  a module went wrong: oops or watchdog
+  4  a module went wrong: oops, watchdog, or a task that slept where it must not
   5  something was left behind";
 
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
@@ -229,7 +242,8 @@ impl Run {
     }
 }
 
-fn request(module: &OsString, parameters: &[OsString]) -> Request {
+/// A module and its parameters.
+pub(crate) fn request(module: &OsString, parameters: &[OsString]) -> Request {
     use std::os::unix::ffi::OsStrExt;
     let words: Vec<&[u8]> = parameters.iter().map(|word| word.as_bytes()).collect();
     Request { module: module.clone(), arguments: words.join(&b' ') }

@@ -63,7 +63,7 @@ pub(crate) fn console(console: &Console) -> Result<Exit, Failure> {
         }
         None => None,
     };
-    let (mut session, _) = Session::boot(&console.machine, &[], |line| {
+    let (mut session, _) = Session::boot(&console.machine, &[], false, true, |line| {
         if !QUIET.load(Ordering::Relaxed) {
             println!("{}", output::log_line(line));
         }

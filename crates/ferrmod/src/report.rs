@@ -1,9 +1,10 @@
 //! What a run found, as one value; text, JSON and the exit code are views of it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use ferrmod_kernel::Errno;
-use ferrmod_machine::{LoadOutcome, LogLine, MemoryError, ModuleStatus, Outcome, Report};
+use ferrmod_machine::{AtomicSleep, LoadOutcome, LogLine, MemoryError, ModuleStatus, Outcome, Report};
 use serde::Serialize;
 
 use crate::described::Described;
@@ -184,6 +185,8 @@ pub(crate) struct RunReport {
     pub(crate) loads: Vec<Load>,
     /// What was loaded before unloading, newest first.
     pub(crate) modules: Vec<Loaded>,
+    /// The memory that was taken then.
+    pub(crate) memory: HeldMemory,
     /// The described devices, as they were before unloading.
     pub(crate) devices: Vec<Described>,
     pub(crate) unloads: Vec<Unload>,
@@ -193,8 +196,23 @@ pub(crate) struct RunReport {
     pub(crate) oopses: Vec<String>,
     /// Wrong uses of heap memory; each is one of the oopses, too.
     pub(crate) memory_errors: Vec<Wrong>,
+    /// Tasks that slept, or might have, where they must not.
+    pub(crate) atomic_sleeps: Vec<Slept>,
     pub(crate) log: Vec<Line>,
     pub(crate) exit_code: u8,
+    /// Many modules: their verdict is a sum.
+    #[serde(skip)]
+    pub(crate) is_many: bool,
+}
+
+/// Memory that was taken at some time, in bytes.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct HeldMemory {
+    /// What the modules' own code and data take.
+    pub(crate) modules: u64,
+    /// What everybody has taken of the heap.
+    pub(crate) heap: u64,
 }
 
 /// A wrong use of heap memory.
@@ -217,6 +235,53 @@ pub(crate) struct Wrong {
     allocated: Option<Calls>,
     /// The calls that freed it.
     freed: Option<Calls>,
+}
+
+/// A task that slept, or might have, where it must not.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Slept {
+    /// The report's first line.
+    reason: String,
+    /// Where it was done.
+    location: String,
+    /// The calls that led there, innermost first.
+    trace: Vec<String>,
+    /// What forbids it.
+    sections: Vec<Section>,
+}
+
+/// Something that forbids a task to sleep.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Section {
+    /// What the log says of it.
+    headline: String,
+    /// The calls that led to where it began, innermost first.
+    trace: Vec<String>,
+}
+
+impl From<&AtomicSleep> for Slept {
+    fn from(sleep: &AtomicSleep) -> Self {
+        let section =
+            |(headline, trace): &(String, Vec<String>)| Section { headline: headline.clone(), trace: trace.clone() };
+        Self {
+            reason: sleep.reason.clone(),
+            location: sleep.location.clone(),
+            trace: sleep.trace.clone(),
+            sections: sleep.sections.iter().map(section).collect(),
+        }
+    }
+}
+
+impl std::fmt::Display for Slept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} in {}", self.reason, self.location)?;
+        for section in &self.sections {
+            write!(f, "; {} {}", section.headline, section.trace.first().map_or("", String::as_str))?;
+        }
+        Ok(())
+    }
 }
 
 /// A heap object.
@@ -337,7 +402,7 @@ impl RunReport {
         let unloads = self.unloads.iter().map(|unload| unload.ended.exit(Exit::LeftBehind));
         let devices = self.devices.iter().map(Described::exit);
         let mut all: Vec<Exit> = loads.chain(unloads).chain(devices).collect();
-        if !self.oopses.is_empty() {
+        if !self.oopses.is_empty() || !self.atomic_sleeps.is_empty() {
             all.push(Exit::Oops);
         }
         for wanted in [Exit::Oops, Exit::Refused, Exit::ModuleError, Exit::LeftBehind] {
@@ -358,10 +423,39 @@ impl RunReport {
         out
     }
 
+    /// How many did what.
+    fn sum(&self) -> String {
+        let mut refused: BTreeMap<(bool, String), Vec<&str>> = BTreeMap::new();
+        for load in self.loads.iter().filter(|load| matches!(load.ended, Ended::Error { .. })) {
+            refused.entry((load.init_ran, load.ended.to_string())).or_default().push(&load.module);
+        }
+        let loaded = self.loads.iter().filter(|load| load.ended == Ended::Ok).count();
+        let unloaded = self.unloads.iter().filter(|unload| unload.ended == Ended::Ok).count();
+        let megabytes = |bytes: u64| bytes.div_ceil(1 << 20);
+        let mut out = format!(
+            "{HEAD}{loaded} of {} modules loaded, {unloaded} unloaded{HEAD:#} {DIM}({} MB of code and data, {} MB of heap){DIM:#}\n",
+            self.loads.len(),
+            megabytes(self.memory.modules),
+            megabytes(self.memory.heap),
+        );
+        for ((init_ran, ended), names) in refused {
+            let what = if init_ran { "init" } else { "load" };
+            let shown = names.iter().take(4).copied().collect::<Vec<_>>().join(" ");
+            let more = if names.len() > 4 { format!(" and {} more", names.len() - 4) } else { String::new() };
+            let _ = writeln!(out, "{:>5} {what} {ended}: {DIM}{shown}{more}{DIM:#}", names.len());
+        }
+        out
+    }
+
     /// The verdict, for people.
     pub(crate) fn verdict(&self) -> String {
         let mut out = String::new();
-        for load in &self.loads {
+        if self.is_many {
+            out.push_str(&self.sum());
+        }
+        // What many have in common is in the sum.
+        let is_summed = |ended: &Ended| self.is_many && matches!(ended, Ended::Ok | Ended::Error { .. });
+        for load in self.loads.iter().filter(|load| !is_summed(&load.ended)) {
             let style = if load.ended == Ended::Ok { GOOD } else { BAD };
             let what = if load.init_ran || load.ended == Ended::Ok { "init" } else { "load" };
             let _ = writeln!(out, "{}: {what} {style}{}{style:#} {DIM}({}){DIM:#}", load.module, load.ended, load.why);
@@ -372,7 +466,7 @@ impl RunReport {
         for unload in self.unloads.iter().filter(|unload| unload.ended != Ended::Ok) {
             let _ = writeln!(out, "{}: unload {BAD}{}{BAD:#}", unload.module, unload.ended);
         }
-        for module in self.modules.iter().filter(|module| !module.deferred.is_empty()) {
+        for module in self.modules.iter().filter(|module| !self.is_many && !module.deferred.is_empty()) {
             let (names, count) = (&module.deferred, module.deferred.len());
             let shown = names.iter().take(6).map(String::as_str).collect::<Vec<_>>().join(" ");
             let more = if count > 6 { format!(" and {} more", count - 6) } else { String::new() };
@@ -382,6 +476,9 @@ impl RunReport {
         }
         for oops in &self.oopses {
             let _ = writeln!(out, "{BAD}oops{BAD:#}: {oops}");
+        }
+        for sleep in &self.atomic_sleeps {
+            let _ = writeln!(out, "{BAD}slept{BAD:#}: {sleep}");
         }
         for registration in &self.left.registrations {
             let _ = writeln!(out, "{BAD}left registered{BAD:#}: {registration}");

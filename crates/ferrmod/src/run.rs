@@ -9,22 +9,29 @@ use crate::console;
 use crate::described;
 use crate::exit::{Exit, Failure};
 use crate::output;
-use crate::report::{Ended, Left, Line, Loaded, RunReport, Unload, Wrong};
+use crate::report::{Ended, HeldMemory, Left, Line, Loaded, RunReport, Slept, Unload, Wrong};
 use crate::session::Session;
+
+mod many;
 
 /// Runs the command.
 ///
 /// # Errors
 /// [`Failure`] when there is nothing to report because it never came to a load.
 pub(crate) fn run(run: &Run) -> Result<Exit, Failure> {
-    let quiet = run.json;
+    let is_many = many::is_wanted(run);
+    let quiet = run.json || is_many;
     let print_line = move |line: &ferrmod_machine::LogLine| {
         if !quiet {
             println!("{}", output::log_line(line));
         }
     };
-    let (mut session, plan) = Session::boot(&run.machine, &run.requests(), print_line)?;
+    let (mut session, plan) = Session::boot(&run.machine, &run.requests(), is_many, !run.no_modprobe, print_line)?;
     let mut report = RunReport::new(session.release.clone());
+    report.is_many = is_many;
+    if is_many {
+        report.loads = many::load(&mut session, run)?;
+    }
     for planned in &plan {
         if let Some(load) = session.load(planned)? {
             // As with modprobe, a module goes on without what it would only have liked to have. An oops ends the run.
@@ -36,7 +43,7 @@ pub(crate) fn run(run: &Run) -> Result<Exit, Failure> {
             }
         }
     }
-    if report.loads.last().is_none_or(|load| load.ended == Ended::Ok || load.optional)
+    if (is_many || report.loads.last().is_none_or(|load| load.ended == Ended::Ok || load.optional))
         && session.machine.dead().is_none()
     {
         report.loads.extend(described::autoload(&mut session)?);
@@ -58,7 +65,9 @@ pub(crate) fn run(run: &Run) -> Result<Exit, Failure> {
 fn finish(session: &mut Session, report: &mut RunReport, run: &Run) -> Result<(), Failure> {
     if session.machine.dead().is_none() {
         report.modules = session.machine.list()?.iter().map(Loaded::from).collect();
-        if !run.json {
+        let held = session.machine.report()?;
+        report.memory = HeldMemory { modules: held.module_memory, heap: held.heap };
+        if !run.json && !report.is_many {
             println!();
             print!("{}", RunReport::table(&report.modules));
         }
@@ -79,6 +88,7 @@ fn finish(session: &mut Session, report: &mut RunReport, run: &Run) -> Result<()
         let left = session.machine.report()?;
         report.left = Left::of(&left, &session.machine.list()?);
         report.memory_errors = left.memory_errors.iter().map(Wrong::from).collect();
+        report.atomic_sleeps = left.atomic_sleeps.iter().map(Slept::from).collect();
         report.oopses = left.oopses;
     }
     if let Some(error) = session.machine.dead() {

@@ -37,10 +37,13 @@ fn vermagic_of(bytes: &[u8]) -> Option<bstr::BString> {
 }
 
 impl Session {
-    /// Boots a machine for the modules asked for. `print` gets every record of the kernel log as it happens.
+    /// Boots a machine for the modules asked for, and with `from_tree` for any module of the tree. With `modprobe`, soft dependencies
+    /// are loaded and modules' requests answered. `print` gets every record of the kernel log as it happens.
     pub(crate) fn boot(
         args: &MachineArgs,
         requests: &[Request],
+        from_tree: bool,
+        modprobe: bool,
         mut print: impl FnMut(&LogLine) + Send + 'static,
     ) -> Result<(Self, Vec<Planned>), Failure> {
         let image = args.kernel.as_ref().map(PathBuf::from).filter(|path| path.is_file());
@@ -49,7 +52,7 @@ impl Session {
             _ => None,
         };
         let tree = Arc::new(Tree::new(args.tree.clone(), release.clone()));
-        let plan = tree.plan(requests)?;
+        let plan = tree.plan(requests, modprobe)?;
         let files: Vec<PathBuf> = plan.iter().map(|planned| planned.path.clone()).collect();
         let wanted = plan
             .iter()
@@ -59,7 +62,7 @@ impl Session {
         // A console without modules still wants the kernel it was told of.
         let wanted = wanted.or(release).or_else(|| image.as_ref().map(|_| String::new()));
         // Devices without modules want the kernel of the tree that their modules will come from.
-        let wanted = wanted.or_else(|| (!args.device.is_empty()).then(|| tree.release()).flatten());
+        let wanted = wanted.or_else(|| (from_tree || !args.device.is_empty()).then(|| tree.release()).flatten());
         let mut options = Options {
             strict: args.strict,
             cpus: args.cpus,
@@ -86,8 +89,11 @@ impl Session {
         });
         let fetching = Arc::clone(&tree);
         let fetch = Box::new(move |name: &str| {
+            if !modprobe {
+                return None;
+            }
             let request = Request { module: name.into(), arguments: Vec::new() };
-            let plan = fetching.plan(std::slice::from_ref(&request)).ok()?;
+            let plan = fetching.plan(std::slice::from_ref(&request), true).ok()?;
             Some(plan.into_iter().map(|planned| (planned.bytes, planned.arguments)).collect())
         });
         let machine = Machine::boot(options, sink, fetch)?;
@@ -101,7 +107,7 @@ impl Session {
 
     /// What has to be loaded for `request`, in order.
     pub(crate) fn plan(&self, request: &Request) -> Result<Vec<Planned>, Failure> {
-        self.tree.plan(std::slice::from_ref(request))
+        self.tree.plan(std::slice::from_ref(request), true)
     }
 
     /// The modules loaded now, newest first.
@@ -114,6 +120,16 @@ impl Session {
         if !planned.requested && self.loaded()?.contains(&planned.name) {
             return Ok(None);
         }
+        self.load_now(planned).map(Some)
+    }
+
+    /// Where its modules come from.
+    pub(crate) fn tree(&self) -> Arc<Tree> {
+        Arc::clone(&self.tree)
+    }
+
+    /// Loads one module, whatever is loaded.
+    pub(crate) fn load_now(&mut self, planned: &Planned) -> Result<Load, Failure> {
         let outcome = self.machine.load(&planned.bytes, &planned.arguments, LoadFlags::default());
         let ended = match outcome {
             Ok(outcome) => outcome.into(),
@@ -122,12 +138,12 @@ impl Session {
         let init_ran = match &ended {
             Ended::Error { .. } => {
                 // The kernel counts the inits that failed; a module that was refused never came so far.
-                let failed = self.machine.report()?.failed_inits;
+                let failed = self.machine.failed_inits()?;
                 std::mem::replace(&mut self.failed_inits, failed) != failed
             }
             _ => true,
         };
-        Ok(Some(Load {
+        Ok(Load {
             module: planned.name.clone(),
             file: planned.path.display().to_string(),
             why: planned.why.clone(),
@@ -135,6 +151,6 @@ impl Session {
             init_ran,
             optional: planned.optional,
             ended,
-        }))
+        })
     }
 }

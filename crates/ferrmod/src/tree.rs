@@ -68,16 +68,24 @@ impl Tree {
         index.as_ref().map_err(String::as_str)
     }
 
+    /// The index of the tree.
+    ///
+    /// # Errors
+    /// [`Failure`] when there is no tree.
+    pub(crate) fn found(&self) -> Result<&Index, Failure> {
+        self.index(&[]).map_err(|reason| Failure::Tree(reason.to_owned()))
+    }
+
     /// The release of the tree's kernel; `None` when there is no tree.
     pub(crate) fn release(&self) -> Option<String> {
         self.index(&[]).ok().map(|index| index.tree().release.clone())
     }
 
-    /// What has to be loaded for `requests`, in order.
+    /// What has to be loaded for `requests`, in order; with `softdeps` also what they would like to have.
     ///
     /// # Errors
     /// [`Failure`] with every reason why it cannot be done.
-    pub(crate) fn plan(&self, requests: &[Request]) -> Result<Vec<Planned>, Failure> {
+    pub(crate) fn plan(&self, requests: &[Request], softdeps: bool) -> Result<Vec<Planned>, Failure> {
         let wanted: Vec<Wanted> = requests
             .iter()
             .map(|request| match request.module.to_str() {
@@ -89,7 +97,7 @@ impl Tree {
         if let (Err(reason), Some(_)) = (&index, &self.folder) {
             return Err(Failure::Tree((*reason).to_owned()));
         }
-        let plan = ferrmod_plan::plan(&wanted, index.ok(), Options::default()).map_err(|refusal| {
+        let plan = ferrmod_plan::plan(&wanted, index.ok(), Options { softdeps }).map_err(|refusal| {
             let mut text = refusal.to_string();
             let by_name = wanted.iter().any(|wanted| matches!(wanted, Wanted::Name(_)));
             if let (true, Err(reason)) = (by_name, index) {

@@ -444,7 +444,7 @@ fn files(verify: &Verify) -> Result<Vec<PathBuf>, Failure> {
         } else if path.exists() || path.components().count() > 1 || is_module(path) {
             files.push(path.to_path_buf());
         } else {
-            let planned = tree.plan(&[Request { module: module.clone(), arguments: Vec::new() }])?;
+            let planned = tree.plan(&[Request { module: module.clone(), arguments: Vec::new() }], true)?;
             files.extend(planned.into_iter().filter(|planned| planned.requested).map(|planned| planned.path));
         }
     }

@@ -10,7 +10,7 @@
 //!
 //! What this module does not do: clear, poison or check memory contents ([`crate::guard`] does).
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -155,7 +155,15 @@ struct State {
     partial: [Vec<u32>; CLASSES.len()],
     pages: HashMap<u64, Page>,
     runs: BTreeMap<u64, Run>,
-    bytes: HashMap<Owner, u64>,
+    /// What everybody holds.
+    holdings: HashMap<Owner, Holding>,
+}
+
+/// What one owner holds: bytes, and where its live objects start.
+#[derive(Debug, Default)]
+struct Holding {
+    bytes: u64,
+    objects: BTreeSet<u64>,
 }
 
 /// The heap of one kernel.
@@ -199,7 +207,7 @@ impl Heap {
                 partial: Default::default(),
                 pages: HashMap::new(),
                 runs: BTreeMap::new(),
-                bytes: HashMap::new(),
+                holdings: HashMap::new(),
             }),
         }
     }
@@ -237,7 +245,9 @@ impl Heap {
             Some(class) => state.take_small(class, object)?,
             None => state.take_run(wish.align, object)?,
         };
-        *state.bytes.entry(wish.owner).or_default() += wish.size;
+        let holding = state.holdings.entry(wish.owner).or_default();
+        holding.bytes += wish.size;
+        holding.objects.insert(allocation.start);
         Ok(allocation)
     }
 
@@ -256,8 +266,9 @@ impl Heap {
             Some(object) => (object.held, object.trails[1]) = (true, trail),
         }
         let allocation = state.allocation(address).ok_or(FreeError::Unknown(address))?;
-        if let Some(bytes) = state.bytes.get_mut(&allocation.owner) {
-            *bytes -= allocation.size;
+        if let Some(holding) = state.holdings.get_mut(&allocation.owner) {
+            holding.bytes -= allocation.size;
+            holding.objects.remove(&address);
         }
         if state.checks == Checks::Off {
             state.release(address);
@@ -347,26 +358,28 @@ impl Heap {
 
     /// Bytes that `owner` holds.
     pub fn bytes_of(&self, owner: Owner) -> u64 {
-        self.state.lock().bytes.get(&owner).copied().unwrap_or(0)
+        self.state.lock().holdings.get(&owner).map_or(0, |holding| holding.bytes)
     }
 
     /// Bytes held by everybody.
     pub fn bytes(&self) -> u64 {
-        self.state.lock().bytes.values().sum()
+        self.state.lock().holdings.values().map(|holding| holding.bytes).sum()
     }
 
     /// Everybody who holds memory.
     pub fn owners(&self) -> Vec<Owner> {
         let state = self.state.lock();
         let mut owners: Vec<Owner> =
-            state.bytes.iter().filter(|(_, bytes)| **bytes > 0).map(|(&owner, _)| owner).collect();
+            state.holdings.iter().filter(|(_, holding)| holding.bytes > 0).map(|(&owner, _)| owner).collect();
         owners.sort_unstable();
         owners
     }
 
     /// All live allocations of `owner`, by address.
     pub fn allocations_of(&self, owner: Owner) -> Vec<Allocation> {
-        self.live(|object| object.owner == owner)
+        let state = self.state.lock();
+        let Some(holding) = state.holdings.get(&owner) else { return Vec::new() };
+        holding.objects.iter().filter_map(|&address| state.allocation(address)).collect()
     }
 
     /// All live allocations, by address.

@@ -123,6 +123,7 @@ pub struct Kernel {
     keyring: spin::Once<ferrmod_signature::Keyring>,
     oopses: Lock<Vec<oops::Oops>>,
     memory_errors: Lock<Vec<oops::MemoryError>>,
+    atomic_sleeps: Lock<Vec<oops::AtomicSleep>>,
     trails: trails::Trails,
 }
 
@@ -172,6 +173,7 @@ pub fn boot(platform: &'static dyn Platform, options: Options) -> &'static Kerne
         keyring: spin::Once::new(),
         oopses: Lock::new(Vec::new()),
         memory_errors: Lock::new(Vec::new()),
+        atomic_sleeps: Lock::new(Vec::new()),
         trails: trails::Trails::default(),
     });
     files::mount_standard(kernel);

@@ -11,11 +11,13 @@ use crate::task::TaskId;
 use crate::trap::{Registers, Trap, Verdict};
 use crate::{Kernel, lock};
 
+mod atomic;
 mod emulate;
 mod memory;
 mod report;
 mod window;
 
+pub use atomic::{AtomicSleep, Call, Section};
 pub use memory::MemoryError;
 
 /// A fault that killed a task.
@@ -173,7 +175,7 @@ impl Kernel {
         let caller = self.calling_frame(registers.rsp, end);
         match (called, caller) {
             // An older call may have left its traces; this one is the one when the module's call leads there.
-            (Some((word, (name, distance))), Some(caller)) if self.call_target(caller.ip) == Some(word - distance) => {
+            (Some((_, (name, _))), Some(caller)) if self.called_from(caller.ip) == Some(name) => {
                 format!("{name} [kernel]")
             }
             _ => self.symbolise(registers.rip),

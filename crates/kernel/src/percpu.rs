@@ -12,6 +12,13 @@ pub const AREA_SIZE: u64 = 4 << 20;
 /// Offset of the 8 bytes where a call from module code leaves its return address.
 pub const CALLER_SLOT: u32 = (AREA_SIZE - 64) as u32;
 
+/// Offset of the 8 bytes where it leaves the place of its frame: the caller's frame pointer, and above it the return address.
+pub const FRAME_SLOT: u32 = CALLER_SLOT + 8;
+
+/// Offset of the 16 bytes where module code that switches interrupts off by itself leaves where it goes on and where its stack
+/// is then.
+pub const INTERRUPTS_SLOT: u32 = CALLER_SLOT + 16;
+
 /// Offset of the stack canary in every x86-64 Linux (`%gs:0x28`).
 pub const CANARY: u64 = 0x28;
 

@@ -60,12 +60,16 @@ impl Registrations {
 
     /// The first of a kind with this name.
     pub fn named(&self, kind: Kind, name: &[u8]) -> Option<Registration> {
-        self.of_kind(kind).into_iter().find(|registration| registration.name == name)
+        let map = self.0.lock();
+        let found = map.range((kind, 0)..=(kind, u64::MAX)).find(|(_, (other, _))| other == name);
+        found.map(|(&(kind, key), (name, owner))| Registration { kind, key, name: name.clone(), owner: *owner })
     }
 
     /// All of one kind, by key.
     pub fn of_kind(&self, kind: Kind) -> Vec<Registration> {
-        self.list(|other, _| other == kind)
+        let map = self.0.lock();
+        let all = map.range((kind, 0)..=(kind, u64::MAX));
+        all.map(|(&(kind, key), (name, owner))| Registration { kind, key, name: name.clone(), owner: *owner }).collect()
     }
 
     /// All of one owner.

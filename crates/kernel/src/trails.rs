@@ -43,12 +43,26 @@ struct Trail {
     task: u32,
     /// Told, before code it leads through went away.
     told: Option<Vec<String>>,
+    /// Where it is in `by_hash`.
+    hash: u64,
 }
 
 #[derive(Debug, Default)]
 struct State {
     all: Vec<Trail>,
     by_hash: HashMap<u64, TrailId>,
+    /// Those that lead through a piece of text, by its address in units of [`PIECE`].
+    by_piece: HashMap<u64, Vec<TrailId>>,
+}
+
+/// Bytes of text whose trails are found together: what goes is a few of them.
+const PIECE: u64 = 64 << 10;
+
+impl Trail {
+    /// The pieces of text that it leads through, some perhaps twice.
+    fn pieces(&self) -> impl Iterator<Item = u64> {
+        core::iter::once(self.caller).chain(self.words.iter().map(|&(_, word)| word)).map(|word| word / PIECE)
+    }
 }
 
 /// The trails of a kernel.
@@ -100,8 +114,15 @@ impl Kernel {
         if state.all.len() >= MOST {
             return TrailId::default();
         }
-        state.all.push(Trail { caller, words: words.to_vec(), end, task: task.0, told: None });
-        let id = TrailId(state.all.len() as u32);
+        let trail = Trail { caller, words: words.to_vec(), end, task: task.0, told: None, hash };
+        let id = TrailId(state.all.len() as u32 + 1);
+        for piece in trail.pieces() {
+            let there = state.by_piece.entry(piece).or_default();
+            if there.last() != Some(&id) {
+                there.push(id);
+            }
+        }
+        state.all.push(trail);
         state.by_hash.insert(hash, id);
         id
     }
@@ -173,8 +194,23 @@ impl Kernel {
             }
         }
         let mut state = self.trails.0.lock();
-        let State { all, by_hash } = &mut *state;
-        by_hash.retain(|_, id| !all.get(id.0 as usize - 1).is_some_and(touches));
+        let State { all, by_hash, by_piece } = &mut *state;
+        for piece in going
+            .iter()
+            .filter(|range| !range.is_empty())
+            .flat_map(|range| range.start / PIECE..=(range.end - 1) / PIECE)
+        {
+            let Some(there) = by_piece.get_mut(&piece) else { continue };
+            there.retain(|id| {
+                let gone = all.get(id.0 as usize - 1).filter(|trail| touches(trail));
+                if let Some(trail) = gone
+                    && by_hash.get(&trail.hash) == Some(id)
+                {
+                    by_hash.remove(&trail.hash);
+                }
+                gone.is_none()
+            });
+        }
     }
 }
 

@@ -15,12 +15,20 @@
 //! it holds; it can be copied anywhere. Unused bytes are `int3`.
 //!
 //! The caller's return address is stored at `gs:[slot]` on every call, so a callee reads it before anything else that could
-//! go through a bridge. Only `r11` is clobbered beyond what the callee clobbers; the ABI gives it to linkage code. Modules
+//! go through a bridge; behind it, at `gs:[slot + 8]`, where the call's frame lies: the caller's `rbp` and above it the return
+//! address. (Calls with an argument list, or with more than [`NOTED_STACK`] arguments on the stack, have no room for that.) Only `r11` is clobbered beyond what the callee clobbers; the ABI gives it to linkage code. Modules
 //! have no red zone. In [`Kind::Call`] and [`Kind::Variadic`] `rbp` is a proper frame pointer, so that
 //! [`Unwinder::step_frame_pointer`](crate::orc::Unwinder::step_frame_pointer) gets past a bridge.
 
+use alloc::vec::Vec;
+
 /// The length of a slot in bytes.
 pub const SLOT: usize = 64;
+
+/// Calls with more arguments on the stack do not note their frame.
+pub const NOTED_STACK: u8 = 6;
+/// The length of a guard in bytes.
+pub const GUARD: usize = 80;
 
 /// What a bridge does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,6 +90,12 @@ impl Slot {
         self.put(&[0x48, 0x89, 0xe5]); // mov %rsp, %rbp
     }
 
+    /// Notes the frame behind the return address.
+    fn note_frame(&mut self, gs_offset: i32) {
+        self.put(&[0x65, 0x48, 0x89, 0x2c, 0x25]); // mov %rbp, %gs:offset+8
+        self.put(&gs_offset.wrapping_add(8).to_le_bytes());
+    }
+
     fn align(&mut self) {
         self.put(&[0x48, 0x83, 0xe4, 0xf0]); // and $-16, %rsp
     }
@@ -104,6 +118,9 @@ pub fn emit(kind: Kind, target: u64, gs_offset: i32) -> [u8; SLOT] {
             let stack = stack.min(Kind::STACK_MAX);
             slot.note_caller(gs_offset);
             slot.frame();
+            if stack <= NOTED_STACK {
+                slot.note_frame(gs_offset);
+            }
             slot.align();
             if stack % 2 == 1 {
                 slot.put(&[0x50]); // push %rax, so that the copies end aligned
@@ -151,4 +168,56 @@ pub fn emit(kind: Kind, target: u64, gs_offset: i32) -> [u8; SLOT] {
     }
     debug_assert!(slot.length <= SLOT);
     slot.code
+}
+
+/// What a guard looks at, and what it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guard {
+    /// Relative to the GS base: a 32-bit word.
+    pub word: i32,
+    /// What it is when all is well.
+    pub well: u32,
+    /// Address of two more 32-bit words.
+    pub pair: u64,
+    /// What those are when all is well.
+    pub pair_well: [u32; 2],
+    /// Called when something is not: as a function without arguments that keeps every register but `r11`. On its stack lie its
+    /// return address, `number`, and the return address of the call that is guarded.
+    pub otherwise: u64,
+    /// Tells it which guard this is.
+    pub number: u32,
+}
+
+/// The bytes of a guard that lies at `at`: it looks at three words, calls a function when they are not as they should be, and goes
+/// on at `bridge`, which must be within 2 GiB. `r11` is lost.
+#[must_use]
+pub fn emit_guard(guard: &Guard, at: u64, bridge: u64) -> [u8; GUARD] {
+    let mut code = Vec::with_capacity(GUARD);
+    code.extend_from_slice(&[0x65, 0x81, 0x3c, 0x25]); // cmpl $well, %gs:word
+    code.extend_from_slice(&guard.word.to_le_bytes());
+    code.extend_from_slice(&guard.well.to_le_bytes());
+    code.extend_from_slice(&[0x75, 10 + 7 + 2 + 8 + 2]); // jne otherwise
+    code.extend_from_slice(&[0x49, 0xbb]); // movabs $pair, %r11
+    code.extend_from_slice(&guard.pair.to_le_bytes());
+    code.extend_from_slice(&[0x41, 0x81, 0x3b]); // cmpl $pair_well[0], (%r11)
+    code.extend_from_slice(&guard.pair_well[0].to_le_bytes());
+    code.extend_from_slice(&[0x75, 8 + 2]); // jne otherwise
+    code.extend_from_slice(&[0x41, 0x81, 0x7b, 4]); // cmpl $pair_well[1], 4(%r11)
+    code.extend_from_slice(&guard.pair_well[1].to_le_bytes());
+    code.extend_from_slice(&[0x74, 5 + 10 + 3 + 4]); // je bridge
+    // otherwise:
+    code.push(0x68); // push $number
+    code.extend_from_slice(&guard.number.to_le_bytes());
+    code.extend_from_slice(&[0x49, 0xbb]); // movabs $otherwise, %r11
+    code.extend_from_slice(&guard.otherwise.to_le_bytes());
+    code.extend_from_slice(&[0x41, 0xff, 0xd3]); // call *%r11
+    code.extend_from_slice(&[0x48, 0x83, 0xc4, 8]); // add $8, %rsp
+    // bridge:
+    code.push(0xe9); // jmp bridge
+    let next = at.wrapping_add(code.len() as u64 + 4);
+    code.extend_from_slice(&(bridge.wrapping_sub(next) as i32).to_le_bytes());
+    let mut bytes = [0xcc; GUARD];
+    debug_assert!(code.len() <= GUARD);
+    bytes.iter_mut().zip(code).for_each(|(place, byte)| *place = byte);
+    bytes
 }

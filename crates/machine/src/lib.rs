@@ -38,6 +38,6 @@ pub use facts_cache::FactsBytes;
 pub use options::{BootError, LoadOutcome, MOST_CPUS, MachineError, Options, Outcome};
 pub use supervisor::{Fetch, Fetched, LogSink, Machine};
 pub use value::{
-    Allocation, Argument, Called, Device, DeviceReport, LogLine, Memory, MemoryError, ModuleState, ModuleStatus,
-    Registration, Report, Task,
+    Allocation, Argument, AtomicSleep, Called, Device, DeviceReport, LogLine, Memory, MemoryError, ModuleState,
+    ModuleStatus, Registration, Report, Task,
 };

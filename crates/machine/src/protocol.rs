@@ -149,6 +149,7 @@ pub(crate) enum Request<'a> {
         deadline: u64,
     },
     Devices,
+    FailedInits,
     Report,
     Run {
         nanoseconds: u64,

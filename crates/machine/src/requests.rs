@@ -45,6 +45,17 @@ pub(crate) fn nothing(response: Response) -> Option<()> {
 }
 
 impl Machine {
+    /// Init functions that have returned an error so far.
+    ///
+    /// # Errors
+    /// [`MachineError`] when the machine is gone.
+    pub fn failed_inits(&mut self) -> Result<u64, MachineError> {
+        plain(self.ask_now(Request::FailedInits)?, |response| match response {
+            Response::Number(count) => Some(count),
+            _ => None,
+        })
+    }
+
     /// Changes how long a request may take.
     pub fn set_timeout(&mut self, timeout: Duration) {
         self.options.timeout = timeout;

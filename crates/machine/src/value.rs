@@ -167,6 +167,28 @@ impl From<ferrmod_kernel::oops::MemoryError> for MemoryError {
     }
 }
 
+/// A task that slept, or might have, where it must not: with preemption or interrupts off, in an interrupt, as a reader of RCU.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AtomicSleep {
+    /// The report's first line.
+    pub reason: String,
+    /// Where it was done.
+    pub location: String,
+    /// The number of the task.
+    pub task: u32,
+    /// The calls that led there, innermost first.
+    pub trace: Vec<String>,
+    /// What forbids it, and the calls that led to where that began.
+    pub sections: Vec<(String, Vec<String>)>,
+}
+
+impl From<ferrmod_kernel::oops::AtomicSleep> for AtomicSleep {
+    fn from(sleep: ferrmod_kernel::oops::AtomicSleep) -> Self {
+        let ferrmod_kernel::oops::AtomicSleep { reason, location, task, trace, sections } = sleep;
+        Self { reason, location, task: task.0, trace, sections }
+    }
+}
+
 /// A task that still exists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Task {
@@ -187,6 +209,8 @@ pub struct Report {
     pub memory: Vec<Memory>,
     /// Bytes of heap everybody holds together, the kernel included.
     pub heap: u64,
+    /// Bytes of code and data of modules, and of the kernel's own that they see.
+    pub module_memory: u64,
     /// Tasks besides the scheduler.
     pub tasks: Vec<Task>,
     /// Timers that are still set.
@@ -197,6 +221,8 @@ pub struct Report {
     pub oopses: Vec<String>,
     /// Wrong uses of heap memory so far; each is one of the oopses, too.
     pub memory_errors: Vec<MemoryError>,
+    /// Tasks that slept where they must not so far.
+    pub atomic_sleeps: Vec<AtomicSleep>,
     /// The kernel's taint bits.
     pub taints: u64,
     /// Allocations counted since the last [`crate::Machine::fail_allocation`].

@@ -1,6 +1,7 @@
 //! The kernel against the real one: the loader's answers, its rules, its faults, and what failing memory does to it.
 
 mod allocation;
+mod atomic;
 mod faults;
 mod loader_oracle;
 mod memory;

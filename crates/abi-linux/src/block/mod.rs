@@ -14,8 +14,8 @@ use ferrmod_kernel::lock::Lock;
 use ferrmod_kernel::{Errno, kernel};
 
 use crate::export::{Export, exports};
-use crate::field::layout;
-use crate::{device, kobject, locks, ram, slab, symbols, vfs};
+use crate::field::{Size, layout};
+use crate::{device, kobject, locks, percpu, ram, slab, symbols, vfs};
 
 pub(crate) mod badblocks;
 pub(crate) mod bio;
@@ -39,11 +39,14 @@ layout! {
     }
     pub(crate) mod block_device = "block_device" {
         bd_nr_sectors, bd_read_only, bd_flags = "__bd_flags", bd_dev, bd_openers, bd_inode, bd_mapping, bd_device, bd_disk, bd_queue,
-        bd_holder_ops,
+        bd_holder_ops, bd_stats,
     }
     pub(crate) mod block_device_operations = "block_device_operations" { submit_bio, open, release, ioctl, free_disk, owner }
     mod mutex = "mutex" { wait_list }
 }
+
+/// What a disk counts, on each CPU.
+static STATISTICS: Size = Size::new("disk_stats");
 
 /// `S_IFBLK`
 const BLOCK: u32 = 0o060_000;
@@ -212,6 +215,8 @@ fn make_over(queue: u64, caller: u64) -> u64 {
         if block_device::bd_mapping.offset().is_some() {
             block_device::bd_mapping.set(part, vfs::inode::i_data.at(inode));
         }
+        // Drivers count in them inline, and clear them. Without memory they are those of nobody.
+        block_device::bd_stats.set(part, percpu::allocate(STATISTICS.get(), 8, caller));
         INODES.lock().push((part, inode));
         let dev = block_device::bd_device.at(part);
         device::begin(dev);
@@ -240,6 +245,7 @@ extern "C" fn disk_release(dev: u64) {
             ram::call(free, [disk]);
         }
         buffers::drop_all(part);
+        percpu::release(block_device::bd_stats.get(part), 0);
         slab::release(inode_of(part), 0);
         INODES.lock().retain(|(other, _)| *other != part);
         mq::queues::leave_disk(gendisk::queue.get(disk), 0);

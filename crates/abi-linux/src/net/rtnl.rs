@@ -37,7 +37,9 @@ const CHANNEL: u64 = 0x7274_6e6c;
 
 /// Takes the lock for whoever called from `caller`.
 pub(crate) fn lock(caller: u64) {
-    while HOLDER.lock().is_some() {
+    loop {
+        let Some(holder) = *HOLDER.lock() else { break };
+        locks::check_holder(holder, "mutex of the network", caller);
         tasks::might_block(caller);
         kernel().tasks.block(None, Some(CHANNEL));
     }

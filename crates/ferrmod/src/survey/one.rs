@@ -11,7 +11,7 @@ use ferrmod_plan::Request;
 use serde::Serialize;
 
 use super::reference::Reference;
-use crate::report::{Ended, Left};
+use crate::report::{Ended, Left, Slept};
 use crate::run::unload_all;
 
 /// How the log names a call of something that nobody provides.
@@ -55,6 +55,8 @@ pub(super) struct Finding {
     pub(super) called: Vec<String>,
     /// One line each.
     pub(super) oopses: Vec<String>,
+    /// Where a task slept, or might have, where it must not; one line each.
+    pub(super) atomic_sleeps: Vec<String>,
     /// What was left behind after everything was unloaded.
     pub(super) left: Left,
     /// What the recording says of init and exit.
@@ -77,6 +79,7 @@ impl Finding {
             deferred: 0,
             called: Vec::new(),
             oopses: Vec::new(),
+            atomic_sleeps: Vec::new(),
             left: Left::default(),
             recorded: None,
             agrees: None,
@@ -88,10 +91,13 @@ impl Finding {
         !self.went_wrong() && self.left.is_nothing() && matches!(self.exit, None | Some(Ended::Ok))
     }
 
-    /// An oops, an endless sleep, a time that was over, a machine that died.
+    /// An oops, an endless sleep, one where nobody may sleep, a time that was over, a machine that died.
     pub(super) fn went_wrong(&self) -> bool {
         let wrong = |ended: &Ended| !matches!(ended, Ended::Ok | Ended::Error { .. });
-        wrong(&self.init) || self.exit.as_ref().is_some_and(wrong) || !self.oopses.is_empty()
+        wrong(&self.init)
+            || self.exit.as_ref().is_some_and(wrong)
+            || !self.oopses.is_empty()
+            || !self.atomic_sleeps.is_empty()
     }
 
     /// Compares with what is recorded of this module, if anything is.
@@ -134,6 +140,7 @@ impl Finding {
         } else if let Some(oops) = self.oopses.first() {
             reasons.push(oops.clone());
         }
+        reasons.extend(self.atomic_sleeps.iter().cloned());
         reasons.extend(self.left.in_short());
         reasons.join("; ")
     }
@@ -229,6 +236,7 @@ fn visit(
     machine.run(AFTERMATH)?;
     let report = machine.report()?;
     finding.left = Left::of(&report, &machine.list()?);
+    finding.atomic_sleeps = report.atomic_sleeps.iter().map(|sleep| Slept::from(sleep).to_string()).collect();
     finding.oopses = report.oopses;
     Ok(())
 }

@@ -27,7 +27,7 @@ const CODE_AFTER: i64 = 22;
 const EMERGENCY: u8 = 0;
 const ALERT: u8 = 1;
 const CRITICAL: u8 = 2;
-const WARNING: u8 = 4;
+pub(super) const WARNING: u8 = 4;
 
 /// Lines with their levels.
 pub(super) type Lines = Vec<(u8, String)>;

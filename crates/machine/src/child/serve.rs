@@ -15,8 +15,8 @@ use super::{context, fault, files, leave, wire, worlds};
 use crate::options::Options;
 use crate::protocol::{Down, Message, PACKET, Request, Response};
 use crate::value::{
-    Allocation, Argument, Called, Device, DeviceReport, Memory, MemoryError, ModuleState, ModuleStatus, Registration,
-    Report, Task,
+    Allocation, Argument, AtomicSleep, Called, Device, DeviceReport, Memory, MemoryError, ModuleState, ModuleStatus,
+    Registration, Report, Task,
 };
 
 /// Allocations of one owner that a report lists.
@@ -167,6 +167,7 @@ fn handle(kernel: &'static Kernel, request: Request<'_>) -> Response {
             Ok(Response::Reports(told.collect()))
         }),
         Request::Devices => Response::Devices(devices(kernel)),
+        Request::FailedInits => Response::Number(kernel.modules.failed_inits()),
         Request::Report => {
             kernel.look_at_heap();
             Response::Report(Box::new(report(kernel)))
@@ -401,11 +402,13 @@ fn report(kernel: &Kernel) -> Report {
         registrations,
         memory,
         heap: kernel.heap.bytes(),
+        module_memory: kernel.text.bytes() + kernel.rodata.bytes() + kernel.data.bytes(),
         tasks,
         timers: kernel.timers.within(0..u64::MAX) as u64,
         failed_inits: kernel.modules.failed_inits(),
         oopses: kernel.oopses().into_iter().map(|oops| format!("{} at {}", oops.reason, oops.location)).collect(),
         memory_errors: kernel.memory_errors().into_iter().map(MemoryError::from).collect(),
+        atomic_sleeps: kernel.atomic_sleeps().into_iter().map(AtomicSleep::from).collect(),
         taints: kernel.modules.taints(),
         allocations: kernel.inject.count(),
     }
