@@ -30,38 +30,30 @@ fn root() -> u64 {
     *ROOT.call_once(|| credentials(0))
 }
 
-/// Room for the `struct uts_namespace` of every kernel (432 bytes in 6.1).
-const NAMES_SIZE: u64 = 1024;
-
-/// What `uname` says.
-static NAMES: Datum = Datum::new("init_uts_ns", NAMES_SIZE, Begin::Zero);
+/// What `uname` says: `struct uts_namespace init_uts_ns`, with room for that of any kernel.
+static NAMES: Datum = Datum::new("init_uts_ns", 1024, Begin::With(begin_names));
 
 /// The variables of this file.
 pub(crate) static VARIABLES: &[&Datum] = &[&NAMES];
 
-/// What `uname` says (`struct uts_namespace`), filled in when it is asked for first; 0 where it does not fit.
-fn names() -> u64 {
+fn begin_names(at: u64) {
     /// `__NEW_UTS_LEN`
     const LONGEST: usize = 64;
-    let made = if uts_namespace::SIZE.get() <= NAMES_SIZE { NAMES.address() } else { 0 };
-    if made != 0 {
-        let name = uts_namespace::name.at(made);
-        for (field, text) in [
-            (&new_utsname::sysname, "Linux"),
-            (&new_utsname::nodename, "(none)"),
-            (&new_utsname::release, kernel().release()),
-            (&new_utsname::version, "Ferrmod"),
-            (&new_utsname::machine, "x86_64"),
-            (&new_utsname::domainname, "(none)"),
-        ] {
-            let length = text.len().min(LONGEST);
-            // SAFETY: zeros of at least the struct's size, whose texts have this much room and a NUL.
-            unsafe { ram::bytes_mut(field.at(name), length as u64) }.copy_from_slice(&text.as_bytes()[..length]);
-        }
-        // SAFETY: as above.
-        unsafe { uts_namespace::user_ns.set(made, symbols::address("init_user_ns").unwrap_or(0)) };
+    let name = uts_namespace::name.at(at);
+    for (field, text) in [
+        (&new_utsname::sysname, "Linux"),
+        (&new_utsname::nodename, "(none)"),
+        (&new_utsname::release, kernel().release()),
+        (&new_utsname::version, "Ferrmod"),
+        (&new_utsname::machine, "x86_64"),
+        (&new_utsname::domainname, "(none)"),
+    ] {
+        let length = text.len().min(LONGEST);
+        // SAFETY: `data::place` gives 1024 writable bytes of zeros, more than the struct has; its texts have this much room and a NUL.
+        unsafe { ram::bytes_mut(field.at(name), length as u64) }.copy_from_slice(&text.as_bytes()[..length]);
     }
-    made
+    // SAFETY: as above.
+    unsafe { uts_namespace::user_ns.set(at, symbols::address("init_user_ns").unwrap_or(0)) };
 }
 
 /// The namespaces of every task; 0 without memory.
@@ -74,7 +66,7 @@ fn namespaces() -> u64 {
             unsafe {
                 ram::put(nsproxy::count.at(made), 1u32);
                 nsproxy::net_ns.set(made, net::init_net());
-                nsproxy::uts_ns.set(made, names());
+                nsproxy::uts_ns.set(made, NAMES.address());
             }
         }
         made

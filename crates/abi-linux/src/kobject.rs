@@ -15,7 +15,7 @@ use crate::field::layout;
 use crate::{locks, printf, ram, slab, symbols, sysfs, uevent, waiting};
 
 layout! {
-    pub(crate) mod kobject = "kobject" { name, entry, parent, kset, ktype, kref, state_initialized }
+    pub(crate) mod kobject = "kobject" { name, entry, parent, kset, ktype, sd, kref, state_initialized }
     pub(crate) mod kset = "kset" { list, list_lock, kobj, uevent_ops }
     pub(crate) mod kobj_type = "kobj_type" { release, sysfs_ops, default_groups }
     mod kobj_attribute = "kobj_attribute" { show, store }
@@ -257,6 +257,8 @@ pub(crate) fn add_as(kind: Kind, object: u64, caller: u64) -> Result<(), Errno> 
     // SAFETY: the caller's object and its set.
     unsafe {
         kobject::parent.set(object, get(parent));
+        // What modules only hand on: the directory, to look for a file in it.
+        kobject::sd.set(object, object);
         if set != 0 {
             get(kset::kobj.at(set));
             waiting::link_last(kobject::entry.at(object), kset::list.at(set));
@@ -301,6 +303,7 @@ fn detach(object: u64) -> u64 {
         }
         let parent: u64 = kobject::parent.get(object);
         kobject::parent.set(object, 0u64);
+        kobject::sd.set(object, 0u64);
         parent
     }
 }

@@ -184,6 +184,6 @@ extern "C" fn kthread_bind(task: u64, cpu: u32) {
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
     v4 kthread_create_on_node, c kthread_create_on_cpu, c kthread_should_stop, c kthread_should_park,
-    c kthread_freezable_should_stop, c kthread_stop, c kthread_exit, c kthread_complete_and_exit,
-    c kthread_stop_put, c __module_put_and_kthread_exit, c kthread_park, c kthread_unpark, c kthread_parkme, c kthread_bind,
+    c kthread_freezable_should_stop, c kthread_stop, c kthread_stop_put, c kthread_exit, c kthread_complete_and_exit,
+    c __module_put_and_kthread_exit, c kthread_park, c kthread_unpark, c kthread_parkme, c kthread_bind,
 ];

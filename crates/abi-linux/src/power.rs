@@ -4,6 +4,8 @@ use crate::data::{Begin, Datum};
 use crate::export::{Export, exports};
 use crate::ram;
 
+/// What the directory of a device is called that tells of its power.
+pub(crate) const GROUP_NAME: &str = "power";
 /// `const char power_group_name[]`: what the directory of a device is called that tells of its power.
 static GROUP: Datum = Datum::new("power_group_name", 8, Begin::With(begin));
 

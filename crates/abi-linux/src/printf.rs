@@ -15,9 +15,8 @@ use crate::field::layout;
 use crate::{ram, slab};
 
 layout! {
-    mod device = "device" { kobj, init_name, driver }
+    mod device = "device" { kobj, init_name }
     mod kobject = "kobject" { name }
-    mod device_driver = "device_driver" { name }
 }
 
 /// `INT_MAX`: a longer buffer is a mistake of the caller.
@@ -172,7 +171,7 @@ extern "C" fn vsscanf(input: u64, format: u64, list: u64) -> i32 {
     }
 }
 
-/// The name a driver's messages begin with: `driver device: `.
+/// What a device's messages begin with: its driver, or else its bus or class, and its name.
 fn device_prefix(address: u64) -> Vec<u8> {
     if address == 0 {
         return b"(NULL device *): ".to_vec();
@@ -181,11 +180,7 @@ fn device_prefix(address: u64) -> Vec<u8> {
     unsafe {
         let name: u64 = kobject::name.get(device::kobj.at(address));
         let name = if name != 0 { name } else { device::init_name.get(address) };
-        let driver: u64 = device::driver.get(address);
-        let mut out = match driver {
-            0 => crate::device::family(address),
-            driver => ram::c_string_or_empty(device_driver::name.get(driver)),
-        };
+        let mut out = ram::c_string_or_empty(crate::device::dev_driver_string(address));
         out.push(b' ');
         out.extend_from_slice(if name == 0 { b"(null)" } else { ram::c_string(name) });
         out.extend_from_slice(b": ");

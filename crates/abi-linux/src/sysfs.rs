@@ -464,6 +464,17 @@ extern "C" fn sysfs_remove_mount_point(object: u64, name: u64) {
 }
 /// Nobody polls a file of the machine, so there is nobody to tell.
 extern "C" fn sysfs_notify() {}
+/// `struct kernfs_node *kernfs_find_and_get_ns(struct kernfs_node *directory, const char *, const void *)`: modules only give it back,
+/// or have those told who poll the file.
+extern "C" fn kernfs_find_and_get_ns(object: u64, name: u64, _namespace: u64) -> u64 {
+    let caller = ram::caller();
+    let path = (object != 0).then(|| directory(object, "")).and_then(Result::ok);
+    let is_there = path.is_some_and(|path| kernel().files.node(&alloc::format!("{path}/{}", text(name))).is_some());
+    if is_there { slab::allocate(8, 8, slab::ZERO, caller) } else { 0 }
+}
+extern "C" fn kernfs_put(node: u64) {
+    slab::release(node, ram::caller());
+}
 
 fn emit(buffer: u64, at: u64, format: u64, list: u64) -> i32 {
     if !buffer.is_multiple_of(PAGE) || at >= PAGE {
@@ -501,6 +512,7 @@ pub(crate) static EXPORTS: &[Export] = exports![
     c sysfs_remove_bin_file, c sysfs_create_group, c sysfs_create_groups, c sysfs_update_group, c sysfs_update_groups,
     c sysfs_merge_group, c sysfs_unmerge_group, c sysfs_remove_group, c sysfs_remove_groups, c sysfs_create_link,
     c sysfs_create_link_nowarn = sysfs_create_link, c sysfs_remove_link, c sysfs_add_link_to_group,
-    c sysfs_remove_link_from_group, c sysfs_create_mount_point, c sysfs_remove_mount_point, k sysfs_notify, v2 sysfs_emit,
+    c sysfs_remove_link_from_group, c sysfs_create_mount_point, c sysfs_remove_mount_point, k sysfs_notify, k kernfs_notify = sysfs_notify,
+    c kernfs_find_and_get_ns, c kernfs_put, v2 sysfs_emit,
     v3 sysfs_emit_at,
 ];

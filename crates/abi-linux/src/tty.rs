@@ -1,4 +1,4 @@
-//! Terminal drivers: their registration. No terminal is ever opened here.
+//! Terminal drivers: their registration, and the devices of their lines. No terminal is ever opened here.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -12,13 +12,14 @@ use crate::data::{Begin, Datum};
 use crate::export::{Export, exports};
 use crate::field::layout;
 use crate::vfs::chrdev;
-use crate::{locks, ram, slab};
+use crate::{device, locks, ram, slab};
 
 layout! {
     mod tty_driver = "tty_driver" {
-        kref, cdevs, owner, driver_name, name, type_ = "type", subtype, major, minor_start, num, init_termios, flags, ttys, ports, termios, tty_drivers,
+        kref, cdevs, owner, driver_name, name, name_base, type_ = "type", subtype, major, minor_start, num, init_termios, flags, ttys, ports, termios, tty_drivers,
     }
-    mod tty_port = "tty_port" { mutex, buf_mutex, close_delay, closing_wait, kref }
+    mod tty_port = "tty_port" { mutex, buf_mutex, close_delay, closing_wait, kref, ops }
+    mod tty_port_operations = "tty_port_operations" { destruct }
     mod ktermios = "ktermios" { c_cflag, c_ispeed, c_ospeed }
     mod mutex = "mutex" { wait_list }
     mod tty_ldisc_ops = "tty_ldisc_ops" { name, num }
@@ -180,6 +181,113 @@ extern "C" fn tty_port_link_device(port: u64, driver: u64, number: u32) {
     unsafe { ram::put(tty_driver::ports.get::<u64>(driver) + 8 * u64::from(number), port) };
 }
 
+/// The class of all of them, made when the first one comes.
+fn class() -> Result<u64, Errno> {
+    static CLASS: spin::Once<u64> = spin::Once::new();
+    let class = *CLASS.call_once(|| device::class::own("tty", 0));
+    if class == 0 { Err(Errno::ENOMEM) } else { Ok(class) }
+}
+
+/// The number of a line's device; `None` when the driver has no such line.
+fn number_of(driver: u64, line: u32) -> Option<Number> {
+    // SAFETY: the caller's driver.
+    unsafe {
+        let first = tty_driver::minor_start.get::<u32>(driver);
+        (line < tty_driver::num.get(driver)).then(|| Number::new(tty_driver::major.get(driver), first + line))
+    }
+}
+
+/// Makes the device of a line.
+///
+/// # Errors
+/// `EINVAL` when the driver has no such line, `EEXIST` when it has a device, `ENOMEM`.
+fn register_device(driver: u64, line: u32, parent: u64, data: u64, groups: u64, caller: u64) -> Result<u64, Errno> {
+    let Some(number) = number_of(driver, line) else {
+        // SAFETY: the caller's driver and its C string.
+        let name = unsafe { ram::c_string_or_empty(tty_driver::name.get(driver)) };
+        let text =
+            alloc::format!("\x013{}: Attempt to register invalid tty line number ({line})\n", name.to_str_lossy());
+        kernel().printk(text.as_bytes());
+        return Err(Errno::EINVAL);
+    };
+    // SAFETY: as above.
+    let name = unsafe {
+        let mut name = ram::c_string_or_empty(tty_driver::name.get(driver));
+        if tty_driver::flags.get::<u64>(driver) & UNNUMBERED == 0 {
+            let shown = i64::from(tty_driver::name_base.get::<i32>(driver)) + i64::from(line);
+            name.extend_from_slice(alloc::format!("{shown}").as_bytes());
+        }
+        name
+    };
+    device::create(class()?, parent, number.0, data, groups, &name, caller)
+}
+/// `struct device *tty_register_device(struct tty_driver *, unsigned index, struct device *)`
+extern "C" fn tty_register_device(driver: u64, line: u32, parent: u64) -> u64 {
+    let caller = ram::caller();
+    register_device(driver, line, parent, 0, 0, caller).unwrap_or_else(Errno::to_pointer)
+}
+/// `struct device *tty_register_device_attr(struct tty_driver *, unsigned, struct device *, void *, const struct attribute_group **)`
+extern "C" fn tty_register_device_attr(driver: u64, line: u32, parent: u64, data: u64, groups: u64) -> u64 {
+    let caller = ram::caller();
+    register_device(driver, line, parent, data, groups, caller).unwrap_or_else(Errno::to_pointer)
+}
+/// `struct device *tty_port_register_device(struct tty_port *, struct tty_driver *, unsigned, struct device *)`
+extern "C" fn tty_port_register_device(port: u64, driver: u64, line: u32, parent: u64) -> u64 {
+    tty_port_register_device_attr(port, driver, line, parent, 0, 0)
+}
+/// The same with data and attributes.
+extern "C" fn tty_port_register_device_attr(
+    port: u64,
+    driver: u64,
+    line: u32,
+    parent: u64,
+    data: u64,
+    groups: u64,
+) -> u64 {
+    let caller = ram::caller();
+    if number_of(driver, line).is_some() {
+        tty_port_link_device(port, driver, line);
+    }
+    register_device(driver, line, parent, data, groups, caller).unwrap_or_else(Errno::to_pointer)
+}
+/// `void tty_unregister_device(struct tty_driver *, unsigned index)`
+extern "C" fn tty_unregister_device(driver: u64, line: u32) {
+    if let (Ok(class), Some(number)) = (class(), number_of(driver, line)) {
+        device::device_destroy(class, number.0);
+    }
+}
+/// `void tty_port_unregister_device(struct tty_port *, struct tty_driver *, unsigned index)`
+extern "C" fn tty_port_unregister_device(_port: u64, driver: u64, line: u32) {
+    tty_unregister_device(driver, line);
+}
+/// `void tty_port_put(struct tty_port *)`: who gives the last reference back has it freed.
+extern "C" fn tty_port_put(port: u64) {
+    if port == 0 {
+        return;
+    }
+    // SAFETY: the module's port and its function.
+    unsafe {
+        let left = tty_port::kref.get::<u32>(port).saturating_sub(1);
+        tty_port::kref.set(port, left);
+        if left != 0 {
+            return;
+        }
+        let ops: u64 = tty_port::ops.get(port);
+        let destruct: u64 = if ops == 0 { 0 } else { tty_port_operations::destruct.get(ops) };
+        if destruct == 0 {
+            slab::release(port, 0);
+        } else {
+            ram::call(destruct, [port]);
+        }
+    }
+}
+/// `struct tty_struct *tty_port_tty_get(struct tty_port *)`: nobody has opened one.
+extern "C" fn no_terminal() -> u64 {
+    0
+}
+/// What would be said to the one who has opened a port.
+extern "C" fn nobody_hears() {}
+
 /// What a driver's devices are called in `/proc/tty/drivers` (`linux/tty_driver.h`, `TTY_DRIVER_TYPE_*` and their subtypes).
 fn kind_of(kind: i16, subtype: i16) -> String {
     let (name, parts): (&str, [&str; 3]) = match kind {
@@ -241,6 +349,11 @@ pub(crate) fn line_disciplines() -> Vec<u8> {
 pub(crate) static EXPORTS: &[Export] = exports![
     c __tty_alloc_driver, c tty_driver_kref_put, c tty_register_driver, c tty_unregister_driver, c tty_port_init,
     k tty_port_destroy, c tty_port_link_device, c tty_dev_name_to_number, c tty_termios_encode_baud_rate,
+    c tty_register_device, c tty_register_device_attr, c tty_port_register_device, c tty_port_register_device_attr,
+    c tty_port_register_device_serdev = tty_port_register_device,
+    c tty_port_register_device_attr_serdev = tty_port_register_device_attr, c tty_unregister_device, c tty_port_unregister_device,
+    c tty_port_put, k tty_port_tty_get = no_terminal, k tty_kref_put = nobody_hears, k tty_port_tty_hangup = nobody_hears, k __tty_port_tty_hangup = nobody_hears,
+    k tty_port_tty_vhangup = nobody_hears, k tty_port_tty_wakeup = nobody_hears,
 ];
 
 #[cfg(test)]

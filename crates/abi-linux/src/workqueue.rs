@@ -31,7 +31,7 @@ macro_rules! system_queues {
 system_queues! {
     SYSTEM "system_wq", HIGHPRI "system_highpri_wq", LONG "system_long_wq", UNBOUND "system_unbound_wq",
     FREEZABLE "system_freezable_wq", POWER "system_power_efficient_wq", FREEZABLE_POWER "system_freezable_power_efficient_wq",
-    PERCPU "system_percpu_wq",
+    PERCPU "system_percpu_wq", BH "system_bh_wq", BH_HIGHPRI "system_bh_highpri_wq",
 }
 
 fn begin_system_queue(at: u64) {
@@ -60,9 +60,16 @@ fn run(work: u64) {
     unsafe { ram::call(work_struct::func.get(work), [work]) };
 }
 
+/// The same for the queues whose work is done in soft interrupts, as that of tasklets is.
+fn run_in_softirq(work: u64) {
+    tasks::in_softirq(|| run(work));
+}
+
 /// `cpu` is one that exists, or any other number for no matter which.
 fn queue(cpu: i32, queue: u64, work: u64) -> bool {
     set_pending(work, true);
+    let is_softirq = [&BH, &BH_HIGHPRI].iter().any(|one| one.address() == queue);
+    let run = if is_softirq { run_in_softirq } else { run };
     let cpu = u32::try_from(cpu).ok().filter(|&cpu| cpu < bitmaps::cpus());
     kernel().work.enqueue_on(cpu, QueueId(queue), work, run).unwrap_or_else(|errno| {
         set_pending(work, false);

@@ -162,15 +162,16 @@ pub struct MachineArgs {
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub timeout: Duration,
     /// A device for the drivers, with settings after commas: platform:NAME, i2c:lm75@0x48,temp=23500, pci:8086:10d3,bar0=128K or
-    /// pci:1234:11e8, which is QEMU's edu, hid:0003:046d:c00e,report=mouse, virtio:4 (docs/run.md has all of it). Can be given more
-    /// than once.
+    /// pci:1234:11e8, which is QEMU's edu, hid:0003:046d:c00e,report=mouse, usb:046d:c077,interface=030102, virtio:4 (docs/run.md
+    /// has all of it). Can be given more than once.
     #[arg(long, value_name = "BUS:WHAT[,KEY=VALUE]...", value_parser = described)]
     pub device: Vec<String>,
 }
 
 /// A description of a device, read and given back as it was.
-fn described(text: &str) -> Result<String, ferrmod_machine::DescriptionError> {
-    text.parse::<ferrmod_machine::Description>().map(|_| text.to_owned())
+fn described(text: &str) -> Result<String, String> {
+    let whole = crate::described::with_files(text).map_err(|failure| failure.to_string())?;
+    whole.parse::<ferrmod_machine::Description>().map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 /// What is looked for in the use of heap memory.

@@ -1,6 +1,9 @@
 //! Devices that were described on the command line or the console: made, their modules loaded, and what their drivers said.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::time::Duration;
 
 use ferrmod_machine::{Device, Outcome};
@@ -107,12 +110,39 @@ impl fmt::Display for Described {
     }
 }
 
+/// The bytes of a file that a description takes at most: more than any device says of itself.
+const LARGEST_FILE: u64 = 1 << 18;
+
+/// A description with the bytes of the files that it names: for `KEY=@FILE`, `KEY=` and two hexadecimal digits for each byte.
+///
+/// # Errors
+/// [`Failure::File`] when one cannot be read, [`Failure::Content`] when it is too large.
+pub(crate) fn with_files(text: &str) -> Result<Cow<'_, str>, Failure> {
+    if !text.contains("=@") {
+        return Ok(Cow::Borrowed(text));
+    }
+    let part = |part: &str| {
+        let Some((key, path)) = part.split_once("=@") else { return Ok(part.to_owned()) };
+        let failed = |error| Failure::File { path: path.to_owned(), error };
+        let mut bytes = Vec::new();
+        File::open(path).and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes)).map_err(failed)?;
+        if bytes.len() as u64 > LARGEST_FILE {
+            let reason = format!("larger than {LARGEST_FILE} bytes");
+            return Err(Failure::Content { path: path.to_owned(), reason });
+        }
+        let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(format!("{key}={digits}"))
+    };
+    let parts: Vec<String> = text.split(',').map(part).collect::<Result<_, Failure>>()?;
+    Ok(Cow::Owned(parts.join(",")))
+}
+
 /// Makes a device.
 ///
 /// # Errors
-/// [`Failure`] when the text describes none.
+/// [`Failure`] when the text describes none, or names a file that cannot be read.
 pub(crate) fn add(session: &mut Session, text: &str) -> Result<(), Failure> {
-    let (number, made) = match session.machine.add_device(text)? {
+    let (number, made) = match session.machine.add_device(&with_files(text)?)? {
         Outcome::Done(number) => (number, Ended::Ok),
         Outcome::Errno(errno) => (0, Ended::errno(errno)),
         Outcome::Oopsed => (0, Ended::Oops),

@@ -13,6 +13,7 @@ pub mod description;
 pub mod edu;
 pub mod model;
 pub mod reports;
+pub mod usb;
 pub mod virtio;
 
 use alloc::boxed::Box;
@@ -71,6 +72,7 @@ struct Device {
     description: Description,
     chip: Option<Chip>,
     config: Option<ConfigSpace>,
+    usb: Option<usb::usbip::Connection>,
     line: Option<u32>,
     /// The number its interrupts have as messages, when it sends those.
     vector: Option<u32>,
@@ -200,6 +202,7 @@ impl Hardware {
             description: description.clone(),
             chip: None,
             config: None,
+            usb: None,
             line: None,
             vector: None,
             raised: false,
@@ -231,6 +234,10 @@ impl Hardware {
             }
             // Everything about it is said through its transport.
             Description::Hid(_) => Ok(()),
+            Description::Usb(wanted) => {
+                device.usb = Some(usb::usbip::Connection::new(usb::Usb::new(wanted)));
+                Ok(())
+            }
             Description::Virtio(wanted) => {
                 device.line = Some(FIRST_LINE + id.0 % LINES);
                 let model = Box::new(virtio::Virtio::new(wanted));
@@ -296,6 +303,11 @@ impl Hardware {
     /// Uses the configuration space of a device.
     pub fn with_config<T>(&self, id: DeviceId, use_it: impl FnOnce(&mut ConfigSpace) -> T) -> Option<T> {
         self.0.lock().devices.get_mut(&id)?.config.as_mut().map(use_it)
+    }
+
+    /// Uses the connection to a USB device.
+    pub fn with_usb<T>(&self, id: DeviceId, use_it: impl FnOnce(&mut usb::usbip::Connection) -> T) -> Option<T> {
+        self.0.lock().devices.get_mut(&id)?.usb.as_mut().map(use_it)
     }
 
     /// Changes a setting of a device.

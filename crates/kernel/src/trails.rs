@@ -187,8 +187,18 @@ impl Kernel {
             let trail = (id.0 as usize).checked_sub(1).and_then(|index| state.all.get(index));
             trail.is_some_and(|trail| trail.told.is_none() && touches(trail))
         };
+        // Many tasks come the same way, each on a stack of its own.
+        let mut ways: HashMap<(u64, Vec<(u64, u64)>), Option<Vec<String>>> = HashMap::new();
+        let way = |id: TrailId| {
+            let state = self.trails.0.lock();
+            let trail = state.all.get((id.0 as usize).checked_sub(1)?)?;
+            let start = words_start(&trail.words);
+            Some((trail.caller, trail.words.iter().map(|&(place, word)| (place.wrapping_sub(start), word)).collect()))
+        };
         for &id in wanted.iter().filter(|&&id| is_concerned(id)) {
-            let told = self.tell_trail(id).map(|(_, told)| told);
+            let Some(way) = way(id) else { continue };
+            let tell = || self.tell_trail(id).map(|(_, told)| told);
+            let told = ways.entry(way).or_insert_with(tell).clone();
             if let Some(trail) = self.trails.0.lock().all.get_mut(id.0 as usize - 1) {
                 trail.told = told;
             }

@@ -8,7 +8,7 @@ use ferrmod_kernel::lock::Lock;
 use ferrmod_kernel::{Errno, files, kernel};
 
 use super::layout::device;
-use super::{buses, driver, hid, object, platform, virtio};
+use super::{buses, driver, hid, object, platform, usb, virtio};
 use crate::export::{Export, exports};
 use crate::{i2c, kobject, pci, uevent};
 
@@ -42,14 +42,19 @@ pub(crate) fn add(id: DeviceId) -> Result<(), Errno> {
         Description::Pci(wanted) => pci::describe(id, wanted),
         Description::Hid(wanted) => hid::describe(id, wanted),
         Description::Virtio(_) => virtio::describe(id),
+        Description::Usb(wanted) => usb::describe(id, wanted),
     };
     added.inspect_err(|_| SHOWN.lock().retain(|(other, _)| *other != id))
 }
 
 /// Takes it away.
 pub(crate) fn remove(id: DeviceId) {
+    let description = kernel().hardware.description(id);
+    if let Some(Description::Usb(_)) = description {
+        return usb::forget(id);
+    }
     let Some(dev) = device_of(id) else { return };
-    match kernel().hardware.description(id) {
+    match description {
         Some(Description::Pci(_)) => pci::forget(dev),
         Some(Description::I2c(_)) => i2c::described::forget(dev),
         Some(Description::Hid(_)) => hid::forget(id),
@@ -82,6 +87,9 @@ pub(crate) fn heard(id: DeviceId) -> Result<Vec<DeviceReport>, Errno> {
 
 /// How it stands with the drivers.
 pub(crate) fn status(id: DeviceId) -> Option<DeviceStatus> {
+    if let Some(Description::Usb(_)) = kernel().hardware.description(id) {
+        return usb::status(id);
+    }
     let shown = device_of(id)?;
     // What the drivers of a virtual bus see is a device that the transport has made.
     let (dev, modalias) = match kernel().hardware.description(id) {

@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 
 use crate::export::{Export, exports};
 use crate::kobject::{self, kobject as c_kobject, kset};
-use crate::{block, locks, pci, printf, ram, slab, symbols, sysfs, uevent, vfs};
+use crate::{block, locks, pci, power, printf, ram, slab, symbols, sysfs, uevent, vfs};
 
 pub(crate) mod bus;
 pub(crate) mod buses;
@@ -27,6 +27,7 @@ pub(crate) mod platform;
 pub(crate) mod property;
 pub(crate) mod show;
 pub(crate) mod transport;
+mod usb;
 pub(crate) mod virtio;
 
 use layout::{bus_type, device, device_driver, device_type, mutex};
@@ -103,18 +104,6 @@ pub(crate) fn name(dev: u64) -> String {
     }
     // SAFETY: the caller's device.
     unsafe { ram::c_string_or_empty(device::init_name.get(dev)) }.to_str_lossy().into_owned()
-}
-
-/// The name of a device's bus, or else of its class; empty for one that has neither.
-pub(crate) fn family(dev: u64) -> Vec<u8> {
-    // SAFETY: the caller's device, and the bus and class it belongs to.
-    unsafe {
-        match (device::bus.get::<u64>(dev), device::class.get::<u64>(dev)) {
-            (0, 0) => Vec::new(),
-            (0, class) => class::name(class).into_bytes(),
-            (bus, _) => ram::c_string_or_empty(bus_type::name.get(bus)),
-        }
-    }
 }
 
 /// What the messages about a device begin with: its driver, if it has one, and its name.
@@ -289,6 +278,7 @@ fn show(dev: u64, class: u64, bus: u64, added: &mut Added) -> Result<(), Errno> 
         Ok(())
     };
     kernel().files.add(&alloc::format!("{path}/uevent"), uevent_file(dev))?;
+    show_power(&path)?;
     described::show(dev, &path)?;
     pci::show(dev, &path)?;
     // SAFETY: the caller's device and its class, type and bus.
@@ -344,6 +334,17 @@ fn show(dev: u64, class: u64, bus: u64, added: &mut Added) -> Result<(), Errno> 
             }
             added.node = Some(place);
         }
+    }
+    Ok(())
+}
+
+/// The directory that tells of a device's power: it is always on. Modules add files of their own there.
+fn show_power(path: &str) -> Result<(), Errno> {
+    let directory = alloc::format!("{path}/{}", power::GROUP_NAME);
+    kernel().files.add(&directory, Node::Directory)?;
+    for (name, content) in [("control", "on\n"), ("runtime_status", "active\n")] {
+        let node = files::read_only(0o444, move || content.as_bytes().to_vec());
+        kernel().files.add(&alloc::format!("{directory}/{name}"), node)?;
     }
     Ok(())
 }
@@ -593,7 +594,7 @@ fn with_number(class: u64, number: u32) -> Option<u64> {
         .find(|&dev| unsafe { device::class.get::<u64>(dev) == class && device::devt.get::<u32>(dev) == number })
 }
 /// `void device_destroy(class, dev_t)`
-extern "C" fn device_destroy(class: u64, number: u32) {
+pub(crate) extern "C" fn device_destroy(class: u64, number: u32) {
     if let Some(dev) = with_number(class, number) {
         device_unregister(dev);
     }
@@ -635,7 +636,7 @@ extern "C" fn device_create_file(dev: u64, attribute: u64) -> i32 {
 }
 
 /// `const char *dev_driver_string(const struct device *)`
-extern "C" fn dev_driver_string(dev: u64) -> u64 {
+pub(crate) extern "C" fn dev_driver_string(dev: u64) -> u64 {
     // SAFETY: the caller's device and its driver, bus and class.
     unsafe {
         let (driver, bus, class): (u64, u64, u64) =

@@ -23,6 +23,7 @@ pub(crate) mod packets;
 pub(crate) mod polling;
 pub(crate) mod rtnl;
 pub(crate) mod schedule;
+pub(crate) mod served;
 pub(crate) mod show;
 pub(crate) mod sk_buff;
 pub(crate) mod sockets;

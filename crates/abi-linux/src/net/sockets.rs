@@ -21,13 +21,15 @@ layout! {
     }
     mod proto = "proto" { obj_size, owner, name, node }
     mod net_proto_family = "net_proto_family" { family, create, owner }
-    mod socket = "socket" { state, type_ = "type", sk, ops, wq }
+    pub(super) mod socket = "socket" { state, type_ = "type", sk, ops, wq, file }
     mod socket_alloc = "socket_alloc" { socket }
     mod socket_wq = "socket_wq" { wait }
     mod wait_queue_head = "wait_queue_head" { head }
-    mod proto_ops = "proto_ops" { owner, release, bind, accept, sendmsg, recvmsg, listen, connect, getname }
+    pub(super) mod proto_ops = "proto_ops" {
+        owner, release, bind, accept, sendmsg, recvmsg, listen, connect, getname, shutdown,
+    }
     mod proto_accept_arg = "proto_accept_arg" { flags, kern }
-    mod msghdr = "msghdr" { msg_iter }
+    pub(super) mod msghdr = "msghdr" { msg_iter }
 }
 
 /// `NPROTO`, but at least what this kernel's headers say.
@@ -305,7 +307,7 @@ extern "C" fn sock_wake_async() -> i32 {
 }
 
 /// Makes a `struct socket`; 0 without memory.
-fn make(kind: i32, caller: u64) -> u64 {
+pub(super) fn make(kind: i32, caller: u64) -> u64 {
     let block = slab::allocate(socket_alloc::SIZE.get(), 64, slab::ZERO, caller);
     if block == 0 {
         return 0;
@@ -322,7 +324,8 @@ fn make(kind: i32, caller: u64) -> u64 {
     }
     made
 }
-fn unmake(made: u64) {
+/// Frees a `struct socket` whose lower half is gone.
+pub(super) fn unmake(made: u64) {
     slab::release(socket_alloc::socket.container(made), 0);
 }
 
@@ -459,6 +462,10 @@ extern "C" fn kernel_getsockname(made: u64, address: u64) -> i32 {
 extern "C" fn kernel_getpeername(made: u64, address: u64) -> i32 {
     operate(made, &proto_ops::getname, [made, address, 1])
 }
+/// `int kernel_sock_shutdown(struct socket *, enum sock_shutdown_cmd)`
+extern "C" fn kernel_sock_shutdown(made: u64, how: u32) -> i32 {
+    operate(made, &proto_ops::shutdown, [made, how.into()])
+}
 /// `int kernel_sendmsg(struct socket *, struct msghdr *, struct kvec *, size_t num, size_t size)`
 extern "C" fn kernel_sendmsg(made: u64, message: u64, vector: u64, count: u64, size: u64) -> i32 {
     iter::iov_iter_kvec(msghdr::msg_iter.at(message), 1, vector, count, size);
@@ -486,6 +493,7 @@ pub(crate) static EXPORTS: &[Export] = exports![
     k sock_no_sendpage = sock_no_support, k sock_no_sendpage_locked = sock_no_support, k sock_no_mmap, k sock_wake_async,
     c __sock_create, c sock_create, c sock_create_kern, c sock_release, c kernel_bind, c kernel_listen, c kernel_connect,
     c kernel_accept, c kernel_getsockname, c kernel_getpeername, c sock_sendmsg, c sock_recvmsg, c kernel_sendmsg, c kernel_recvmsg,
+    c kernel_sock_shutdown,
     k security_sk_clone = security_nothing, k security_sock_graft = security_nothing,
     k security_sk_classify_flow = security_nothing,
     k security_tun_dev_create = security_nothing, k security_tun_dev_alloc_security = security_nothing,

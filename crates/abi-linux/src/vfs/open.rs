@@ -9,6 +9,7 @@ use hashbrown::HashMap;
 
 use super::{Opened, file};
 use crate::export::{Export, exports};
+use crate::net::served;
 use crate::ram;
 
 /// What is open, by its `struct file`. An entry is out while it is used.
@@ -47,19 +48,17 @@ extern "C" fn filp_close(at: u64) -> i32 {
     if opened.is_some() { 0 } else { Errno::EBADF.to_return() }
 }
 
-fn fput_impl(at: u64) {
+/// `void fput(struct file *)`
+pub(crate) extern "C" fn fput(at: u64) {
     // SAFETY: the caller's file, which has a reference to give back.
     let left = unsafe {
         let left = file::f_count.get::<u64>(at).saturating_sub(1);
         file::f_count.set(at, left);
         left
     };
-    if left == 0 && !super::memory::close(at) {
+    if left == 0 && !super::memory::close(at) && !served::released(at) {
         filp_close(at);
     }
-}
-extern "C" fn fput(at: u64) {
-    fput_impl(at);
 }
 
 /// `ssize_t kernel_read(struct file *, void *, size_t, loff_t *)`

@@ -7,6 +7,7 @@
 //! | `pci:VVVV:DDDD[:SSSS:ssss][,class=CCSSII][,rev=RR][,barN=BYTES\|io:PORTS\|edu]...` | a PCI function |
 //! | `hid:BUS:VVVV:PPPP[,name=NAME][,report=mouse\|keyboard\|HEX]` | a HID device |
 //! | `virtio:ID[,vendor=VVVV][,config=HEX]` | a virtio device |
+//! | `usb:VVVV:PPPP[,interface=CCSSPP[:EET[SIZE]]...][,descriptors=HEX]...` | a USB device |
 //!
 //! Numbers of a bus (vendor, device, class, revision) are hexadecimal as everywhere; addresses take `0x`; sizes and settings are
 //! decimal or `0x`, and sizes may end in `K` or `M`.
@@ -16,6 +17,10 @@ use alloc::vec::Vec;
 use core::str::FromStr;
 
 use super::{chip, reports, virtio};
+
+pub mod usb;
+
+pub use usb::UsbDevice;
 
 /// A described device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +35,8 @@ pub enum Description {
     Hid(HidDevice),
     /// Behind a virtio transport.
     Virtio(VirtioDevice),
+    /// On a USB bus.
+    Usb(UsbDevice),
 }
 
 /// A platform device.
@@ -220,8 +227,8 @@ impl FromStr for Description {
 
     fn from_str(text: &str) -> Result<Self, DescriptionError> {
         let whole = Part { text, at: 0 };
-        let buses = "a device is platform:NAME, i2c:NAME@ADDRESS, pci:VVVV:DDDD, hid:BUS:VVVV:PPPP or virtio:ID, \
-                     and its settings after commas";
+        let buses = "a device is platform:NAME, i2c:NAME@ADDRESS, pci:VVVV:DDDD, hid:BUS:VVVV:PPPP, \
+                     usb:VVVV:PPPP or virtio:ID, and its settings after commas";
         let (bus, rest) = whole.split_once(':').ok_or_else(|| whole.wrong(buses))?;
         let mut parts = rest.split(',');
         // Splitting gives at least one part.
@@ -240,6 +247,7 @@ impl FromStr for Description {
             "pci" => pci(what, &settings).map(Self::Pci),
             "hid" => hid(what, &settings).map(Self::Hid),
             "virtio" => virtio(what, &settings).map(Self::Virtio),
+            "usb" => usb::read(what, &settings).map(Self::Usb),
             _ => Err(bus.wrong(buses)),
         }
     }
@@ -363,11 +371,7 @@ fn hid(what: Part<'_>, settings: &Settings<'_>) -> Result<HidDevice, Description
         match key.text {
             "name" => device.name = value.name("the name of a HID device")?,
             "report" => {
-                device.descriptor = reports::of(value.text).ok_or_else(|| {
-                    value.wrong(
-                        "a report descriptor is `mouse`, `keyboard` or 1 to 4096 bytes, two hexadecimal digits each",
-                    )
-                })?;
+                device.descriptor = reports::of(value.text).ok_or_else(|| value.wrong(reports::EXPECTED))?;
             }
             _ => return Err(key.wrong("a HID device has name= and report=")),
         }
@@ -423,6 +427,30 @@ mod tests {
         let Description::Hid(device) = parsed("hid:0003:046d:c00e,report=0501,name=a") else { panic!() };
         assert_eq!((device.bus, device.id), (3, (0x046d, 0xc00e)));
         assert_eq!((device.name.as_str(), device.descriptor.as_slice()), ("a", &[5, 1][..]));
+        let text =
+            "usb:046d:c077,speed=low,interface=030102+ff0000/ff0001:82b:03b32:x0401aabb,product=a mouse,in81=0102+03";
+        let Description::Usb(device) = parsed(text) else { panic!() };
+        assert_eq!((device.id, device.speed), ((0x046d, 0xc077), usb::Speed::Low));
+        assert_eq!(device.device[..8], [18, 1, 0x10, 1, 0, 0, 0, 8]);
+        assert_eq!(device.device[8..], [0x6d, 0x04, 0x77, 0xc0, 0, 1, 0, 2, 0, 1]);
+        let [configuration] = device.configurations.as_slice() else { panic!("{:?}", device.configurations) };
+        assert_eq!(configuration[..9], [9, 2, 9 + 25 + 30 + 27, 0, 2, 1, 0, 0x80, 50]);
+        assert_eq!(
+            configuration[9..34],
+            [9, 4, 0, 0, 1, 3, 1, 2, 0, 9, 0x21, 0x11, 1, 0, 1, 0x22, 50, 0, 7, 5, 0x81, 3, 8, 0, 10]
+        );
+        assert_eq!(
+            configuration[64..],
+            [9, 4, 1, 1, 2, 0xff, 0, 1, 0, 4, 1, 0xaa, 0xbb, 7, 5, 0x82, 2, 8, 0, 0, 7, 5, 3, 2, 32, 0, 0]
+        );
+        assert_eq!(device.reports[&0], reports::MOUSE);
+        assert_eq!(device.inputs[&0x81], [[1, 2].to_vec(), [3].to_vec()]);
+        let text = "usb:0403:6001,answer=c090:0102+21220100:+a1210000:00c2,serial=A";
+        let Description::Usb(device) = parsed(text) else { panic!() };
+        assert_eq!((device.strings[&3].as_str(), device.device[16]), ("A", 3));
+        let answers: Vec<_> =
+            device.answers.iter().map(|one| (one.kind, one.request, one.value, one.data.len())).collect();
+        assert_eq!(answers, [(0xc0, 0x90, None, 2), (0x21, 0x22, Some(0x0100), 0), (0xa1, 0x21, Some(0), 2)]);
         let Description::Virtio(device) = parsed("virtio:4,vendor=1af4") else { panic!() };
         assert_eq!((device.id, device.vendor), (4, 0x1af4));
     }
@@ -432,7 +460,7 @@ mod tests {
         for (text, part, at) in [
             ("", "", 0),
             ("e1000e", "e1000e", 0),
-            ("usb:1:2", "usb", 0),
+            ("scsi:1:2", "scsi", 0),
             ("platform:", "", 9),
             ("platform:a b", "a b", 9),
             ("platform:a,irq=99", "99", 15),
@@ -455,6 +483,23 @@ mod tests {
             ("hid:0003:046d:c00e0", "c00e0", 14),
             ("hid:3:046d:c00e,report=050", "050", 23),
             ("hid:3:046d:c00e,x=1", "x", 16),
+            ("usb:046d", "046d", 4),
+            ("usb:046d:+077", "+077", 9),
+            ("usb:1:2,speed=fast", "fast", 14),
+            ("usb:1:2,class=3", "3", 14),
+            ("usb:1:2,interface=03010", "03010", 18),
+            ("usb:1:2,interface=030102:81", "81", 25),
+            ("usb:1:2,interface=030102:80i", "80i", 25),
+            ("usb:1:2,interface=030102:81i0", "81i0", 25),
+            ("usb:1:2,interface=030102:x1", "1", 26),
+            ("usb:1:2,interface=030102+\u{e4}\u{e4}\u{e4}", "\u{e4}\u{e4}\u{e4}", 25),
+            ("usb:1:2,interface=030102:8\u{e4}", "8\u{e4}", 25),
+            ("usb:1:2,answer=c0:00", "c0", 15),
+            ("usb:1:2,answer=c0901:00", "c0901", 15),
+            ("usb:1:2,answer=c0\u{e4}\u{e4}:00", "c0\u{e4}\u{e4}", 15),
+            ("usb:1:2,in01=00", "in01", 8),
+            ("usb:1:2,string0=a", "string0", 8),
+            ("usb:1:2,descriptors=120100020000004034120100", "120100020000004034120100", 20),
             ("virtio:0", "0", 7),
             ("virtio:4,vendor=x", "x", 16),
             ("virtio:4,rng=1", "rng", 9),

@@ -7,6 +7,10 @@ use super::description::bytes_of;
 /// `HID_MAX_DESCRIPTOR_SIZE`
 const LARGEST: usize = 4096;
 
+/// What a description of one is.
+pub(super) const EXPECTED: &str =
+    "a report descriptor is `mouse`, `keyboard` or 1 to 4096 bytes, two hexadecimal digits each";
+
 /// A mouse with three buttons (Device Class Definition for HID 1.11, "Report Descriptor (Mouse)").
 pub const MOUSE: &[u8] = &[
     0x05, 0x01, 0x09, 0x02, 0xa1, 0x01, // Generic desktop, mouse: an application collection
