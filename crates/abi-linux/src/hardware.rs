@@ -172,19 +172,6 @@ extern "C" fn always() -> bool {
     true
 }
 
-/// `bool dev_valid_name(const char *)`: what a network device may be called.
-extern "C" fn dev_valid_name(name: u64) -> bool {
-    /// `IFNAMSIZ`
-    const ROOM: usize = 16;
-    // SAFETY: the module's C string.
-    let name = unsafe { ram::c_string(name) };
-    !name.is_empty()
-        && name.len() < ROOM
-        && name != b"."
-        && name != b".."
-        && !name.iter().any(|&byte| byte == b'/' || byte == b':' || byte.is_ascii_whitespace())
-}
-
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
     c __request_region, c __release_region, c __devm_request_region, c fb_get_options, k pci_find_next_bus = nothing,
@@ -200,7 +187,6 @@ pub(crate) static EXPORTS: &[Export] = exports![
     k edac_get_owner = nothing, k drm_firmware_drivers_only = no,
     k dev_get_regmap = nothing, k efivar_supports_writes = no, k efivar_is_available = no, k find_font = nothing, k is_uv_system = no,
     k fb_modesetting_disabled = no, k video_firmware_drivers_only = no,
-    k unregister_netdevice_many = takes_hook, c dev_valid_name,
     k ethtool_set_ethtool_phy_ops = takes_hook, k vlan_ioctl_set = takes_hook, k brioctl_set = takes_hook,
     k udp_encap_enable = takes_hook, k udpv6_encap_enable = takes_hook,
     k vga_switcheroo_unregister_handler = takes_hook, k clean_acked_data_flush = takes_hook, k ipv6_mod_enabled = always,

@@ -358,7 +358,6 @@ pub(crate) static DATA: &[&[&Datum]] = &[
     device::platform::VARIABLES,
     device::virtio::VARIABLES,
     net::served::VARIABLES,
-    identity::VARIABLES,
     firmware::VARIABLES,
     i2c::VARIABLES,
     hwrng::VARIABLES,
@@ -403,4 +402,20 @@ pub(crate) static DATA: &[&[&Datum]] = &[
 pub fn provided() -> impl Iterator<Item = (&'static str, Kind)> {
     let functions = EXPORTS.iter().flat_map(|file| file.iter()).map(|export| (export.name, export.kind));
     functions.chain(DATA.iter().flat_map(|file| file.iter()).map(|datum| (datum.name, Kind::Data)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::string::String;
+    use std::vec::Vec;
+
+    /// The last one of a name would win, whatever the first one does.
+    #[test]
+    fn no_symbol_is_provided_twice() {
+        let mut seen = HashSet::new();
+        let twice: Vec<String> =
+            super::provided().map(|(name, _)| name).filter(|name| !seen.insert(*name)).map(String::from).collect();
+        assert!(twice.is_empty(), "{twice:?}");
+    }
 }
