@@ -13,6 +13,7 @@ use crate::initramfs::Initramfs;
 use crate::paging;
 use crate::power::Verdict;
 use crate::serial::{self, say};
+use crate::time;
 
 /// Where the script is.
 pub(crate) const PATH: &[u8] = b"init.ferrmod";
@@ -70,7 +71,13 @@ impl Init {
     }
 
     fn judge(&self, line: &Line<'static>) -> Result<(), String> {
-        match (line.expected, self.obey(&line.command)) {
+        let before = time::counter();
+        let reply = self.obey(&line.command);
+        let counts = time::counter().wrapping_sub(before);
+        if line.counted {
+            say!("counts: {counts}");
+        }
+        match (line.expected, reply) {
             (Expected::Success, Reply::Good) | (Expected::Failure, Reply::Bad(_)) | (Expected::Oops, Reply::Oopsed) => {
                 Ok(())
             }

@@ -18,6 +18,7 @@
 //! `$scratch` (as much writable memory). `call ... = NUMBER` holds only when the result's low bits, four for each digit, are
 //! NUMBER. A line that begins with
 //! `!` holds only when its command fails; `oops COMMAND` only when the kernel kills the task that runs it, and goes on.
+//! `count COMMAND` prints besides how far the time-stamp counter went meanwhile: instructions, in an emulator that counts them.
 //!
 //! After each line the machine prints `ok: LINE` or `FAILED: LINE: REASON`; a failed line does not stop the script.
 
@@ -98,6 +99,8 @@ pub enum Command<'a> {
 pub struct Line<'a> {
     /// What it must come to.
     pub expected: Expected,
+    /// Whether what it takes is printed.
+    pub counted: bool,
     /// What to do.
     pub command: Command<'a>,
 }
@@ -142,7 +145,8 @@ pub fn parse(line: &str) -> Result<Option<Line<'_>>, ScriptError<'_>> {
     } else {
         (Expected::Success, line)
     };
-    Ok(Some(Line { expected, command: command(rest)? }))
+    let (counted, rest) = rest.strip_prefix("count ").map_or((false, rest), |rest| (true, rest.trim_start()));
+    Ok(Some(Line { expected, counted, command: command(rest)? }))
 }
 
 fn split(text: &str) -> (&str, &str) {
@@ -232,11 +236,14 @@ mod tests {
             one("insmod /a.ko x=1 y=\"two words\"").command,
             Command::Insmod { file: "/a.ko", arguments: "x=1 y=\"two words\"" }
         );
-        assert_eq!(one("! rmmod nobody"), Line { expected: Expected::Failure, command: Command::Rmmod("nobody") });
+        let rmmod = Line { expected: Expected::Failure, counted: false, command: Command::Rmmod("nobody") };
+        assert_eq!(one("! rmmod nobody"), rmmod);
+        assert_eq!(one("! count  rmmod nobody"), Line { counted: true, ..rmmod });
         assert_eq!(
             one("oops call f 0 @g $text $scratch = 0x1f"),
             Line {
                 expected: Expected::Oops,
+                counted: false,
                 command: Command::Call {
                     symbol: "f",
                     arguments: vec![Argument::Number(0), Argument::Symbol("g"), Argument::Text, Argument::Scratch],

@@ -17,7 +17,8 @@ static HERTZ: AtomicU64 = AtomicU64::new(1_000_000_000);
 static START: AtomicU64 = AtomicU64::new(0);
 static BOOTED_AT: AtomicU64 = AtomicU64::new(0);
 
-fn counter() -> u64 {
+/// What the time-stamp counter says.
+pub(crate) fn counter() -> u64 {
     // SAFETY: every x86-64 processor has a time-stamp counter, and CR4.TSD is clear.
     unsafe { core::arch::x86_64::_rdtsc() }
 }
