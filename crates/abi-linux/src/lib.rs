@@ -147,6 +147,7 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
     block::parts::EXPORTS,
     block::power::EXPORTS,
     block::queue::EXPORTS,
+    block::ranges::EXPORTS,
     block::sets::EXPORTS,
     hardware::EXPORTS,
     identity::EXPORTS,

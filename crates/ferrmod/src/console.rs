@@ -43,7 +43,7 @@ seek FILE OFFSET                go to a place of an open file
 ioctl FILE REQUEST [ARGUMENT]   ask it: a number, or @HEX[/LENGTH] for memory
 poll FILE [MILLISECONDS]        wait until it can be read or written
 close NUMBER                    close an open file
-copy HOST-FILE PATH             write a file of the host to a file of the machine
+copy HOST-FILE PATH             write a file of the host to a file of the machine (made below /tmp)
 mount [-t TYPE SOURCE DIRECTORY]  mount a file system of a module, read-only
 umount DIRECTORY                take a mount away
 sha256sum PATH...               hash files of the machine

@@ -94,6 +94,7 @@ scripts! {
     requests_end_in_every_way_there_is = "null-block-modes";
     flash_is_a_block_device = "mtdblock";
     a_scsi_disk_keeps_what_is_written = "scsi-disk";
+    a_scsi_disk_that_fails_says_so = "scsi-errors";
     a_file_is_a_block_device = "loop";
     a_compact_disc_in_a_file_is_read = "loop-iso9660";
     packets_are_matched_and_scheduled = "packets";

@@ -74,13 +74,11 @@ extern "C" fn __invalidate_device(at: u64) -> i32 {
 /// `DISK_EVENT_MEDIA_CHANGE`
 const MEDIA_CHANGE: u32 = 1;
 
-/// `bool disk_force_media_change(struct gendisk *, unsigned int events)`; since 6.6 without events: the medium has changed.
+/// `bool disk_force_media_change(struct gendisk *, unsigned int events)`, later without events: the medium has changed.
 extern "C" fn disk_force_media_change(disk: u64, what: u32) -> bool {
-    /// Where the events are no longer an argument, this came in their place.
-    fn events_are_gone() -> bool {
-        block_device::bd_holder_ops.offset().is_some()
-    }
-    if !events_are_gone() && what & MEDIA_CHANGE == 0 {
+    // The argument went when holders got functions of their own.
+    let is_told = block_device::bd_holder_ops.offset().is_none();
+    if is_told && what & MEDIA_CHANGE == 0 {
         return false;
     }
     uevent::send(device::object(device_of(disk)), "change", &[b"DISK_MEDIA_CHANGE=1".to_vec()]);

@@ -115,7 +115,9 @@ impl Opened {
         }
         let first = self.position / unit;
         let mut bytes = alloc::vec![0; ((end.div_ceil(unit) - first) * unit) as usize];
-        transfer(super::whole(self.disk), first * (unit / SECTOR), Bytes::Read(&mut bytes))?;
+        // Whatever the driver says, a program is told that its read failed: there is no page to be read from.
+        let read = transfer(super::whole(self.disk), first * (unit / SECTOR), Bytes::Read(&mut bytes));
+        read.map_err(|errno| if errno == Errno::ENOMEM { errno } else { Errno::EIO })?;
         let skip = (self.position - first * unit) as usize;
         bytes.drain(..skip);
         bytes.truncate((end - self.position) as usize);

@@ -29,6 +29,7 @@ pub(crate) mod pages;
 pub(crate) mod parts;
 pub(crate) mod power;
 pub(crate) mod queue;
+pub(crate) mod ranges;
 pub(crate) mod sets;
 
 use device::layout::{class, device as c_device};
@@ -119,10 +120,11 @@ pub(crate) fn sectors(disk: u64) -> u64 {
     unsafe { block_device::bd_nr_sectors.get(whole(disk)) }
 }
 
+/// `BD_READ_ONLY` of kernels that have flags in `struct block_device`.
+const READ_ONLY: u32 = 1 << 8;
+
 /// Whether a disk may only be read.
 pub(crate) fn is_read_only(disk: u64) -> bool {
-    /// `BD_READ_ONLY` of kernels that have flags there.
-    const READ_ONLY: u32 = 1 << 8;
     let at = whole(disk);
     // SAFETY: a disk's block device.
     unsafe {
@@ -276,9 +278,15 @@ extern "C" fn set_capacity_and_notify(disk: u64, sectors: u64) -> bool {
 }
 /// `void set_disk_ro(struct gendisk *, bool)`
 extern "C" fn set_disk_ro(disk: u64, read_only: bool) {
-    if block_device::bd_read_only.offset().is_some() {
-        // SAFETY: the module's disk.
-        unsafe { block_device::bd_read_only.set(whole(disk), u8::from(read_only)) };
+    let at = whole(disk);
+    // SAFETY: the module's disk.
+    unsafe {
+        if block_device::bd_read_only.offset().is_some() {
+            block_device::bd_read_only.set(at, u8::from(read_only));
+        } else {
+            let flags = block_device::bd_flags.get::<u32>(at);
+            block_device::bd_flags.set(at, if read_only { flags | READ_ONLY } else { flags & !READ_ONLY });
+        }
     }
 }
 
@@ -329,8 +337,17 @@ fn show(disk: u64) -> Result<(), Errno> {
     let path = kobject::path(device::object(dev)).ok_or(Errno::ENOENT)?;
     kernel().files.make_directories("/sys/block");
     crate::sysfs::add_link("/sys/block", &path, &name(disk))?;
-    let attributes: [queue::Attribute; 3] =
-        [("size", sectors), ("ro", |disk| is_read_only(disk).into()), ("removable", is_removable)];
+    let attributes: [queue::Attribute; 8] = [
+        ("size", sectors),
+        ("ro", |disk| is_read_only(disk).into()),
+        ("removable", |disk| has_flag(disk, "GENHD_FL_REMOVABLE", 1 << 0).into()),
+        ("hidden", |disk| has_flag(disk, "GENHD_FL_HIDDEN", 1 << 1).into()),
+        // SAFETY: a disk.
+        ("range", |disk| unsafe { gendisk::minors.get::<u32>(disk) }.into()),
+        ("ext_range", |disk| if has_flag(disk, "GENHD_FL_NO_PART", 1 << 2) { 1 } else { PARTS }),
+        ("alignment_offset", queue::alignment_offset),
+        ("discard_alignment", queue::discard_alignment),
+    ];
     for (name, value) in attributes {
         kernel().files.add(&alloc::format!("{path}/{name}"), number_file(disk, value))?;
     }
@@ -349,11 +366,14 @@ fn number_file(disk: u64, value: fn(u64) -> u64) -> Node {
     files::read_only(0o444, move || alloc::format!("{}\n", value(disk)).into_bytes())
 }
 
-fn is_removable(disk: u64) -> u64 {
-    /// `GENHD_FL_REMOVABLE`
-    const REMOVABLE: u32 = 1;
+/// `DISK_MAX_PARTS`: so many minors a disk may have with those that are given out as they are needed.
+const PARTS: u64 = 256;
+
+/// Whether a disk has a flag: by its name, or as it was numbered before it had one.
+fn has_flag(disk: u64, name: &str, before: u32) -> bool {
+    let flag = crate::boot::facts().btf().enum_value(name).map_or(before, |value| value as u32);
     // SAFETY: a disk.
-    (unsafe { gendisk::flags.get::<u32>(disk) } & REMOVABLE).into()
+    unsafe { gendisk::flags.get::<u32>(disk) & flag != 0 }
 }
 
 /// `void del_gendisk(struct gendisk *)`
@@ -366,6 +386,7 @@ extern "C" fn del_gendisk(disk: u64) {
         mq::show::remove(&path);
     }
     buffers::drop_all(whole(disk));
+    ranges::remove(disk);
     device::delete(device_of(disk));
     // SAFETY: the driver's disk, which nothing is submitted to any more.
     unsafe { mq::queues::disk_goes(gendisk::queue.get(disk), caller) };

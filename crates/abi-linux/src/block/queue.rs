@@ -19,7 +19,7 @@ layout! {
         max_segment_size, max_discard_sectors, max_hw_discard_sectors, max_write_zeroes_sectors, seg_boundary_mask,
         virt_boundary_mask, chunk_sectors, max_user_discard_sectors, max_secure_erase_sectors,
         max_zone_append_sectors, max_discard_segments, discard_granularity, alignment_offset, dma_alignment,
-        zone_write_granularity, max_dev_sectors, zoned,
+        zone_write_granularity, max_dev_sectors, zoned, discard_alignment,
     }
 }
 
@@ -253,6 +253,15 @@ fn short(disk: u64, field: &Field) -> u64 {
 extern "C" fn blk_queue_write_cache(queue: u64, enabled: bool, fua: bool) {
     flag(queue, WRITE_CACHE.0, enabled);
     flag(queue, PAST_CACHE.0, fua);
+}
+
+/// Bytes by which a disk's first block is off.
+pub(super) fn alignment_offset(disk: u64) -> u64 {
+    limit(disk, &queue_limits::alignment_offset)
+}
+/// Bytes by which the first sector that can be discarded is off.
+pub(super) fn discard_alignment(disk: u64) -> u64 {
+    limit(disk, &queue_limits::discard_alignment)
 }
 
 /// A name, and the number of a disk that it stands for.

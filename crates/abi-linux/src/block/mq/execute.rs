@@ -202,6 +202,11 @@ extern "C" fn blk_rq_map_kern(queue: u64, at: u64, memory: u64, length: u32) -> 
 extern "C" fn bio_map_kern_endio(at: u64) {
     bio::bio_put(at);
 }
+/// `int blk_rq_map_user_io(...)`, `int blk_rq_map_user(...)`: a call of a program brings one piece of its memory along, which is the
+/// argument itself; what that points to is not there.
+extern "C" fn no_user_memory() -> i32 {
+    Errno::EFAULT.to_return()
+}
 /// `int blk_rq_unmap_user(struct bio *)`: no memory of programs is mapped into requests.
 extern "C" fn blk_rq_unmap_user() -> i32 {
     0
@@ -214,5 +219,5 @@ extern "C" fn no_integrity() -> i32 {
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
     c __blk_rq_map_sg, c blk_end_sync_rq, c blk_execute_rq, c blk_execute_rq_nowait, c blk_rq_append_bio, c blk_rq_map_kern,
-    c bio_map_kern_endio, k blk_rq_unmap_user, k blk_rq_map_integrity_sg = no_integrity, k blk_rq_count_integrity_sg = no_integrity,
+    c bio_map_kern_endio, k blk_rq_unmap_user, k blk_rq_map_user = no_user_memory, k blk_rq_map_user_io = no_user_memory, k blk_rq_map_integrity_sg = no_integrity, k blk_rq_count_integrity_sg = no_integrity,
 ];
