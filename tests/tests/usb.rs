@@ -339,3 +339,103 @@ fn refuse<'a>(part: impl Iterator<Item = &'a Broken>) {
     }
     world.end();
 }
+
+/// A character driver and both directions: what a program writes is what the endpoint takes, what the endpoint is fed is what it reads.
+/// The device goes while its file is open.
+#[test]
+fn a_printer_is_written_and_read() {
+    for version in ["6.1", "6.12"] {
+        let Some(tree) = tree_or_skip(version) else { return };
+        let mut world = World::boot(tree);
+        world.load("vhci_hcd", "");
+        world.load("usblp", "");
+        // The class request for what it is, as IEEE 1284 has it: a length and a text.
+        let number = world.add("usb:04b8:0001,interface=070102:01b:82b,answer=a100:000e4d46473a462c4d444c3a503b");
+        let device = world.device(number);
+        assert_eq!(device.modalias, "usb:v04B8p0001d0100dc00dsc00dp00ic07isc01ip02in00", "{version}");
+        assert_eq!(device.probes, [("usblp".to_owned(), 0)], "{version}{}", world.log());
+        assert_eq!(world.read(&format!("{}/ieee1284_id", device.path)), "MFG:F,MDL:P;");
+
+        let Outcome::Done(file) = world.machine.open("/dev/usb/lp0", 2).unwrap() else { panic!("{}", world.log()) };
+        assert_eq!(world.machine.write(file, b"hello").unwrap(), Outcome::Done(5), "{version}{}", world.log());
+        let endpoints = format!("/proc/ferrmod-usb/{number}");
+        assert_eq!(world.names(&endpoints), ["00", "01", "82"]);
+        assert_eq!(world.read(&format!("{endpoints}/01")), "hello");
+        assert_eq!(world.read(&format!("{endpoints}/01")), "", "it was told");
+        world.put(&format!("{endpoints}/82"), "ready");
+        assert_eq!(world.machine.read(file, 64).unwrap(), Outcome::Done(b"ready".to_vec()), "{version}{}", world.log());
+
+        assert_eq!(world.machine.remove_device(number).unwrap(), Outcome::Done(()));
+        assert_eq!(world.machine.write(file, b"gone").unwrap(), Outcome::Errno(19), "{version}");
+        assert_eq!(world.machine.close(file).unwrap(), Outcome::Done(()));
+        assert!(world.log().contains("usblp0: removed"), "{}", world.log());
+        world.end();
+    }
+}
+
+/// The reports of a mouse come through its interrupt endpoint, and what a program sends goes out as a request of the class.
+#[test]
+fn a_mouse_gives_reports() {
+    let Some(tree) = tree_or_skip("6.1") else { return };
+    let mut world = World::boot(tree);
+    world.load("vhci_hcd", "");
+    world.load("hid_generic", "");
+    world.load("usbhid", "");
+    let number = world.add("usb:046d:c077,speed=low,interface=030102,answer=2109:,product=Mouse,in81=010203");
+    assert_eq!(world.device(number).driver.as_deref(), Some("usbhid"), "{}", world.log());
+    assert!(world.log().contains("input,hidraw0: USB HID v1.11 Mouse [Mouse]"), "{}", world.log());
+    let Outcome::Done(file) = world.machine.open("/dev/hidraw0", 2).unwrap() else { panic!("{}", world.log()) };
+    let endpoints = format!("/proc/ferrmod-usb/{number}");
+    world.put(&format!("{endpoints}/81"), "\x00\x7f\x01");
+    // What was there before somebody listened is dropped by the driver, which waits so long when a device is opened.
+    assert_eq!(world.machine.read(file, 64).unwrap(), Outcome::Done([0, 0x7f, 1].to_vec()), "{}", world.log());
+    assert_eq!(world.machine.write(file, b"\0U").unwrap(), Outcome::Done(2), "{}", world.log());
+    assert_eq!(world.read(&format!("{endpoints}/00")), "U");
+    assert_eq!(world.machine.close(file).unwrap(), Outcome::Done(()));
+    world.end();
+}
+
+/// One driver for two interfaces, with descriptors of its class; and a bus of another speed.
+#[test]
+fn a_modem_has_two_interfaces() {
+    for version in ["6.1", "6.12"] {
+        let Some(tree) = tree_or_skip(version) else { return };
+        let mut world = World::boot(tree);
+        world.load("vhci_hcd", "");
+        world.load("cdc_acm", "");
+        for (speed, name) in [("full", "1-1"), ("super", "2-1")] {
+            let number = world.add(&format!(
+                "usb:1d50:6001,speed={speed},interface=020201:x0524001001:x04240202:x0524060001:83i+0a0000:81b:02b"
+            ));
+            let device = world.device(number);
+            assert_eq!(device.driver.as_deref(), Some("cdc_acm"), "{version}{}", world.log());
+            assert!(device.path.ends_with(&format!("/{name}:1.0")), "{device:?}");
+            assert!(world.log().contains("ttyACM0: USB ACM device"));
+            assert_eq!(world.names(&format!("{}/tty", device.path)), ["ttyACM0"]);
+            let second = world.read(&format!("/sys/bus/usb/devices/{name}:1.1/uevent"));
+            assert!(second.contains("DRIVER=cdc_acm\n"), "{second}");
+            assert_eq!(world.machine.remove_device(number).unwrap(), Outcome::Done(()));
+            assert!(!world.names("/sys/class/tty").contains(&"ttyACM0".to_owned()));
+        }
+        world.end();
+    }
+}
+
+/// The controller's module is not held by what is plugged in: it goes, and the device with it.
+#[test]
+fn a_device_goes_with_its_controller() {
+    let Some(tree) = tree_or_skip("6.1") else { return };
+    let mut world = World::boot(tree);
+    world.load("usbhid", "");
+    world.load("vhci_hcd", "");
+    let number = world.add("usb:046d:c077,interface=030102");
+    assert_eq!(world.device(number).driver.as_deref(), Some("usbhid"));
+    world.unload("vhci_hcd");
+    let device = world.device(number);
+    assert_eq!((device.path.as_str(), device.driver, device.probes), ("", None, Vec::new()));
+    world.load("vhci_hcd", "");
+    let other = world.add("usb:046d:c077,interface=030102");
+    assert_eq!(world.machine.remove_device(number).unwrap(), Outcome::Done(()));
+    assert_eq!(world.device(other).driver.as_deref(), Some("usbhid"), "another one in the same port stays");
+    world.end();
+}

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use ferrmod_kernel::lock::Lock;
 use ferrmod_kernel::{Errno, kernel};
 
+use crate::boot::facts;
 use crate::data::{Begin, Datum};
 use crate::export::{Export, exports};
 use crate::field::layout;
@@ -43,7 +44,7 @@ fn begin_names(at: u64) {
     for (field, text) in [
         (&new_utsname::sysname, "Linux"),
         (&new_utsname::nodename, "(none)"),
-        (&new_utsname::release, kernel().release()),
+        (&new_utsname::release, facts().release()),
         (&new_utsname::version, "Ferrmod"),
         (&new_utsname::machine, "x86_64"),
         (&new_utsname::domainname, "(none)"),

@@ -40,10 +40,58 @@ fn a_described_device_has_its_modules_loaded() {
             ],
             "virtio_rng",
         ),
+        (
+            "usb:046d:c077,interface=030102",
+            &[
+                ("hid", "dependency of usbhid"),
+                ("usbhid", "device 1, usb:v046DpC077d0100dc00dsc00dp00ic03isc01ip02in00"),
+                (
+                    "hid_generic",
+                    "/sys/devices/platform/vhci_hcd.0/usb1/1-1/1-1:1.0/0003:046D:C077.0001, \
+                     hid:b0003g0001v0000046Dp0000C077",
+                ),
+            ],
+            "usbhid",
+        ),
+        (
+            "usb:067b:2303,interface=ff0000:81i10:02b:83b",
+            &[
+                ("usbserial", "dependency of pl2303"),
+                ("pl2303", "device 1, usb:v067Bp2303d0100dc00dsc00dp00icFFisc00ip00in00"),
+            ],
+            "pl2303",
+        ),
     ] {
         let (report, exit) = run(&tree, device);
         assert_eq!(loads(&report), expected, "{device}");
         assert_eq!(report["devices"][0]["driver"], driver, "{device}: {report}");
         assert_eq!(exit, 0, "{device}: {report}");
     }
+}
+
+/// The bytes of a file are descriptors; one that is not there is named.
+#[test]
+fn descriptors_come_from_a_file() {
+    let Some(tree) = tree_or_skip("6.1") else { return };
+    let file = std::env::temp_dir().join(format!("ferrmod-descriptors-{}", std::process::id()));
+    // A printer: the device, its configuration, an interface and two endpoints.
+    let descriptors: [&[u8]; 5] = [
+        &[18, 1, 0, 2, 0, 0, 0, 64, 0xb8, 4, 1, 0, 0, 1, 0, 0, 0, 1],
+        &[9, 2, 32, 0, 1, 1, 0, 0x80, 50],
+        &[9, 4, 0, 0, 2, 7, 1, 2, 0],
+        &[7, 5, 1, 2, 0, 2, 0],
+        &[7, 5, 0x82, 2, 0, 2, 0],
+    ];
+    std::fs::write(&file, descriptors.concat()).expect("a file");
+    let (report, exit) = run(&tree, &format!("usb:04b8:0001,descriptors=@{}", file.display()));
+    std::fs::remove_file(&file).expect("the file");
+    assert_eq!(loads(&report), [("usblp", "device 1, usb:v04B8p0001d0100dc00dsc00dp00ic07isc01ip02in00")]);
+    assert_eq!((&report["devices"][0]["driver"], exit), (&Value::from("usblp"), 0), "{report}");
+
+    let output = Command::new(env!("CARGO_BIN_EXE_ferrmod"))
+        .args(["run", "--device", "usb:04b8:0001,descriptors=@/none/here"])
+        .output()
+        .expect("ferrmod starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("/none/here: No such file"), "{said}");
 }

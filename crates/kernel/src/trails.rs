@@ -47,6 +47,9 @@ struct Trail {
     hash: u64,
 }
 
+/// A trail wherever its stack is: the caller, and the words by their distance from the first.
+type Way = (u64, Vec<(u64, u64)>);
+
 #[derive(Debug, Default)]
 struct State {
     all: Vec<Trail>,
@@ -188,7 +191,7 @@ impl Kernel {
             trail.is_some_and(|trail| trail.told.is_none() && touches(trail))
         };
         // Many tasks come the same way, each on a stack of its own.
-        let mut ways: HashMap<(u64, Vec<(u64, u64)>), Option<Vec<String>>> = HashMap::new();
+        let mut ways: HashMap<Way, Option<Vec<String>>> = HashMap::new();
         let way = |id: TrailId| {
             let state = self.trails.0.lock();
             let trail = state.all.get((id.0 as usize).checked_sub(1)?)?;

@@ -95,14 +95,14 @@ fn is_free(port: &[String]) -> bool {
 /// # Errors
 /// `ENODEV` without a controller, `EBUSY` when all are taken.
 fn free_port(speed: Speed) -> Result<Port, Errno> {
-    let (wanted, hub_speed) = if speed == Speed::Super { ("ss", "5000") } else { ("hs", "480") };
+    let wanted = if speed == Speed::Super { "ss" } else { "hs" };
     let of_hub = ports()?.into_iter().filter(|port| port.first().is_some_and(|hub| hub == wanted));
     let (port, on_hub) = of_hub.zip(1..).find(|(port, _)| is_free(port)).ok_or(Errno::EBUSY)?;
     let number = number_of(&port).ok_or(Errno::EIO)?;
     let roots = kernel().files.list(CONTROLLER)?;
     let root = roots.iter().find(|name| {
         let speed = kernel().files.read(&alloc::format!("{CONTROLLER}/{name}/speed")).unwrap_or_default();
-        name.starts_with("usb") && speed.trim_ascii() == hub_speed.as_bytes()
+        name.starts_with("usb") && (speed.trim_ascii() == b"480") == (wanted == "hs")
     });
     let root = root.ok_or(Errno::ENODEV)?;
     let bus = &root["usb".len()..];
