@@ -242,7 +242,7 @@ fn direct_reclaim() -> u32 {
     const BIT: i64 = 10;
     match FLAG.load(Ordering::Relaxed) {
         0 => {
-            let bit = facts().btf().enum_value("___GFP_DIRECT_RECLAIM_BIT").map_or(BIT, |bit| bit as i64);
+            let bit = facts().btf().enum_value("___GFP_DIRECT_RECLAIM_BIT").unwrap_or(BIT);
             let flag = 1_u32.checked_shl(bit as u32).unwrap_or(0);
             FLAG.store(flag, Ordering::Relaxed);
             flag

@@ -30,11 +30,10 @@ impl<T> Lock<T> {
     /// When it is held already, which is a bug in the kernel and never depends on input.
     #[track_caller]
     pub fn lock(&self) -> Guard<'_, T> {
+        // Counted before it is taken and until it has been given back, so that a signal in between sees it held.
+        let counted = Counted::new();
         match self.0.try_lock() {
-            Some(guard) => {
-                HELD.fetch_add(1, Ordering::Relaxed);
-                Guard(guard)
-            }
+            Some(guard) => Guard(guard, counted),
             None => panic!("kernel lock taken twice"),
         }
     }
@@ -42,7 +41,18 @@ impl<T> Lock<T> {
 
 /// Access to a locked value, until dropped.
 #[derive(Debug)]
-pub struct Guard<'a, T>(spin::MutexGuard<'a, T>);
+pub struct Guard<'a, T>(spin::MutexGuard<'a, T>, Counted);
+
+/// A lock in the count of those held.
+#[derive(Debug)]
+struct Counted(());
+
+impl Counted {
+    fn new() -> Self {
+        HELD.fetch_add(1, Ordering::Relaxed);
+        Self(())
+    }
+}
 
 impl<T> Deref for Guard<'_, T> {
     type Target = T;
@@ -57,7 +67,7 @@ impl<T> DerefMut for Guard<'_, T> {
     }
 }
 
-impl<T> Drop for Guard<'_, T> {
+impl Drop for Counted {
     fn drop(&mut self) {
         HELD.fetch_sub(1, Ordering::Relaxed);
     }
