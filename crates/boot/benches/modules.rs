@@ -23,9 +23,9 @@ const MODULES: [&str; 20] = [
     "reed_solomon",
     "ts_kmp",
     "nls_cp437",
-    "nls_euc_jp",
+    "nls_cp932",
     "md4",
-    "anubis",
+    "michael_mic",
     "xxhash_generic",
     "algif_hash",
     "brd",
@@ -43,7 +43,8 @@ fn add(name: &str, files: &HashMap<String, PathBuf>, seen: &mut HashSet<String>,
     if !seen.insert(name.to_owned()) {
         return;
     }
-    let bytes = fs::read(&files[name]).expect("a module can be read");
+    let file = files.get(name).unwrap_or_else(|| panic!("the tree has no {name}"));
+    let bytes = fs::read(file).expect("a module can be read");
     let image = Image::read(&bytes).expect("a module of the tree");
     let depends = image.modinfo().get("depends").map(ToString::to_string).unwrap_or_default();
     for other in depends.split(',').filter(|other| !other.is_empty()) {
