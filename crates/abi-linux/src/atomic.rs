@@ -357,7 +357,7 @@ static SLEEPERS: &[&str] = &[
     "sysfs_create_file_ns", "sysfs_remove_file_ns", "sysfs_create_group", "sysfs_create_groups", "sysfs_remove_group",
     "sysfs_create_link", "sysfs_remove_link", "sysfs_create_bin_file", "sysfs_remove_bin_file",
     "debugfs_create_dir", "debugfs_create_file", "proc_create", "proc_create_data", "proc_create_seq_private",
-    "proc_create_single_data", "proc_mkdir", "register_sysctl", "unregister_sysctl_table", "filp_open", "register_blkdev",
+    "proc_create_single_data", "proc_mkdir", "register_sysctl", "unregister_sysctl_table", "filp_open", "__register_blkdev",
     // Networks, ciphers, notifiers.
     "alloc_netdev_mqs", "free_netdev", "register_netdevice", "register_netdev", "unregister_netdev",
     "register_netdevice_notifier", "unregister_netdevice_notifier", "register_pernet_subsys",

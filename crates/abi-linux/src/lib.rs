@@ -36,6 +36,7 @@ mod console;
 mod counters;
 mod crypto;
 mod data;
+mod deadlocks;
 mod device;
 mod dma;
 mod export;

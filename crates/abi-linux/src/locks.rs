@@ -7,7 +7,7 @@ use ferrmod_kernel::{Errno, TaskId, Wake, kernel};
 
 use crate::export::{Export, exports};
 use crate::field::layout;
-use crate::{atomic, instructions, ram, tasks, time};
+use crate::{atomic, deadlocks, instructions, ram, tasks, time};
 
 layout! {
     mod mutex = "mutex" { owner, wait_list }
@@ -290,19 +290,17 @@ pub(crate) fn mutex_try(lock: u64) -> bool {
     true
 }
 
-/// Ends the running task when the task whose `task_struct` is at `owner` was killed with the lock in its hands: nobody will
-/// ever give it back, and on Linux this task would hang.
-fn check_alive(owner: u64, what: &str, caller: u64) {
-    if let Some(holder) = tasks::at(owner) {
-        check_holder(holder, what, caller);
-    }
-}
-
-/// The same for a lock whose holder is known by its number.
+/// Ends the running task when the one that holds a lock was killed with it in its hands: nobody will ever give it back, and on Linux
+/// this task would hang.
 pub(crate) fn check_holder(holder: TaskId, what: &str, caller: u64) {
     if !kernel().tasks.is_alive(holder) {
         kernel().bug(&alloc::format!("BUG: the {what} is held by a task that was killed"), caller);
     }
+}
+
+fn mutex_holder(lock: u64) -> Option<TaskId> {
+    // SAFETY: a mutex of the module's.
+    tasks::at(unsafe { mutex::owner.get::<u64>(lock) } & !OWNER_FLAGS)
 }
 
 /// Takes a mutex.
@@ -312,10 +310,7 @@ pub(crate) fn take(lock: u64, caller: u64) {
         kernel().bug("possible recursive locking: this task holds the mutex already", caller);
     }
     while !mutex_try(lock) {
-        // SAFETY: as above.
-        check_alive(unsafe { mutex::owner.get::<u64>(lock) } & !OWNER_FLAGS, "mutex", caller);
-        tasks::might_block(caller);
-        kernel().tasks.block(None, Some(lock));
+        deadlocks::wait(lock, mutex_holder, "mutex", caller);
     }
 }
 
@@ -382,6 +377,12 @@ extern "C" fn __init_rwsem(lock: u64) {
     }
 }
 
+/// Who holds a semaphore for writing: readers leave the owner as it is, and 0 is nobody.
+fn writer(lock: u64) -> Option<TaskId> {
+    // SAFETY: a semaphore of the module's.
+    tasks::at(unsafe { rw_semaphore::owner.get::<u64>(lock) })
+}
+
 fn read_down(lock: u64, wait: bool, caller: u64) -> bool {
     loop {
         // SAFETY: a semaphore of the module's.
@@ -395,10 +396,7 @@ fn read_down(lock: u64, wait: bool, caller: u64) -> bool {
         if !wait {
             return false;
         }
-        // SAFETY: as above; readers leave the owner as it is, and 0 is nobody.
-        check_alive(unsafe { rw_semaphore::owner.get::<u64>(lock) }, "semaphore", caller);
-        tasks::might_block(caller);
-        kernel().tasks.block(None, Some(lock));
+        deadlocks::wait(lock, writer, "semaphore", caller);
     }
 }
 
@@ -415,10 +413,7 @@ fn write_down(lock: u64, wait: bool, caller: u64) -> bool {
         if !wait {
             return false;
         }
-        // SAFETY: as above; readers leave the owner as it is, and 0 is nobody.
-        check_alive(unsafe { rw_semaphore::owner.get::<u64>(lock) }, "semaphore", caller);
-        tasks::might_block(caller);
-        kernel().tasks.block(None, Some(lock));
+        deadlocks::wait(lock, writer, "semaphore", caller);
     }
 }
 

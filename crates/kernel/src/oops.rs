@@ -146,7 +146,9 @@ impl Kernel {
         let name = self.tasks.name(id).unwrap_or_default();
         let reason = format!("INFO: task {name}:{} {why}", id.0);
         self.print_hung(&reason, &trace);
-        let location = trace.first().cloned().unwrap_or_default();
+        // The innermost calls are the kernel's own and have no names.
+        let names = || trace.iter().map(|line| line.trim_start_matches("? "));
+        let location = names().find(|line| !line.starts_with("0x")).or(names().next()).unwrap_or_default().into();
         self.oopses.lock().push(Oops { reason, location, task: id, trace });
     }
 

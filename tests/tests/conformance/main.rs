@@ -2,6 +2,7 @@
 
 mod allocation;
 mod atomic;
+mod deadlocks;
 mod faults;
 mod loader_oracle;
 mod memory;
