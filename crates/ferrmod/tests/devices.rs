@@ -28,7 +28,18 @@ fn a_described_device_has_its_modules_loaded() {
     let Some(tree) = tree_or_skip("6.1") else { return };
     for (device, expected, driver) in [
         ("i2c:lm75@0x48", &[("lm75", "device 1, i2c:lm75")][..], "lm75"),
-        ("hid:0003:046d:c00e", &[("hid_generic", "device 1, hid:b0003g0001v0000046Dp0000C00E")], "hid-generic"),
+        (
+            "hid:0003:046d:c00e",
+            &[
+                ("hid_generic", "device 1, hid:b0003g0001v0000046Dp0000C00E"),
+                (
+                    "evdev",
+                    "/sys/devices/virtual/misc/uhid/0003:046D:C00E.0001/input/input0, \
+                     input:b0003v046DpC00Ee0000-e0,1,2,4,k110,111,112,r0,1,am4,lsfw",
+                ),
+            ],
+            "hid-generic",
+        ),
         (
             "virtio:4",
             &[
@@ -49,6 +60,11 @@ fn a_described_device_has_its_modules_loaded() {
                     "hid_generic",
                     "/sys/devices/platform/vhci_hcd.0/usb1/1-1/1-1:1.0/0003:046D:C077.0001, \
                      hid:b0003g0001v0000046Dp0000C077",
+                ),
+                (
+                    "evdev",
+                    "/sys/devices/platform/vhci_hcd.0/usb1/1-1/1-1:1.0/0003:046D:C077.0001/input/input0, \
+                     input:b0003v046DpC077e0111-e0,1,2,4,k110,111,112,r0,1,am4,lsfw",
                 ),
             ],
             "usbhid",
