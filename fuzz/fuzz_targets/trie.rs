@@ -13,16 +13,22 @@ fuzz_target!(|bytes: &[u8]| {
     let found = trie.find(name);
     let matching = trie.search(name);
     let mut listed = Vec::new();
-    let mut size = 0;
-    if trie
+    let (mut size, mut lines) = (0, Vec::new());
+    let ended = trie.lines(b"alias ", |more| lines.extend_from_slice(more));
+    let mut rest_of_lines = lines.as_slice();
+    let each = trie
         .each(|key, _, value| {
             size += value.len();
+            for part in [&b"alias "[..], key, b" ", value, b"\n"] {
+                rest_of_lines = rest_of_lines.strip_prefix(part).expect("lines that are not what is listed");
+            }
             if key == name {
                 listed.push(value.to_vec());
             }
-        })
-        .is_ok()
-    {
+        });
+    assert_eq!(ended, each);
+    assert!(rest_of_lines.is_empty());
+    if each.is_ok() {
         assert!(size <= rest.len(), "more text than there are bytes");
         if let (Ok(Some(found)), false) = (&found, name.contains(&0)) {
             assert!(listed.iter().any(|value| value.as_slice() == found.value.as_bytes()));

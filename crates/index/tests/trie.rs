@@ -19,10 +19,17 @@ fn written(entries: &[(&str, &str, u32)], order: NodeOrder) -> Vec<u8> {
     writer.finish(order).unwrap()
 }
 
+/// Everything in it, of which the lines are made as well, up to the same error.
 fn dump(trie: &Trie) -> Result<Vec<Entry>, TrieError> {
     let mut entries = Vec::new();
-    trie.each(|key, priority, value| entries.push(Entry { key: key.into(), value: value.into(), priority }))?;
-    Ok(entries)
+    let ended =
+        trie.each(|key, priority, value| entries.push(Entry { key: key.into(), value: value.into(), priority }));
+    let mut lines = Vec::new();
+    assert_eq!(trie.lines(b"alias ", |more| lines.extend_from_slice(more)), ended);
+    let expected: Vec<u8> =
+        entries.iter().flat_map(|entry| [&b"alias "[..], &entry.key, b" ", &entry.value, b"\n"].concat()).collect();
+    assert!(lines == expected, "{} is not {}", lines.as_bstr(), expected.as_bstr());
+    ended.map(|()| entries)
 }
 
 /// A file by its words and bytes.
@@ -170,9 +177,14 @@ fn keys() -> impl Strategy<Value = Vec<(String, String, u32)>> {
         "[ab*?]{0,5}",
         "[ab]{0,3}\\[[ab]-[bc]\\][ab*]{0,3}",
         "[a-c]{1,3}\\[\\![a]\\]",
-        "[ -~]{0,8}"
+        "[ -~]{0,8}",
+        // About as long as what is copied at once, or longer.
+        "a[a-c]{10,20}",
+        "b[a-c]{40,130}",
+        "c[a-c]{250,600}"
     ];
-    prop::collection::vec((key, "[a-z]{0,5}", 0..4_u32), 0..40)
+    let value = prop_oneof![4 => "[a-z]{0,5}", 1 => "[a-z]{10,40}", 1 => "[a-z]{60,130}"];
+    prop::collection::vec((key, value, 0..4_u32), 0..40)
 }
 
 proptest! {

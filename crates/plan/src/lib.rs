@@ -29,6 +29,7 @@ use std::path::PathBuf;
 pub use ferrmod_index::{FileError, FileProblem, Index};
 pub use reason::{Reason, Refusal};
 pub use request::Request;
+pub use walk::{Needs, needs};
 
 /// The modules to load, in their order.
 ///

@@ -89,6 +89,51 @@ fn read(path: &Path) -> Result<Module, FileError> {
     Ok(Module { name, path: path.to_owned(), bytes })
 }
 
+/// What a module has loaded with it, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// What it would like to have before it: names or aliases.
+    pub before: Vec<String>,
+    /// What has to be there before it: names of modules.
+    pub modules: Vec<String>,
+    /// What it would like to have after it.
+    pub after: Vec<String>,
+}
+
+/// What the module `name` has loaded with it, whose file at `path` says `image`.
+///
+/// # Errors
+/// When the tree of `index` cannot be read.
+pub fn needs(
+    index: Option<&Index>,
+    options: Options,
+    name: &str,
+    path: &Path,
+    image: &Image<'_>,
+) -> Result<Needs, FileError> {
+    let mut needs = Needs::default();
+    let Some(index) = index else {
+        if options.softdeps {
+            for softdep in image.softdeps() {
+                let list = if softdep.before { &mut needs.before } else { &mut needs.after };
+                list.push(softdep.name.to_str_lossy().into_owned());
+            }
+        }
+        let names = image.modinfo().get("depends").unwrap_or_default().split_str(b",");
+        let own = names.filter(|name| !name.is_empty()).map(|name| normalise(&name.to_str_lossy()).into_owned());
+        needs.modules.extend(own);
+        return Ok(needs);
+    };
+    // What depmod wrote is about the tree's file, and not about another one of the same name.
+    let is_the_trees = index.file(name)?.is_some_and(|file| file.path == path);
+    if options.softdeps {
+        let soft = index.soft_needs(name, image);
+        (needs.before, needs.after) = (soft.before, soft.after);
+    }
+    needs.modules = if is_the_trees { index.needs(name, image)? } else { index.needs_of(image)? }.modules;
+    Ok(needs)
+}
+
 impl<'i> Walk<'i> {
     pub(crate) fn new(index: Option<&'i Index>, options: Options) -> Walk<'i> {
         Walk {
@@ -294,15 +339,16 @@ impl<'i> Walk<'i> {
 
     /// Begins to look at what `module` needs.
     fn push(&mut self, module: Module, why: Why, edge: Edge) {
-        let mut before = Vec::new();
-        let mut after = Vec::new();
-        let needs = self.needs(&module, &mut before, &mut after);
-        let needs = match needs {
-            Ok(needs) => before
-                .into_iter()
-                .map(|name| (Edge::Soft, name))
-                .chain(needs.into_iter().map(|name| (Edge::Hard, name)))
-                .collect(),
+        // It was read as an image when it was entered; it cannot have changed.
+        let needs = match Image::read(&module.bytes) {
+            Ok(image) => needs(self.index, self.options, &module.name, &module.path, &image),
+            Err(_) => Ok(Needs::default()),
+        };
+        let (needs, after) = match needs {
+            Ok(Needs { before, modules, after }) => {
+                let before = before.into_iter().map(|name| (Edge::Soft, name));
+                (before.chain(modules.into_iter().map(|name| (Edge::Hard, name))).collect(), after)
+            }
             // It is the tree that cannot be read, which no giving up of wishes mends.
             Err(error) => {
                 self.refuse(Reason::Unreadable(error));
@@ -311,40 +357,6 @@ impl<'i> Walk<'i> {
         };
         let mark = self.loads.len();
         self.stack.push(Frame { module, why, edge, needs, after, mark });
-    }
-
-    /// The names of the modules that `module` needs, and those that it would like to have.
-    fn needs(
-        &self,
-        module: &Module,
-        before: &mut Vec<String>,
-        after: &mut Vec<String>,
-    ) -> Result<Vec<String>, FileError> {
-        // It was read as an image when it was entered; it cannot have changed.
-        let Ok(image) = Image::read(&module.bytes) else {
-            return Ok(Vec::new());
-        };
-        let own = |names: bstr::Split<'_, '_>| -> Vec<String> {
-            names.filter(|name| !name.is_empty()).map(|name| normalise(&name.to_str_lossy()).into_owned()).collect()
-        };
-        let Some(index) = self.index else {
-            if self.options.softdeps {
-                for softdep in image.softdeps() {
-                    let list = if softdep.before { &mut *before } else { &mut *after };
-                    list.push(softdep.name.to_str_lossy().into_owned());
-                }
-            }
-            return Ok(own(image.modinfo().get("depends").unwrap_or_default().split_str(b",")));
-        };
-        // What depmod wrote is about the tree's file, and not about another one of the same name.
-        let is_the_trees = index.file(&module.name)?.is_some_and(|file| file.path == module.path);
-        if self.options.softdeps {
-            let soft = index.soft_needs(&module.name, &image);
-            before.extend(soft.before);
-            after.extend(soft.after);
-        }
-        let needs = if is_the_trees { index.needs(&module.name, &image)? } else { index.needs_of(&image)? };
-        Ok(needs.modules)
     }
 
     /// Goes on until nothing is open.

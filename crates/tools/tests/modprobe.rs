@@ -223,6 +223,21 @@ fn explanations_name_file_and_line() {
     assert!(out.contains("#   blacklist s (HERE/c.conf line 4)\n"), "{out}");
 }
 
+/// Some give the lines to a shell.
+#[test]
+fn a_file_name_with_a_newline_does_not_leave_the_comment() {
+    let scratch = made("newline", "options m a=1\nblacklist s\nalias x s\n");
+    let file = scratch.0.join("a\nrm x.conf");
+    fs::rename(scratch.0.join("c.conf"), &file).unwrap();
+    for arguments in [["-D", "m"], ["-n", "x"]] {
+        let mut command = ours();
+        command.arg("-d").arg(scratch.0.join("root")).args(["-S", "1.0", "--explain", "-C"]).arg(&file);
+        let out = String::from_utf8(command.args(arguments).output().unwrap().stdout).unwrap();
+        assert!(out.contains("a\\nrm x.conf line"), "{out}");
+        assert!(out.lines().all(|line| line.starts_with("# ") || line.starts_with("insmod ")), "{out}");
+    }
+}
+
 /// As `ferrmod why` says it.
 #[test]
 fn an_explanation_says_what_a_line_stops_and_what_it_does_not() {

@@ -17,6 +17,9 @@ pub(super) const MADE: &str = "made modules";
 /// Who is measured, in the order of the columns.
 type Peers = [Option<Tool>; 3];
 
+/// The orders in which they are measured, round by round: whoever comes after a longer program finds less of its own in the processor's caches.
+const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [2, 1, 0], [1, 0, 2], [2, 0, 1], [0, 2, 1], [1, 2, 0]];
+
 /// Every row.
 pub(super) fn all(options: &Tools, folder: &Path, peers: &Peers, emit: &mut dyn FnMut(Row)) -> Result<()> {
     let six_one = corpus::tree("6.1").context("the 6.1 kernel is missing; run `cargo xtask corpus`")?;
@@ -74,8 +77,8 @@ impl Bench<'_> {
         let mut samples = [const { Vec::new() }; 3];
         // The first round only warms caches.
         for round in 0..=runs {
-            for (at, peer) in self.peers.iter().enumerate() {
-                let (Some(peer), true) = (peer, can[at]) else {
+            for at in ORDERS[round % ORDERS.len()] {
+                let (Some(peer), true) = (&self.peers[at], can[at]) else {
                     continue;
                 };
                 before(at)?;

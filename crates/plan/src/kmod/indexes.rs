@@ -189,4 +189,12 @@ impl<'c> Indexes<'c> {
             self.note(table, error);
         }
     }
+
+    /// Everything in a trie, in its order: lines of `before`, the key, a space and the value, many at once.
+    pub fn lines(&self, table: Table, before: &[u8], print: impl FnMut(&[u8])) {
+        let Some(trie) = self.trie(table) else { return };
+        if let Err(error) = trie.lines(before, print) {
+            self.note(table, error);
+        }
+    }
 }

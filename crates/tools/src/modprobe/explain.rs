@@ -4,17 +4,22 @@ use std::path::Path;
 
 use bstr::BString;
 use ferrmod_config::Entry;
+use ferrmod_image::shown;
 use ferrmod_index::{Index, Tree};
 use ferrmod_plan::kmod::{Action, Forbidden, How, Module, Reason, Remove, RemoveAction, RemoveReason, Step};
 use ferrmod_plan::why::Effect;
 
 use crate::output::Output;
-use crate::report::harmless;
 use crate::session::Session;
 
 /// Adds a line of explanation.
 fn line(out: &mut Output, text: &str) {
-    out.put(&[b"#   ", harmless(text).as_bytes(), b"\n"]);
+    comment(out, "  ", text);
+}
+
+/// Adds a comment: a name with a newline does not leave it, what is printed may go to a shell.
+fn comment(out: &mut Output, indent: &str, text: &str) {
+    out.put(&[b"# ", indent.as_bytes(), shown(text.as_bytes()).as_bytes(), b"\n"]);
 }
 
 /// What a line of modprobe.d that keeps a module out stops, and what it does not, as `ferrmod why` says it.
@@ -100,7 +105,7 @@ pub(super) fn step(out: &mut Output, step: &Step<'_>) {
 
 /// What `--explain` prints of a module that the blacklist keeps out.
 pub(super) fn blacklisted(out: &mut Output, module: &Module<'_>, entry: &Entry<'_>) {
-    out.put(&[b"# ", &module.name, b" is not loaded\n"]);
+    comment(out, "", &format!("{} is not loaded", module.name));
     line(out, &format!("found: {}", how(module)));
     line(out, &format!("blacklist {} ({})", entry.name, entry.origin));
     effect(entry).iter().for_each(|text| line(out, &format!("  {text}")));

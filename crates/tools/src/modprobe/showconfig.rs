@@ -4,7 +4,6 @@ use ferrmod_config::Kind;
 use ferrmod_plan::kmod::Table;
 
 use super::{Context, json};
-use crate::output::CAPACITY;
 use crate::session::{Session, Status};
 
 /// The directives in the order in which kmod prints them, ours behind them.
@@ -26,7 +25,7 @@ pub(super) fn show(session: &mut Session, context: &Context<'_>) -> Status {
         json::config(&mut session.out, context);
         return Status::Success;
     }
-    let mut text = Vec::with_capacity(CAPACITY + LONGEST_LINE);
+    let mut text = Vec::new();
     for kind in KINDS {
         for entry in context.modules.config.entries(kind) {
             entry.write_to(&mut text);
@@ -34,24 +33,9 @@ pub(super) fn show(session: &mut Session, context: &Context<'_>) -> Status {
         }
     }
     text.extend_from_slice(b"\n# End of configuration files. Dumping indexes now:\n\n");
-    // Tens of thousands of short lines: they are put together here and handed out in large pieces.
-    for table in [Table::Aliases, Table::Symbols] {
-        context.modules.indexes.each(table, |key, _, module| {
-            text.reserve(key.len() + module.len() + 8);
-            text.extend_from_slice(b"alias ");
-            text.extend_from_slice(key);
-            text.push(b' ');
-            text.extend_from_slice(module);
-            text.push(b'\n');
-            if text.len() >= CAPACITY {
-                session.out.add(&text);
-                text.clear();
-            }
-        });
-    }
     session.out.add(&text);
+    for table in [Table::Aliases, Table::Symbols] {
+        context.modules.indexes.lines(table, b"alias ", |lines| session.out.add(lines));
+    }
     Status::Success
 }
-
-/// No alias of a real module is longer, so that the buffer need not grow.
-const LONGEST_LINE: usize = 4096;

@@ -5,19 +5,13 @@
 //! a whole. What does not, or is not right, is read again byte by byte by the [`Cursor`](super::Cursor) that all look-ups use,
 //! which says what is wrong.
 
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
+mod text;
+mod windows;
 
-use super::{Budget, Store, Trie, TrieError};
+use super::{Budget, Trie, TrieError};
 use crate::trie::{CHILDS, HEADER, OFFSET, PREFIX, VALUES};
-
-/// How far windows are apart, in bytes. In larger ones, what the first touch of a page costs is more than the calls that are saved.
-const STEP: u64 = 32 * 1024;
-/// How far a window goes on behind the beginning of the next one: nodes that are longer are rare.
-const OVERLAP: usize = 1024;
-/// Windows that are kept. Files of kmod 30 have each node behind its children and need more than one.
-const WINDOWS: usize = 4;
+use text::Text;
+use windows::Windows;
 
 /// A node that is still to be visited.
 #[derive(Clone, Copy, Default)]
@@ -29,163 +23,196 @@ struct Open {
     reference: u32,
 }
 
-/// Room for the children of one node.
-type Scratch = [Open; 256];
-
-/// The parts of the file that were read last.
-struct Windows<'t> {
-    source: Source<'t>,
-    /// The one that the last node was in.
-    current: Window,
-    /// Those before it, the newest last.
-    others: Vec<Window>,
+/// The nodes that are still to be visited, the next one last.
+struct Opened {
+    /// With room for the children of one node, and more.
+    nodes: Vec<Open>,
+    count: usize,
 }
 
-enum Source<'t> {
-    Memory(&'t [u8]),
-    File(&'t File, u64),
-}
+/// The most children that a node can have.
+const CHILDREN: usize = 256;
 
-#[derive(Default)]
-struct Window {
-    start: u64,
-    bytes: Vec<u8>,
-}
-
-impl Windows<'_> {
-    fn new(trie: &Trie) -> Windows<'_> {
-        let source = match &trie.store {
-            Store::Memory(bytes) => Source::Memory(bytes),
-            Store::File(file, _) => Source::File(file, trie.size),
-        };
-        Windows { source, current: Window::default(), others: Vec::new() }
-    }
-
-    /// The bytes from `at` on, as far as they are at hand.
-    #[inline]
-    fn bytes_at(&mut self, at: u64) -> Result<&[u8], TrieError> {
-        let skip = at.wrapping_sub(self.current.start);
-        if skip >= STEP || self.current.bytes.is_empty() {
-            return self.bytes_elsewhere(at);
-        }
-        Ok(self.current.bytes.get(skip as usize..).unwrap_or_default())
-    }
-
-    #[cold]
-    fn bytes_elsewhere(&mut self, at: u64) -> Result<&[u8], TrieError> {
-        let (file, size) = match self.source {
-            Source::Memory(bytes) => {
-                return Ok(usize::try_from(at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default());
-            }
-            Source::File(file, size) => (file, size),
-        };
-        if at >= size {
-            return Ok(&[]);
-        }
-        let start = at - at % STEP;
-        if self.current.start != start || self.current.bytes.is_empty() {
-            self.change(file, size, start)?;
-        }
-        Ok(usize::try_from(at - start).ok().and_then(|skip| self.current.bytes.get(skip..)).unwrap_or_default())
-    }
-
-    /// Goes to the window at `start`.
-    fn change(&mut self, file: &File, size: u64, start: u64) -> Result<(), TrieError> {
-        if let Some(kept) = self.others.iter().position(|window| window.start == start) {
-            let kept = self.others.remove(kept);
-            self.others.push(std::mem::replace(&mut self.current, kept));
-            return Ok(());
-        }
-        if !self.current.bytes.is_empty() {
-            let oldest = if self.others.len() + 1 < WINDOWS { Window::default() } else { self.others.remove(0) };
-            self.others.push(std::mem::replace(&mut self.current, oldest));
-        }
-        let Window { start: place, bytes } = &mut self.current;
-        *place = start;
-        let most = usize::try_from(size - start).unwrap_or(usize::MAX);
-        // Sized once: what was in there before is overwritten.
-        bytes.resize(most.min(STEP as usize + OVERLAP), 0);
-        let mut length = 0;
-        while let Some(rest) = bytes.get_mut(length..)
-            && !rest.is_empty()
-        {
-            match file.read_at(rest, start + length as u64) {
-                Ok(0) => break,
-                Ok(more) => length += more,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(TrieError::io(&error)),
-            }
-        }
-        bytes.truncate(length);
-        Ok(())
-    }
+/// Who is shown keys and values.
+trait Reader {
+    /// Takes the value that `text` begins with: how long it is. `None`, and nothing taken, when it does not end in `text`.
+    fn take(&mut self, key: &Text, priority: u32, text: &[u8]) -> Option<usize>;
 }
 
 /// Calls `visit` with every key, its priority and its value, in the order of the trie.
 pub(super) fn each(trie: &Trie, visit: &mut impl FnMut(&[u8], u32, &[u8])) -> Result<(), TrieError> {
+    walk(trie, b"", &mut Visit(visit))
+}
+
+/// Makes a line of every key and each of its values: `before`, the key, a space, and the value. Hands them to `print`, many at once, in the
+/// order of the trie.
+pub(super) fn lines(trie: &Trie, before: &[u8], print: &mut impl FnMut(&[u8])) -> Result<(), TrieError> {
+    let mut lines = Lines { page: vec![0; PAGE + LINE], length: 0, print };
+    let ended = walk(trie, before, &mut lines);
+    lines.hand_over();
+    ended
+}
+
+struct Visit<'v, F>(&'v mut F);
+
+impl<F: FnMut(&[u8], u32, &[u8])> Reader for Visit<'_, F> {
+    #[inline]
+    fn take(&mut self, key: &Text, priority: u32, text: &[u8]) -> Option<usize> {
+        let length = text::length(text)?;
+        (self.0)(key.as_bytes(), priority, text.get(..length)?);
+        Some(length)
+    }
+}
+
+/// Lines, put together in a page that stays in the processor's cache.
+struct Lines<'p, F> {
+    page: Vec<u8>,
+    length: usize,
+    print: &'p mut F,
+}
+
+/// How many bytes of lines are handed out at once.
+const PAGE: usize = 32 * 1024;
+/// The room for a line that is as short as most.
+const LINE: usize = 128;
+
+impl<F: FnMut(&[u8])> Lines<'_, F> {
+    fn hand_over(&mut self) {
+        (self.print)(self.page.get(..self.length).unwrap_or_default());
+        self.length = 0;
+    }
+
+    /// Puts a line into the page if it is as short as most: how long it is, and its value.
+    #[inline]
+    fn put(&mut self, key: &Text, value: &[u8]) -> Option<(usize, usize)> {
+        let line: &mut [u8; LINE] = self.page.get_mut(self.length..)?.first_chunk_mut()?;
+        let begin = key.copy_to(line.first_chunk_mut()?)? + 1;
+        *line.get_mut(begin - 1)? = b' ';
+        let value = text::copy(value, line.get_mut(begin..)?)?;
+        *line.get_mut(begin + value)? = b'\n';
+        Some((begin + value + 1, value))
+    }
+
+    /// Hands out a line that is longer.
+    #[cold]
+    fn print(&mut self, key: &Text, value: &[u8]) {
+        self.hand_over();
+        [key.as_bytes(), b" ", value, b"\n"].into_iter().for_each(|part| (self.print)(part));
+    }
+}
+
+impl<F: FnMut(&[u8])> Reader for Lines<'_, F> {
+    #[inline(always)]
+    fn take(&mut self, key: &Text, _: u32, text: &[u8]) -> Option<usize> {
+        if let Some((line, value)) = self.put(key, text) {
+            self.length += line;
+            if self.length >= PAGE {
+                self.hand_over();
+            }
+            return Some(value);
+        }
+        let value = text.get(..text::length(text)?)?;
+        self.print(key, value);
+        Some(value.len())
+    }
+}
+
+/// Shows everything to `reader`, with keys behind `before`.
+fn walk(trie: &Trie, before: &[u8], reader: &mut impl Reader) -> Result<(), TrieError> {
     let mut windows = Windows::new(trie);
     let mut budget = Budget { left: trie.size };
-    // The root has no byte: what stands first in here is not of the key.
-    let mut key = Vec::new();
-    let mut open = vec![Open { length: 0, byte: 0, reference: trie.root }];
-    let mut scratch = [Open::default(); 256];
+    let mut key = Text::new(before);
+    let mut open = Opened { nodes: vec![Open::default(); 4 * CHILDREN], count: 0 };
+    let (length, byte) = key.last();
+    open.push(Open { length, byte, reference: trie.root });
     while let Some(Open { length, byte, reference }) = open.pop() {
-        key.truncate(length);
-        key.push(byte);
+        key.set(length, byte);
         let offset = reference & OFFSET;
         if offset < HEADER {
             return Err(TrieError::Reference(reference));
         }
         let bytes = windows.bytes_at(u64::from(offset))?;
-        let above = (key.len(), open.len());
-        let mut visited = 0;
-        let mut show = |key: &[u8], priority, value: &[u8]| {
-            visited += 1;
-            visit(key.get(1..).unwrap_or_default(), priority, value);
-        };
-        match take_apart(bytes, reference, &mut key, &mut open, &mut scratch, &mut show) {
+        let above = (key.end(), open.count);
+        let mut taken = 0;
+        match take_apart(bytes, reference, &mut key, &mut open, reader, &mut taken) {
             Some(consumed) => budget.spend(offset, consumed)?,
             None => {
-                key.truncate(above.0);
-                open.truncate(above.1);
-                let mut rest = |key: &[u8], priority, value: &[u8]| match visited {
-                    0 => visit(key.get(1..).unwrap_or_default(), priority, value),
-                    _ => visited -= 1,
-                };
-                visit_slowly(trie.node(reference)?, reference, &mut key, &mut open, &mut budget, &mut rest)?;
+                key.change(|key| key.truncate(above.0));
+                open.count = above.1;
+                visit_slowly(trie.node(reference)?, reference, &mut key, &mut open, &mut budget, reader, taken)?;
             }
         }
     }
     Ok(())
 }
 
+impl Opened {
+    #[inline]
+    fn pop(&mut self) -> Option<Open> {
+        self.count = self.count.checked_sub(1)?;
+        self.nodes.get(self.count).copied()
+    }
+
+    /// Room for the children of a node.
+    #[inline]
+    fn room(&mut self) -> Option<&mut [Open; CHILDREN]> {
+        if self.nodes.len() < self.count + CHILDREN {
+            self.nodes.resize(2 * (self.count + CHILDREN), Open::default());
+        }
+        self.nodes.get_mut(self.count..)?.first_chunk_mut()
+    }
+
+    fn push(&mut self, node: Open) {
+        if let Some([place, ..]) = self.room() {
+            *place = node;
+            self.count += 1;
+        }
+    }
+
+    /// Adds the children of the bytes from `first` on, the last one first.
+    ///
+    /// Which places have a child cannot be foretold: all are written down, and the next one goes over a place that has none.
+    #[inline]
+    fn push_children(&mut self, children: &[[u8; 4]], first: u8, length: usize) {
+        let Some(room) = self.room() else { return };
+        let mut count = 0;
+        for (number, child) in children.iter().enumerate().rev() {
+            let reference = u32::from_be_bytes(*child);
+            // There are at most as many as there is room for.
+            room[count % CHILDREN] = Open { length, byte: first.wrapping_add(number as u8), reference };
+            count += usize::from(reference != 0);
+        }
+        self.count += count;
+    }
+}
+
 /// Takes the node apart that `bytes` begin with: appends its prefix to the key and its children to what is open (the first one last), and
-/// shows its values. How long it is; `None` when it does not end in `bytes` or is not right.
+/// shows its values, which are counted. How long it is; `None` when it does not end in `bytes`, is longer than usual, or is not right.
 #[inline]
 fn take_apart(
     bytes: &[u8],
     reference: u32,
-    key: &mut Vec<u8>,
-    open: &mut Vec<Open>,
-    scratch: &mut Scratch,
-    show: &mut impl FnMut(&[u8], u32, &[u8]),
+    key: &mut Text,
+    open: &mut Opened,
+    reader: &mut impl Reader,
+    taken: &mut u32,
 ) -> Option<usize> {
     let mut rest = bytes;
     if reference & PREFIX != 0 {
-        rest = rest.get(take_text(rest, key)? + 1..)?;
+        rest = rest.get(key.add_text(rest)? + 1..)?;
     }
     if reference & CHILDS != 0 {
         let [first, last, after @ ..] = rest else { return None };
         let (table, after) = after.split_at_checked((usize::from(last.checked_sub(*first)?) + 1) * 4)?;
         rest = after;
-        push_children(table.as_chunks().0, *first, key.len(), open, scratch);
+        open.push_children(table.as_chunks().0, *first, key.end());
     }
     if reference & VALUES != 0 {
         let (count, mut values) = rest.split_first_chunk()?;
         for _ in 0..u32::from_be_bytes(*count) {
             let (priority, text) = values.split_first_chunk()?;
-            let length = text_length(text)?;
-            show(key, u32::from_be_bytes(*priority), text.get(..length)?);
+            let length = reader.take(key, u32::from_be_bytes(*priority), text)?;
+            *taken += 1;
             values = text.get(length + 1..)?;
         }
         rest = values;
@@ -193,98 +220,39 @@ fn take_apart(
     Some(bytes.len() - rest.len())
 }
 
-/// Texts are looked through by so many bytes at once: most are no longer. A search that has to be set up would cost more.
-const WORD: usize = 16;
-
-/// Where the first byte of a word is that is 0.
-#[inline]
-fn nul(word: &[u8; WORD]) -> Option<usize> {
-    const LOW: u128 = u128::MAX / 0xff;
-    const HIGH: u128 = LOW << 7;
-    let word = u128::from_le_bytes(*word);
-    // The lowest bit that is set belongs to it.
-    let nul = word.wrapping_sub(LOW) & !word & HIGH;
-    (nul != 0).then_some((nul.trailing_zeros() / 8) as usize)
-}
-
-/// Where the NUL is that ends a text.
-#[inline]
-fn text_length(bytes: &[u8]) -> Option<usize> {
-    let mut rest = bytes;
-    while let Some((word, after)) = rest.split_first_chunk() {
-        if let Some(nul) = nul(word) {
-            return Some(bytes.len() - rest.len() + nul);
-        }
-        rest = after;
-    }
-    Some(bytes.len() - rest.len() + rest.iter().position(|&byte| byte == 0)?)
-}
-
-/// Appends the text that `bytes` begin with; how long it is.
-#[inline]
-fn take_text(bytes: &[u8], text: &mut Vec<u8>) -> Option<usize> {
-    let mut rest = bytes;
-    let begin = text.len();
-    while let Some((word, after)) = rest.split_first_chunk::<WORD>() {
-        text.extend_from_slice(word);
-        if let Some(nul) = nul(word) {
-            let length = bytes.len() - rest.len() + nul;
-            text.truncate(begin + length);
-            return Some(length);
-        }
-        rest = after;
-    }
-    let end = rest.iter().position(|&byte| byte == 0)?;
-    text.extend_from_slice(rest.get(..end)?);
-    Some(bytes.len() - rest.len() + end)
-}
-
-/// Adds the children of the bytes from `first` on, the last one first.
-///
-/// Which places have a child cannot be foretold: all are written down, and the next one goes over a place that has none.
-#[inline]
-fn push_children(children: &[[u8; 4]], first: u8, length: usize, open: &mut Vec<Open>, scratch: &mut Scratch) {
-    let mut count = 0;
-    for (number, child) in children.iter().enumerate().rev() {
-        let reference = u32::from_be_bytes(*child);
-        // There are at most 256 of them.
-        scratch[count % scratch.len()] = Open { length, byte: first.wrapping_add(number as u8), reference };
-        count += usize::from(reference != 0);
-    }
-    open.extend_from_slice(scratch.get(..count).unwrap_or_default());
-}
-
-/// The same for a node that is long, or not right.
+/// The same for a node that is long, or not right. The first values were `taken` already.
+#[cold]
 fn visit_slowly(
     mut node: super::Cursor<'_>,
     reference: u32,
-    key: &mut Vec<u8>,
-    open: &mut Vec<Open>,
+    key: &mut Text,
+    open: &mut Opened,
     budget: &mut Budget,
-    visit: &mut impl FnMut(&[u8], u32, &[u8]),
+    reader: &mut impl Reader,
+    taken: u32,
 ) -> Result<(), TrieError> {
     let begin = node.at;
     if reference & PREFIX != 0 {
-        node.text(key)?;
+        key.change(|key| node.text(key))?;
     }
     if reference & CHILDS != 0 {
         let (first, last) = node.range()?;
-        let pushed = open.len();
-        for byte in first..=last {
-            let child = node.word()?;
-            if child != 0 {
-                open.push(Open { length: key.len(), byte, reference: child });
-            }
+        let mut table = Vec::with_capacity(CHILDREN);
+        for _ in first..=last {
+            table.push(node.word()?.to_be_bytes());
         }
-        open.get_mut(pushed..).unwrap_or_default().reverse();
+        open.push_children(&table, first, key.end());
     }
     if reference & VALUES != 0 {
         let mut value = Vec::new();
-        for _ in 0..node.word()? {
+        for number in 0..node.word()? {
             let priority = node.word()?;
             value.clear();
             node.text(&mut value)?;
-            visit(key, priority, &value);
+            value.push(0);
+            if number >= taken {
+                reader.take(key, priority, &value);
+            }
         }
     }
     budget.spend(node.node, usize::try_from(node.at - begin).unwrap_or(usize::MAX))
