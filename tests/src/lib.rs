@@ -16,4 +16,5 @@ pub mod corpus;
 pub mod module_file;
 pub mod newc;
 pub mod oracle;
+pub mod qemu;
 pub mod random;

@@ -7,12 +7,13 @@ use std::path::PathBuf;
 
 use ferrmod_image::linux::Image;
 use ferrmod_tests::corpus::{module_name, tree_or_skip};
+use ferrmod_tests::qemu::qemu_or_skip;
 
 #[path = "../tests/guest/mod.rs"]
-#[expect(dead_code, reason = "of the verdicts only the good one is used here")]
+#[expect(dead_code, reason = "the other verdicts, and what is said, are for the tests")]
 mod guest;
 use guest::archive::Archive;
-use guest::{boot_with, facts, qemu_or_skip};
+use guest::{GOOD, boot_with, facts};
 
 /// Small ones and large ones, of every part of the tree.
 const MODULES: [&str; 20] = [
@@ -70,6 +71,7 @@ fn main() {
     }
     archive.add("init.ferrmod", script.as_bytes());
     let run = boot_with(archive, &["-icount", "shift=0"]);
+    run.ends_with(GOOD);
     let mut counts = HashMap::new();
     let mut last = None;
     for line in run.console.lines() {

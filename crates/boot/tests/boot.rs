@@ -4,10 +4,11 @@
 use std::fs;
 
 use ferrmod_tests::corpus;
+use ferrmod_tests::qemu::qemu_or_skip;
 
 mod guest;
 use guest::archive::Archive;
-use guest::{FAILED, GOOD, HALTED, boot, facts, qemu_or_skip};
+use guest::{FAILED, GOOD, HALTED, boot, facts};
 
 #[test]
 fn linux_modules_run_in_ring_0() {

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use ferrmod_tests::corpus;
+use ferrmod_tests::qemu::qemu_or_skip;
 
 use crate::guest::{self, Step};
 use crate::root::{self, Root};
@@ -47,7 +48,7 @@ fn who_loads_and_unloads_is_followed() {
     }
     for version in ["6.1", "6.12"] {
         let Some(tree) = corpus::tree_or_skip(version) else { return };
-        if !guest::qemu_or_skip() {
+        if !qemu_or_skip() {
             return;
         }
         let name = format!("{version}-follow");

@@ -7,26 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use ferrmod_tests::corpus::{self, Tree};
+use ferrmod_tests::corpus::Tree;
 use ferrmod_tests::newc;
+use ferrmod_tests::qemu::QEMU;
 
 use crate::root::Root;
 
-const QEMU: &str = "qemu-system-x86_64";
 /// Far more than the whole script needs on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(1500);
-
-/// Whether QEMU is here; if not, a loud word.
-pub(crate) fn qemu_or_skip() -> bool {
-    let found = Command::new(QEMU).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    let found = found.is_ok_and(|status| status.success());
-    if !found {
-        let required = env::var("FERRMOD_REQUIRE_QEMU").is_ok_and(|value| value == "1");
-        assert!(!required, "{QEMU} is required here and missing");
-        corpus::skip(QEMU, "install the package qemu-system-x86");
-    }
-    found
-}
 
 /// The devices of the machine: something for most kinds of modules.
 const DEVICES: [&str; 11] = [

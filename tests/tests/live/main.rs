@@ -26,6 +26,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use ferrmod_tests::corpus;
+use ferrmod_tests::qemu::qemu_or_skip;
 
 use guest::Transcript;
 use root::Root;
@@ -179,7 +180,7 @@ fn same_as(reference: &Tools, version: &str, words: &[&str]) {
     let Some(tree) = corpus::tree_or_skip(version) else {
         return;
     };
-    if !guest::qemu_or_skip() {
+    if !qemu_or_skip() {
         return;
     }
     let ending =

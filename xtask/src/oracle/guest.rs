@@ -13,10 +13,10 @@ use anyhow::{Context, Result, bail};
 use ferrmod_image::compress::decompress;
 use ferrmod_tests::corpus::Tree;
 use ferrmod_tests::newc;
+use ferrmod_tests::qemu::QEMU;
 
 use crate::command;
 
-const QEMU: &str = "qemu-system-x86_64";
 /// Module files are not larger, unpacked.
 const LIMIT: usize = 1 << 27;
 /// A guest that says nothing for so long will never say anything.

@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 use ferrmod_image::facts::Facts;
 use ferrmod_image::kernel::KernelImage;
 use ferrmod_tests::corpus;
+use ferrmod_tests::qemu::QEMU;
 
 pub(crate) mod archive;
 use archive::Archive;
 
-const QEMU: &str = "qemu-system-x86_64";
 /// Exit codes of QEMU for the verdicts of the kernel (`power.rs`).
 pub(crate) const GOOD: i32 = 33;
 pub(crate) const FAILED: i32 = 35;
@@ -51,18 +51,6 @@ impl Run {
     pub(crate) fn ends_with(&self, code: i32) {
         assert_eq!(self.code, Some(code), "exit code of QEMU; the console:\n{}", self.console);
     }
-}
-
-/// Whether QEMU is here; if not, a loud word.
-pub(crate) fn qemu_or_skip() -> bool {
-    let found = Command::new(QEMU).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    let found = found.is_ok_and(|status| status.success());
-    if !found {
-        let required = env::var("FERRMOD_REQUIRE_QEMU").is_ok_and(|value| value == "1");
-        assert!(!required, "{QEMU} is required here and missing");
-        corpus::skip(QEMU, "install the package qemu-system-x86");
-    }
-    found
 }
 
 /// The kernel, built once a test run.
