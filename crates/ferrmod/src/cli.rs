@@ -61,11 +61,11 @@ pub struct Run {
     #[arg(last = true, value_name = "MODULE [NAME=VALUE]...")]
     pub more: Vec<OsString>,
     /// Every module of the tree, each behind what it needs.
-    #[arg(long, conflicts_with_all = ["module", "from", "keep"])]
+    #[arg(long, conflicts_with_all = ["module", "more", "from", "keep"])]
     pub all: bool,
     /// The modules of a list, a line each: a file, its path in the tree, or a name or alias, and its parameters; `-` is standard
     /// input.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["module", "keep"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["module", "more", "keep"])]
     pub from: Option<PathBuf>,
     /// Load no soft dependencies and answer no module's request for another, as on a system without modprobe.
     #[arg(long)]
@@ -165,13 +165,23 @@ pub struct MachineArgs {
     /// pci:1234:11e8, which is QEMU's edu, hid:0003:046d:c00e,report=mouse, usb:046d:c077,interface=030102, virtio:4 (docs/run.md
     /// has all of it). Can be given more than once.
     #[arg(long, value_name = "BUS:WHAT[,KEY=VALUE]...", value_parser = described)]
-    pub device: Vec<String>,
+    pub device: Vec<Description>,
 }
 
-/// A description of a device, read and given back as it was.
-fn described(text: &str) -> Result<String, String> {
+/// A description of a device.
+#[derive(Clone, Debug)]
+pub struct Description {
+    /// As it was given.
+    pub given: String,
+    /// With the bytes of the files that it names, which are read once: not everything can be read again.
+    pub(crate) whole: String,
+}
+
+/// A description of a device, once it is known to be one.
+fn described(text: &str) -> Result<Description, String> {
     let whole = crate::described::with_files(text).map_err(|failure| failure.to_string())?;
-    whole.parse::<ferrmod_machine::Description>().map(|_| text.to_owned()).map_err(|error| error.to_string())
+    whole.parse::<ferrmod_machine::Description>().map_err(|error| error.to_string())?;
+    Ok(Description { given: text.to_owned(), whole: whole.into_owned() })
 }
 
 /// What is looked for in the use of heap memory.
@@ -270,6 +280,16 @@ mod tests {
         assert_eq!(requests[0], Request { module: "a".into(), arguments: b"x=1 y=2".to_vec() });
         assert_eq!(requests[1], Request { module: "b".into(), arguments: Vec::new() });
         assert_eq!(requests[2], Request { module: "c".into(), arguments: b"z".to_vec() });
+    }
+
+    #[test]
+    fn many_modules_are_asked_for_in_one_way() {
+        for many in [&["--all"][..], &["--from", "list"]] {
+            for more in [&["crc7"][..], &["--", "crc7"]] {
+                let words = [&["ferrmod", "run"], many, more].concat();
+                assert!(Cli::try_parse_from(&words).is_err(), "{words:?}");
+            }
+        }
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub(crate) fn console(console: &Console) -> Result<Exit, Failure> {
         }
         None => None,
     };
-    let (mut session, _) = Session::boot(&console.machine, &[], false, true, |line| {
+    let (mut session, _) = Session::boot(&console.machine, &[], None, true, |line| {
         if !QUIET.load(Ordering::Relaxed) {
             println!("{}", output::log_line(line));
         }
@@ -225,7 +225,7 @@ fn unload(session: &mut Session, names: &[&str], force: bool) -> Result<Exit, Fa
 
 fn lsmod(session: &mut Session) -> Result<Exit, Failure> {
     let modules: Vec<Loaded> = session.machine.list()?.iter().map(Loaded::from).collect();
-    print!("{}", RunReport::table(&modules));
+    output::print(&RunReport::table(&modules));
     Ok(Exit::Clean)
 }
 

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::cli::Request;
 use crate::console;
 use crate::exit::{Exit, Failure};
-use crate::output::{BAD, DIM, GOOD, NOTE};
+use crate::output::{self, BAD, DIM, GOOD, NOTE};
 use crate::report::{Ended, Load};
 use crate::session::Session;
 
@@ -137,12 +137,12 @@ pub(crate) fn with_files(text: &str) -> Result<Cow<'_, str>, Failure> {
     Ok(Cow::Owned(parts.join(",")))
 }
 
-/// Makes a device.
+/// Makes a device: `whole` is the description `text` with its files ([`with_files`]).
 ///
 /// # Errors
-/// [`Failure`] when the text describes none, or names a file that cannot be read.
-pub(crate) fn add(session: &mut Session, text: &str) -> Result<(), Failure> {
-    let (number, made) = match session.machine.add_device(&with_files(text)?)? {
+/// [`Failure`] when that describes none.
+pub(crate) fn add(session: &mut Session, text: &str, whole: &str) -> Result<(), Failure> {
+    let (number, made) = match session.machine.add_device(whole)? {
         Outcome::Done(number) => (number, Ended::Ok),
         Outcome::Errno(errno) => (0, Ended::errno(errno)),
         Outcome::Oopsed => (0, Ended::Oops),
@@ -285,7 +285,7 @@ pub(crate) fn remove_all(session: &mut Session) -> Result<(), Failure> {
 /// [`Failure`] when the machine is gone.
 pub(crate) fn announce(session: &mut Session) -> Result<(), Failure> {
     for load in autoload(session)? {
-        anstream::println!("{}: init {} ({})", load.module, load.ended, load.why);
+        output::print(&format!("{}: init {} ({})\n", load.module, load.ended, load.why));
     }
     Ok(())
 }
@@ -302,14 +302,14 @@ pub(crate) fn command(session: &mut Session, words: &[&str]) -> Result<Exit, Fai
     match words {
         [] => {
             look(session)?;
-            session.devices.iter().for_each(|device| anstream::print!("{device}"));
+            session.devices.iter().for_each(|device| output::print(&device.to_string()));
             Ok(Exit::Clean)
         }
         ["add", text] => {
-            add(session, text)?;
+            add(session, text, &with_files(text)?)?;
             announce(session)?;
             let device = session.devices.last();
-            device.iter().for_each(|device| anstream::print!("{device}"));
+            device.iter().for_each(|device| output::print(&device.to_string()));
             Ok(device.map_or(Exit::Clean, Described::exit))
         }
         ["set", number, setting] => {

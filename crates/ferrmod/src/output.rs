@@ -65,7 +65,7 @@ pub(crate) fn json(report: &impl Serialize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A record of the kernel log, as `dmesg` shows it.
+/// A record of the kernel log, as `dmesg` shows it, with nothing of what a module said as a command.
 pub(crate) fn log_line(line: &LogLine) -> String {
     let style = match line.level {
         0..=3 => BAD,
@@ -74,7 +74,7 @@ pub(crate) fn log_line(line: &LogLine) -> String {
     };
     let (seconds, micros) = (line.time / 1_000_000_000, line.time / 1000 % 1_000_000);
     let mut out = String::new();
-    for text in line.text.to_string().split('\n') {
+    for text in harmless(&line.text.to_string()).split('\n') {
         if !out.is_empty() {
             out.push('\n');
         }
@@ -86,6 +86,13 @@ pub(crate) fn log_line(line: &LogLine) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_record_of_the_log_is_no_command() {
+        let line = LogLine { sequence: 0, time: 0, level: 6, facility: 0, text: "one\x1b[2J\ntwo\r".into() };
+        let said = log_line(&line);
+        assert!(said.contains("one\\u{1b}[2J") && said.contains("two\\r") && said.lines().count() == 2, "{said:?}");
+    }
 
     #[test]
     fn colours_are_all_that_a_text_can_ask_of_a_terminal() {

@@ -27,7 +27,7 @@ pub(crate) enum Ended {
         errno: i32,
         /// Its name.
         name: String,
-        /// What it means.
+        /// What it means, or what is wrong with the file.
         message: String,
     },
     /// An oops killed the task.
@@ -50,6 +50,14 @@ impl Ended {
             errno: number,
             name: errno.name().map_or_else(|| number.to_string(), str::to_owned),
             message: errno.message().unwrap_or("unknown error").to_owned(),
+        }
+    }
+
+    /// With an error that something more is known of than what it means.
+    pub(crate) fn because(errno: Errno, reason: String) -> Self {
+        match Self::errno(errno.0) {
+            Self::Error { errno, name, .. } => Self::Error { errno, name, message: reason },
+            other => other,
         }
     }
 
@@ -395,9 +403,11 @@ impl RunReport {
 
     /// The exit code that all of it amounts to: the worst of an oops, a refusal, an error and a leak, in this order.
     pub(crate) fn exit(&self) -> Exit {
+        let is_tolerated = |load: &Load| load.optional && matches!(load.ended, Ended::Error { .. });
         let loads = self
             .loads
             .iter()
+            .filter(|load| !is_tolerated(load))
             .map(|load| load.ended.exit(if load.init_ran { Exit::ModuleError } else { Exit::Refused }));
         let unloads = self.unloads.iter().map(|unload| unload.ended.exit(Exit::LeftBehind));
         let devices = self.devices.iter().map(Described::exit);
@@ -429,20 +439,27 @@ impl RunReport {
         for load in self.loads.iter().filter(|load| matches!(load.ended, Ended::Error { .. })) {
             refused.entry((load.init_ran, load.ended.to_string())).or_default().push(&load.module);
         }
-        let loaded = self.loads.iter().filter(|load| load.ended == Ended::Ok).count();
+        let (loaded, builtin): (Vec<_>, Vec<_>) =
+            self.loads.iter().filter(|load| load.ended == Ended::Ok).partition(|load| load.init_ran);
         let unloaded = self.unloads.iter().filter(|unload| unload.ended == Ended::Ok).count();
         let megabytes = |bytes: u64| bytes.div_ceil(1 << 20);
         let mut out = format!(
-            "{HEAD}{loaded} of {} modules loaded, {unloaded} unloaded{HEAD:#} {DIM}({} MB of code and data, {} MB of heap){DIM:#}\n",
+            "{HEAD}{} of {} modules loaded, {unloaded} unloaded{HEAD:#} {DIM}({} MB of code and data, {} MB of heap){DIM:#}\n",
+            loaded.len(),
             self.loads.len(),
             megabytes(self.memory.modules),
             megabytes(self.memory.heap),
         );
-        for ((init_ran, ended), names) in refused {
-            let what = if init_ran { "init" } else { "load" };
+        let mut line = |what: &str, names: &[&str]| {
             let shown = names.iter().take(4).copied().collect::<Vec<_>>().join(" ");
             let more = if names.len() > 4 { format!(" and {} more", names.len() - 4) } else { String::new() };
-            let _ = writeln!(out, "{:>5} {what} {ended}: {DIM}{shown}{more}{DIM:#}", names.len());
+            let _ = writeln!(out, "{:>5} {what}: {DIM}{shown}{more}{DIM:#}", names.len());
+        };
+        if !builtin.is_empty() {
+            line("built in", &builtin.iter().map(|load| load.module.as_str()).collect::<Vec<_>>());
+        }
+        for ((init_ran, ended), names) in refused {
+            line(&format!("{} {ended}", if init_ran { "init" } else { "load" }), &names);
         }
         out
     }

@@ -1,6 +1,6 @@
 //! `ferrmod run`: load, look, unload, judge.
 
-use anstream::{eprintln, print, println};
+use anstream::{eprintln, println};
 use bstr::BString;
 use ferrmod_machine::{Machine, MachineError};
 
@@ -26,11 +26,13 @@ pub(crate) fn run(run: &Run) -> Result<Exit, Failure> {
             println!("{}", output::log_line(line));
         }
     };
-    let (mut session, plan) = Session::boot(&run.machine, &run.requests(), is_many, !run.no_modprobe, print_line)?;
+    let list = if is_many { Some(many::list(run)?) } else { None };
+    let (mut session, plan) =
+        Session::boot(&run.machine, &run.requests(), list.as_deref(), !run.no_modprobe, print_line)?;
     let mut report = RunReport::new(session.release.clone());
     report.is_many = is_many;
-    if is_many {
-        report.loads = many::load(&mut session, run)?;
+    if let Some(list) = &list {
+        report.loads = many::load(&mut session, run, list)?;
     }
     for planned in &plan {
         if let Some(load) = session.load(planned)? {
@@ -55,7 +57,7 @@ pub(crate) fn run(run: &Run) -> Result<Exit, Failure> {
         output::json(&report)?;
     } else {
         println!();
-        print!("{}", report.verdict());
+        output::print(&report.verdict());
     }
     Ok(exit)
 }
@@ -69,7 +71,7 @@ fn finish(session: &mut Session, report: &mut RunReport, run: &Run) -> Result<()
         report.memory = HeldMemory { modules: held.module_memory, heap: held.heap };
         if !run.json && !report.is_many {
             println!();
-            print!("{}", RunReport::table(&report.modules));
+            output::print(&RunReport::table(&report.modules));
         }
         if run.keep {
             println!();

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use bstr::ByteSlice;
 use ferrmod_image::linux::Image;
+use ferrmod_index::read_module;
 use ferrmod_machine::{LoadFlags, LogLine, Machine, Options};
 
 use crate::cli::{MachineArgs, Request};
@@ -37,12 +38,13 @@ fn vermagic_of(bytes: &[u8]) -> Option<bstr::BString> {
 }
 
 impl Session {
-    /// Boots a machine for the modules asked for, and with `from_tree` for any module of the tree. With `modprobe`, soft dependencies
-    /// are loaded and modules' requests answered. `print` gets every record of the kernel log as it happens.
+    /// Boots a machine for the modules asked for, and with `list` for any module of the tree and for those of the list, which are not
+    /// planned. With `modprobe`, soft dependencies are loaded and modules' requests answered. `print` gets every record of the kernel
+    /// log as it happens.
     pub(crate) fn boot(
         args: &MachineArgs,
         requests: &[Request],
-        from_tree: bool,
+        list: Option<&[Request]>,
         modprobe: bool,
         mut print: impl FnMut(&LogLine) + Send + 'static,
     ) -> Result<(Self, Vec<Planned>), Failure> {
@@ -52,17 +54,24 @@ impl Session {
             _ => None,
         };
         let tree = Arc::new(Tree::new(args.tree.clone(), release.clone()));
+        if let Some(list) = list {
+            tree.find_for(list);
+        }
         let plan = tree.plan(requests, modprobe)?;
-        let files: Vec<PathBuf> = plan.iter().map(|planned| planned.path.clone()).collect();
+        let mut files: Vec<PathBuf> = plan.iter().map(|planned| planned.path.clone()).collect();
+        let listed = list.unwrap_or_default().iter().map(|request| PathBuf::from(&request.module));
+        files.extend(listed.filter(|path| path.is_file()));
+        let of_list = files.iter().skip(plan.len()).filter_map(|path| vermagic_of(&read_module(path).ok()?));
         let wanted = plan
             .iter()
             .filter_map(|planned| vermagic_of(&planned.bytes))
+            .chain(of_list)
             .find(|vermagic| !vermagic.starts_with(b"ferrmod"))
             .map(|vermagic| kernel_image::release_of(vermagic.as_bstr()));
         // A console without modules still wants the kernel it was told of.
         let wanted = wanted.or(release).or_else(|| image.as_ref().map(|_| String::new()));
         // Devices without modules want the kernel of the tree that their modules will come from.
-        let wanted = wanted.or_else(|| (from_tree || !args.device.is_empty()).then(|| tree.release()).flatten());
+        let wanted = wanted.or_else(|| (list.is_some() || !args.device.is_empty()).then(|| tree.release()).flatten());
         let mut options = Options {
             strict: args.strict,
             cpus: args.cpus,
@@ -100,7 +109,7 @@ impl Session {
         let devices = Vec::new();
         let mut session = Self { machine, tree, release: running, failed_inits: 0, devices, last_event: 0, log };
         for device in &args.device {
-            described::add(&mut session, device)?;
+            described::add(&mut session, &device.given, &device.whole)?;
         }
         Ok((session, plan))
     }

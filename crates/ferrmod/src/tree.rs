@@ -44,6 +44,15 @@ fn tree_of(path: &Path) -> Option<(PathBuf, String)> {
     Some((root, parts.next()?.as_os_str().to_str()?.to_owned()))
 }
 
+/// What is asked for: files, and what is none.
+fn wanted(requests: &[Request]) -> Vec<Wanted> {
+    let of_request = |request: &Request| match request.module.to_str() {
+        Some(text) if !Path::new(text).is_file() => Wanted::from_argument(text),
+        _ => Wanted::File(PathBuf::from(&request.module)),
+    };
+    requests.iter().map(of_request).collect()
+}
+
 impl Tree {
     /// The tree in `folder`, or by default the one a file asked for stands in, or the running kernel's. `release` chooses among
     /// several.
@@ -68,6 +77,12 @@ impl Tree {
         index.as_ref().map_err(String::as_str)
     }
 
+    /// Looks for the tree as [`Tree::plan`] would for `requests`, unless it was looked for before.
+    pub(crate) fn find_for(&self, requests: &[Request]) {
+        // Whether there is one is told to who asks something of it.
+        let _ = self.index(&wanted(requests));
+    }
+
     /// The index of the tree.
     ///
     /// # Errors
@@ -86,13 +101,7 @@ impl Tree {
     /// # Errors
     /// [`Failure`] with every reason why it cannot be done.
     pub(crate) fn plan(&self, requests: &[Request], softdeps: bool) -> Result<Vec<Planned>, Failure> {
-        let wanted: Vec<Wanted> = requests
-            .iter()
-            .map(|request| match request.module.to_str() {
-                Some(text) if !Path::new(text).is_file() => Wanted::from_argument(text),
-                _ => Wanted::File(PathBuf::from(&request.module)),
-            })
-            .collect();
+        let wanted = wanted(requests);
         let index = self.index(&wanted);
         if let (Err(reason), Some(_)) = (&index, &self.folder) {
             return Err(Failure::Tree((*reason).to_owned()));

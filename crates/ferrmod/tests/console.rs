@@ -60,6 +60,17 @@ fn a_disk_is_filled_and_its_file_system_mounted() {
     assert!(complaints.contains("/mnt/one: Read-only file system"), "{complaints}");
 }
 
+/// Whatever a file had before, it has the bytes of the host's file afterwards.
+#[test]
+fn a_copy_takes_the_place_of_a_longer_one() {
+    let long = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/use/image.romfs");
+    let short = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let lines = format!("copy {long} /tmp/a\ncopy {short} /tmp/a\ncopy {short} /tmp/b\nsha256sum /tmp/a /tmp/b\n");
+    let Some((out, complaints)) = console(&lines) else { return };
+    let sums: Vec<&str> = out.lines().filter_map(|line| line.split_once("  /tmp/").map(|(sum, _)| sum)).collect();
+    assert!(sums.len() == 2 && sums[0] == sums[1] && complaints.is_empty(), "{out}{complaints}");
+}
+
 /// `modprobe` wants a module to be there, `insmod` wants to load it.
 #[test]
 fn what_is_loaded_is_no_error_of_modprobe() {

@@ -1,17 +1,29 @@
 //! Modules are loaded by what devices say they are: those that are described, and those that modules make.
 
-use std::process::Command;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 use ferrmod_tests::corpus::{Tree, tree_or_skip};
 use serde_json::Value;
 
 /// The report of a run with one device, and its exit code.
 fn run(tree: &Tree, device: &str) -> (Value, i32) {
-    let output = Command::new(env!("CARGO_BIN_EXE_ferrmod"))
+    run_with(tree, device, b"")
+}
+
+/// The same, with something on a pipe.
+fn run_with(tree: &Tree, device: &str, input: &[u8]) -> (Value, i32) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ferrmod"))
         .args(["run", "--json", "--device", device, "--tree"])
         .arg(&tree.root)
-        .output()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .expect("ferrmod starts");
+    // Nobody has to read it.
+    let _ = child.stdin.take().expect("a pipe").write_all(input);
+    let output = child.wait_with_output().expect("ferrmod ends");
     let report = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
     (report, output.status.code().unwrap_or(-1))
@@ -99,10 +111,13 @@ fn descriptors_come_from_a_file() {
         &[7, 5, 0x82, 2, 0, 2, 0],
     ];
     std::fs::write(&file, descriptors.concat()).expect("a file");
-    let (report, exit) = run(&tree, &format!("usb:04b8:0001,descriptors=@{}", file.display()));
+    let of_file = run(&tree, &format!("usb:04b8:0001,descriptors=@{}", file.display()));
     std::fs::remove_file(&file).expect("the file");
-    assert_eq!(loads(&report), [("usblp", "device 1, usb:v04B8p0001d0100dc00dsc00dp00ic07isc01ip02in00")]);
-    assert_eq!((&report["devices"][0]["driver"], exit), (&Value::from("usblp"), 0), "{report}");
+    let of_pipe = run_with(&tree, "usb:04b8:0001,descriptors=@/dev/stdin", &descriptors.concat());
+    for (report, exit) in [of_file, of_pipe] {
+        assert_eq!(loads(&report), [("usblp", "device 1, usb:v04B8p0001d0100dc00dsc00dp00ic07isc01ip02in00")]);
+        assert_eq!((&report["devices"][0]["driver"], exit), (&Value::from("usblp"), 0), "{report}");
+    }
 
     let output = Command::new(env!("CARGO_BIN_EXE_ferrmod"))
         .args(["run", "--device", "usb:04b8:0001,descriptors=@/none/here"])

@@ -74,8 +74,10 @@ impl Machine {
     /// # Errors
     /// [`MachineError`] when the machine did not survive it.
     pub fn poll(&mut self, number: u32, events: u16, time: Duration) -> Result<Outcome<u16>, MachineError> {
+        let timeout = time.saturating_add(self.options.timeout);
         let action = Action::Poll { events, nanoseconds: nanoseconds(time) };
-        outcome(self.act(number, action)?, |response| match response {
+        let request = Request::File { number, action, deadline: nanoseconds(timeout) };
+        outcome(self.ask(request, timeout)?, |response| match response {
             Response::Number(ready) => ready.try_into().ok(),
             _ => None,
         })

@@ -92,6 +92,17 @@ impl<T> Outcome<T> {
             _ => None,
         }
     }
+
+    /// The same with what `change` makes of the value.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Outcome<U> {
+        match self {
+            Self::Done(value) => Outcome::Done(change(value)),
+            Self::Errno(errno) => Outcome::Errno(errno),
+            Self::Oopsed => Outcome::Oopsed,
+            Self::Hung => Outcome::Hung,
+            Self::TimedOut => Outcome::TimedOut,
+        }
+    }
 }
 
 /// The machine is gone. Nothing outside of it was touched; make a new one.

@@ -11,11 +11,12 @@ use super::value;
 use crate::exit::{Exit, Failure};
 use crate::session::Session;
 
-/// `O_RDONLY`, `O_WRONLY`, `O_RDWR`, `O_CREAT`, `O_NONBLOCK`
+/// `O_RDONLY`, `O_WRONLY`, `O_RDWR`, `O_CREAT`, `O_TRUNC`, `O_NONBLOCK`
 const READ_ONLY: u32 = 0;
 const WRITE_ONLY: u32 = 1;
 const READ_WRITE: u32 = 2;
 const CREATE: u32 = 0o100;
+const TRUNCATE: u32 = 0o1000;
 const NO_WAIT: u32 = 0o4000;
 /// `SEEK_SET`
 const FROM_START: u32 = 0;
@@ -223,7 +224,7 @@ fn poll(session: &mut Session, file: &str, at: u32, milliseconds: u64) -> Result
 
 fn copy(session: &mut Session, from: &str, to: &str) -> Result<Exit, Failure> {
     let content = std::fs::read(from).map_err(|error| Failure::File { path: from.into(), error })?;
-    with(session, to, WRITE_ONLY | CREATE, |session, at| {
+    with(session, to, WRITE_ONLY | CREATE | TRUNCATE, |session, at| {
         let mut rest = content.as_slice();
         while !rest.is_empty() {
             let part = &rest[..rest.len().min(CHUNK)];

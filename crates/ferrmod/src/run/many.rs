@@ -1,15 +1,16 @@
 //! Many modules in one machine, one after the other: `ferrmod run --all` and `--from`.
 //!
-//! Only one file is held at a time, so that what this takes is what the machine takes. A module that refuses, or goes wrong, ends
-//! nothing: the next one comes.
+//! Only the files of one module and of what it waits for are held at a time, so that what this takes is what the machine takes. A
+//! module that is not found, refuses, or goes wrong, ends nothing: the next one comes.
 
 use std::collections::{HashSet, VecDeque};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use ferrmod_image::linux::Image;
-use ferrmod_index::{Found, Index, ModuleFile, module_name, read_module};
+use ferrmod_index::{FileError, FileProblem, Found, Index, ModuleFile, module_name, read_module};
 use ferrmod_kernel::Errno;
+use ferrmod_plan::{Needs, Options, Why};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::{Request, Run, request};
@@ -22,14 +23,36 @@ use crate::tree::Planned;
 struct Wanted {
     file: ModuleFile,
     arguments: Vec<u8>,
-    why: String,
+    why: Why,
+}
+
+impl Wanted {
+    fn requested(file: ModuleFile, arguments: Vec<u8>) -> Self {
+        Self { file, arguments, why: Why::Requested { request: 0, alias: None } }
+    }
+
+    /// How it ended without ever coming to the machine.
+    fn ended(self, ended: Ended) -> Load {
+        Load {
+            module: self.file.name,
+            file: self.file.path.display().to_string(),
+            why: self.why.to_string(),
+            arguments: String::new(),
+            init_ran: false,
+            optional: matches!(self.why, Why::SoftdepOf { .. }),
+            ended,
+        }
+    }
 }
 
 /// A module whose dependencies are being loaded.
 struct Open {
     wanted: Wanted,
     bytes: Vec<u8>,
-    needs: VecDeque<String>,
+    /// What it needs, and what it would like to have before it.
+    needs: VecDeque<(String, Why)>,
+    /// What it would like to have after it.
+    after: Vec<String>,
 }
 
 /// Whether the command is about many modules.
@@ -59,129 +82,217 @@ fn read_list(path: &Path) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// The file that a line of a list means: a file, one in the tree by its path there, or a name or alias.
-fn files_of(index: &Index, line: &Request) -> Result<Vec<ModuleFile>, Failure> {
+/// The modules that are asked for, when those are not all of the tree.
+///
+/// # Errors
+/// [`Failure`] when the list cannot be read.
+pub(super) fn list(run: &Run) -> Result<Vec<Request>, Failure> {
+    run.from.as_deref().map_or(Ok(Vec::new()), |path| Ok(requests_of(&read_list(path)?)))
+}
+
+/// What became of a file that cannot be read as a module's.
+fn unread(error: &FileError) -> Ended {
+    let errno = match &error.problem {
+        FileProblem::Io { kind: ErrorKind::NotFound, .. } => Errno::ENOENT,
+        FileProblem::Io { kind: ErrorKind::PermissionDenied, .. } => Errno::EACCES,
+        FileProblem::Io { kind: ErrorKind::InvalidInput, .. } => Errno::EINVAL,
+        FileProblem::Io { .. } => Errno::EIO,
+        FileProblem::TooLarge => Errno::EFBIG,
+        FileProblem::Decompress(_) | FileProblem::Read(_) => Errno::ENOEXEC,
+    };
+    Ended::because(errno, error.to_string())
+}
+
+/// The files that a line of a list means: a file, one in the tree by its path there, or a name or alias. Else how it ends with the line.
+fn files_of(index: Result<&Index, &Failure>, line: &Request) -> Result<Vec<ModuleFile>, Ended> {
     let text = line.module.to_string_lossy();
-    let of_path = |path: PathBuf| module_name(&path).map(|name| ModuleFile { name, path });
-    let in_tree = index.tree().folder.join(&*text);
-    for path in [PathBuf::from(&line.module), in_tree] {
-        if let Some(file) = path.is_file().then(|| of_path(path)).flatten() {
-            return Ok(Vec::from([file]));
-        }
+    let file_at = |path: PathBuf| {
+        let name = module_name(&path).filter(|_| path.is_file())?;
+        Some(Vec::from([ModuleFile { name, path }]))
+    };
+    if let Some(found) = file_at(PathBuf::from(&line.module)) {
+        return Ok(found);
     }
-    match index.resolve(&text).map_err(|error| Failure::Tree(error.to_string()))? {
+    let index = index.map_err(|failure| Ended::because(Errno::ENOENT, failure.to_string()))?;
+    let folder = &index.tree().folder;
+    if let Some(found) = file_at(folder.join(&line.module)) {
+        return Ok(found);
+    }
+    match index.resolve(&text).map_err(|error| unread(&error))? {
         Found::Module(file) => Ok(Vec::from([file])),
         Found::Alias(files) => Ok(files.into_iter().map(|(_, file)| file).collect()),
-        Found::Builtin(_) => Ok(Vec::new()),
-        Found::Absent { .. } => Err(Failure::Refused(format!("{text} is not in {}", index.tree().folder.display()))),
+        Found::Builtin(_) => Err(Ended::Ok),
+        Found::Absent { .. } => Err(Ended::because(Errno::ENOENT, format!("not in {}", folder.display()))),
     }
 }
 
-fn wanted(index: &Index, run: &Run) -> Result<Vec<Wanted>, Failure> {
-    if let Some(path) = &run.from {
-        let mut all = Vec::new();
-        for line in requests_of(&read_list(path)?) {
-            let files = files_of(index, &line)?;
-            all.extend(files.into_iter().map(|file| Wanted {
-                file,
-                arguments: line.arguments.clone(),
-                why: "requested".into(),
-            }));
-        }
-        return Ok(all);
+/// What is to be loaded, in order; with how it ended, what never comes so far.
+type InOrder = Vec<(Wanted, Option<Ended>)>;
+
+fn wanted(index: Result<&Index, Failure>, list: &[Request], all: bool) -> Result<InOrder, Failure> {
+    if all {
+        let mut files = index?.modules().map_err(|error| Failure::Tree(error.to_string()))?;
+        files.sort_by(|one, other| one.path.cmp(&other.path));
+        return Ok(files.into_iter().map(|file| (Wanted::requested(file, Vec::new()), None)).collect());
     }
-    let mut files = index.modules().map_err(|error| Failure::Tree(error.to_string()))?;
-    files.sort_by(|one, other| one.path.cmp(&other.path));
-    let of_all = |file| Wanted { file, arguments: Vec::new(), why: "requested".into() };
-    Ok(files.into_iter().map(of_all).collect())
+    let of_line = |line: &Request| -> InOrder {
+        let wanted = |file| Wanted::requested(file, line.arguments.clone());
+        match files_of(index.as_ref().copied(), line) {
+            Ok(files) => files.into_iter().map(|file| (wanted(file), None)).collect(),
+            Err(ended) => {
+                let file = ModuleFile { name: line.module.to_string_lossy().into_owned(), path: PathBuf::new() };
+                Vec::from([(wanted(file), Some(ended))])
+            }
+        }
+    };
+    Ok(list.iter().flat_map(of_line).collect())
 }
 
 /// Loads them all; what came of each.
-pub(super) fn load(session: &mut Session, run: &Run) -> Result<Vec<Load>, Failure> {
+pub(super) fn load(session: &mut Session, run: &Run, list: &[Request]) -> Result<Vec<Load>, Failure> {
     let tree = session.tree();
-    let index = tree.found()?;
-    let wanted = wanted(index, run)?;
+    let wanted = wanted(tree.found(), list, run.all)?;
     let bar = ProgressBar::new(wanted.len() as u64);
     if let Ok(style) = ProgressStyle::with_template("{pos}/{len} {bar:30} {elapsed} {msg}") {
         bar.set_style(style);
     }
-    let mut loads = Vec::with_capacity(wanted.len());
-    // Of several files of one name the first counts, as in every look-up.
-    let mut tried = HashSet::new();
-    for one in wanted {
+    let mut many = Many {
+        index: tree.found().ok(),
+        options: Options { softdeps: !run.no_modprobe },
+        tried: HashSet::new(),
+        loads: Vec::with_capacity(wanted.len()),
+    };
+    for (one, ended) in wanted {
         bar.set_message(one.file.name.clone());
-        bring(session, index, one, &mut tried, &mut loads)?;
+        match ended {
+            Some(ended) => many.loads.push(one.ended(ended)),
+            None => many.bring(session, one)?,
+        }
         bar.inc(1);
         if session.machine.dead().is_some() {
             break;
         }
     }
     bar.finish_and_clear();
-    Ok(loads)
+    Ok(many.loads)
 }
 
-/// Loads one behind what it needs, with a stack of its own: how deep modules need each other is up to the files.
-fn bring(
-    session: &mut Session,
-    index: &Index,
-    one: Wanted,
-    tried: &mut HashSet<String>,
-    loads: &mut Vec<Load>,
-) -> Result<(), Failure> {
-    let mut stack = Vec::new();
-    open(index, one, tried, &mut stack, loads);
-    while let Some(top) = stack.last_mut() {
-        if let Some(need) = top.needs.pop_front() {
-            let why = format!("dependency of {}", top.wanted.file.name);
-            // One that is not in the tree is built in, or the load will say what is missing.
-            if let Ok(Some(file)) = index.file(&need) {
-                open(index, Wanted { file, arguments: Vec::new(), why }, tried, &mut stack, loads);
+/// Modules that are being loaded.
+struct Many<'i> {
+    index: Option<&'i Index>,
+    options: Options,
+    /// Of several files of one name the first counts, as in every look-up.
+    tried: HashSet<String>,
+    loads: Vec<Load>,
+}
+
+impl Many<'_> {
+    /// Loads one behind what it needs, and what it would like to have after it.
+    fn bring(&mut self, session: &mut Session, one: Wanted) -> Result<(), Failure> {
+        let mut later = VecDeque::new();
+        self.bring_one(session, one, &mut later)?;
+        while let Some((name, why)) = later.pop_front() {
+            for wanted in self.sought(&name, &why) {
+                self.bring_one(session, wanted, &mut later)?;
             }
-            continue;
         }
-        let Some(Open { wanted, bytes, .. }) = stack.pop() else { break };
-        let planned = Planned {
-            requested: wanted.why == "requested",
-            name: wanted.file.name,
-            path: wanted.file.path,
-            bytes,
-            arguments: wanted.arguments,
-            why: wanted.why,
-            optional: false,
-        };
-        let load = session.load_now(&planned)?;
-        // Another module has asked for it before.
-        let is_there = !load.init_ran && load.ended == Ended::errno(Errno::EEXIST.0);
-        if !is_there {
-            loads.push(load);
-        }
-        if session.machine.dead().is_some() {
-            break;
-        }
+        Ok(())
     }
-    Ok(())
-}
 
-fn open(index: &Index, wanted: Wanted, tried: &mut HashSet<String>, stack: &mut Vec<Open>, loads: &mut Vec<Load>) {
-    if !tried.insert(wanted.file.name.clone()) {
-        return;
+    /// Loads one behind what it needs, with a stack of its own: how deep modules need each other is up to the files. What a module
+    /// would like to have, and what itself needs that module, finds nothing there yet.
+    fn bring_one(
+        &mut self,
+        session: &mut Session,
+        one: Wanted,
+        later: &mut VecDeque<(String, Why)>,
+    ) -> Result<(), Failure> {
+        let mut stack = Vec::new();
+        stack.extend(self.open(one));
+        while let Some(top) = stack.last_mut() {
+            if session.machine.dead().is_some() {
+                return Ok(());
+            }
+            if let Some((name, why)) = top.needs.pop_front() {
+                // The last one of the stack is the first to be loaded.
+                for wanted in self.sought(&name, &why).into_iter().rev() {
+                    stack.extend(self.open(wanted));
+                }
+                continue;
+            }
+            let Some(Open { wanted: Wanted { file, arguments, why }, bytes, after, .. }) = stack.pop() else { break };
+            let planned = Planned {
+                requested: matches!(why, Why::Requested { .. }),
+                optional: matches!(why, Why::SoftdepOf { .. }),
+                why: why.to_string(),
+                name: file.name,
+                path: file.path,
+                bytes,
+                arguments,
+            };
+            let load = session.load_now(&planned)?;
+            // Another module has asked for it before.
+            let is_there = !load.init_ran && load.ended == Ended::errno(Errno::EEXIST.0);
+            if load.ended == Ended::Ok {
+                let why = Why::SoftdepOf { module: planned.name, before: false };
+                later.extend(after.into_iter().map(|name| (name, why.clone())));
+            }
+            if !is_there {
+                self.loads.push(load);
+            }
+        }
+        Ok(())
     }
-    let needs = read_module(&wanted.file.path).map_err(|error| error.to_string()).and_then(|bytes| {
-        let image = Image::read(&bytes).map_err(|error| error.to_string())?;
-        let needs = index.needs(&wanted.file.name, &image).map_err(|error| error.to_string())?.modules;
-        Ok((bytes, needs.into()))
-    });
-    match needs {
-        Ok((bytes, needs)) => stack.push(Open { wanted, bytes, needs }),
-        Err(reason) => loads.push(Load {
-            module: wanted.file.name,
-            file: wanted.file.path.display().to_string(),
-            why: reason,
-            arguments: String::new(),
-            init_ran: false,
-            optional: false,
-            ended: Ended::errno(Errno::ENOEXEC.0),
-        }),
+
+    /// The files of what another module needs or would like to have. What is not in the tree is built in, or the load will say what
+    /// is missing.
+    fn sought(&mut self, name: &str, why: &Why) -> Vec<Wanted> {
+        let Some(index) = self.index else { return Vec::new() };
+        let found = match why {
+            // Only a wish may be an alias.
+            Why::SoftdepOf { .. } => index.resolve(name).map(|found| match found {
+                Found::Module(file) => Vec::from([file]),
+                Found::Alias(files) => files.into_iter().map(|(_, file)| file).collect(),
+                Found::Builtin(_) | Found::Absent { .. } => Vec::new(),
+            }),
+            _ => index.file(name).map(|file| file.into_iter().collect()),
+        };
+        let wanted = |file| Wanted { file, arguments: Vec::new(), why: why.clone() };
+        match found {
+            Ok(files) => files.into_iter().map(wanted).collect(),
+            Err(error) => {
+                let file = ModuleFile { name: name.to_owned(), path: PathBuf::new() };
+                self.loads.push(wanted(file).ended(unread(&error)));
+                Vec::new()
+            }
+        }
+    }
+
+    /// Reads a module that was not tried yet.
+    fn open(&mut self, wanted: Wanted) -> Option<Open> {
+        let name = &wanted.file.name;
+        if !self.tried.insert(name.clone()) {
+            return None;
+        }
+        let path = &wanted.file.path;
+        let read = read_module(path).and_then(|bytes| {
+            let image = Image::read(&bytes).map_err(|error| FileError::read(path, error))?;
+            let needs = ferrmod_plan::needs(self.index, self.options, name, path, &image)?;
+            Ok((bytes, needs))
+        });
+        match read {
+            Ok((bytes, Needs { before, modules, after })) => {
+                let wish = Why::SoftdepOf { module: name.clone(), before: true };
+                let need = Why::DependencyOf { module: name.clone() };
+                let before = before.into_iter().map(|name| (name, wish.clone()));
+                let needs = before.chain(modules.into_iter().map(|name| (name, need.clone()))).collect();
+                Some(Open { wanted, bytes, needs, after })
+            }
+            Err(error) => {
+                self.loads.push(wanted.ended(unread(&error)));
+                None
+            }
+        }
     }
 }
 

@@ -111,7 +111,7 @@ pub(super) fn page(report: &Report) -> String {
     let _ = writeln!(out, "* {} loaded and unloaded, and left nothing behind", all.loaded);
     let _ = writeln!(out, "* {} refused with an error of their own, and left nothing behind", all.refused);
     let _ = writeln!(out, "* {} left something behind or did not unload", all.untidy);
-    let _ = writeln!(out, "* {} went wrong (an oops, an endless sleep, a time-out)", all.wrong);
+    let _ = writeln!(out, "* {} went wrong (an oops, an endless sleep, a time-out, a forbidden sleep)", all.wrong);
     if all.recorded > 0 {
         let share = 100.0 * all.agree as f64 / all.recorded as f64;
         let _ = writeln!(out, "* {} of {} ({share:.1} %) did exactly what Linux did", all.agree, all.recorded);
