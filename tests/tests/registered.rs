@@ -212,6 +212,79 @@ fn a_socket_computes_a_hash() {
     world.is_clean();
 }
 
+/// A probe that is taken from a tracepoint while there is no memory for a shorter list is gone all the same.
+#[test]
+fn an_event_is_switched_off_without_memory() {
+    let Some(tree) = tree_or_skip("6.1") else { return };
+    let mut world = World::boot(tree);
+    world.load("fscache", "");
+    let tracing = "/sys/kernel/tracing";
+    let switch = format!("{tracing}/events/fscache/fscache_access/enable");
+    let point = Argument::Value(world.symbol("__tracepoint_fscache_access"));
+    let other = Argument::Value(world.symbol("ktime_get"));
+    let tell = |world: &mut World| {
+        world.call("__traceiter_fscache_access", &[0, 1, 2, 3, 4].map(Argument::Value));
+        let records = world.read(&format!("{tracing}/trace"));
+        records.lines().filter(|line| !line.starts_with('#')).count()
+    };
+    let probe = [point, other, Argument::Value(0)];
+    assert_eq!(world.call_int("tracepoint_probe_register", &probe), 0);
+    // One of the first allocations is that of the list; without the others nothing is written.
+    for number in 1..8 {
+        assert_eq!(world.write(&switch, "1\n"), Outcome::Done(2), "{number}");
+        assert_eq!(tell(&mut world), 1, "{number}");
+        world.machine.fail_allocation(number).unwrap();
+        let switched = world.write(&switch, "0\n");
+        world.machine.fail_allocation(0).unwrap();
+        if switched == Outcome::Errno(12) {
+            assert_eq!(world.write(&switch, "0\n"), Outcome::Done(2), "{number}");
+        }
+        assert_eq!(tell(&mut world), 1, "{number}: it is off");
+        assert_eq!(world.write(&format!("{tracing}/trace"), "\n"), Outcome::Done(1));
+    }
+    assert_eq!(world.call_int("tracepoint_probe_unregister", &probe), 0);
+    assert_eq!(world.call_int("tracepoint_probe_unregister", &probe), -2);
+    for module in world.machine.list().unwrap() {
+        world.machine.unload(&module.name, false).unwrap();
+    }
+    world.is_clean();
+}
+
+/// A handler says what it leaves of the events since 6.11, and has one way to get them; what a device cannot have is told.
+#[test]
+fn wrong_uses_of_the_input_core_are_refused() {
+    for version in ["6.1", "6.12"] {
+        let Some(tree) = tree_or_skip(version) else { continue };
+        let mut world = World::boot(tree);
+        let made = world.call("input_allocate_device", &[]);
+        for (kind, code) in [(1, 0x300), (1, 0x2ff), (5, 0x1000), (0x14, 0), (0x1f, 3)] {
+            let arguments = [Argument::Value(made), Argument::Value(kind), Argument::Value(code)];
+            world.call("input_set_capability", &arguments);
+        }
+        let log = world.log();
+        let said: Vec<&str> = log.lines().filter(|line| line.contains("input_set_capability")).collect();
+        let expected = [
+            "input: input_set_capability: invalid code 768 for type 1",
+            "input: input_set_capability: invalid code 4096 for type 5",
+            "input: input_set_capability: unknown type 20 (code 0)",
+            "input: input_set_capability: unknown type 31 (code 3)",
+        ];
+        assert_eq!(said, expected, "{version}");
+        world.call("input_free_device", &[Argument::Value(made)]);
+        if version == "6.12" {
+            // `private`, `event` and `events` are what it begins with.
+            let function = world.symbol("ktime_get");
+            let handler =
+                world.memory(&[&[0; 8], &function.to_le_bytes()[..], &function.to_le_bytes(), &[0; 512]].concat());
+            assert_eq!(world.call_int("input_register_handler", &[Argument::Value(handler)]), -22);
+            let said = "input: input_handler_check_methods: only one event processing method can be defined ()";
+            assert!(world.log().contains(said), "{}", world.log());
+            world.machine.free(handler).unwrap();
+        }
+        world.is_clean();
+    }
+}
+
 /// The probe and the text are the module's own, so that layouts of both kernels have to be right; the records go with the module.
 #[test]
 fn an_event_of_a_module_is_recorded() {

@@ -57,6 +57,10 @@ fn bytes(digits: &str) -> Vec<u8> {
     (0..digits.len() / 2).map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).unwrap()).collect()
 }
 
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The strings of a device by their numbers: those that a descriptor names and Linux has shown.
 fn strings(parts: &[Part], descriptors: &[u8]) -> BTreeMap<u8, String> {
     let device = &parts[0];
@@ -124,11 +128,9 @@ impl World {
             let Some((key, expected)) = line.split_once('=').filter(|(key, _)| !key.starts_with("uevent ")) else {
                 continue;
             };
-            let Outcome::Done(found) = self.machine.read_file(&format!("{place}/{key}")).unwrap() else {
-                panic!("no {place}/{key}{}", self.log())
-            };
+            let found = self.bytes(&format!("{place}/{key}"));
             let found = match key {
-                "descriptors" | "report_descriptor" => found.iter().map(|byte| format!("{byte:02x}")).collect(),
+                "descriptors" => hexadecimal(&found),
                 _ => String::from_utf8_lossy(&found).trim_end_matches('\n').to_owned(),
             };
             assert_eq!(found, expected, "{place}/{key}{}", self.log());
@@ -180,10 +182,8 @@ fn devices_are_found_as_on_linux() {
                     }
                     "hid" => {
                         let hid = world.below(&interface, "0003:");
-                        assert_eq!(
-                            world.read(&format!("{hid}/report_descriptor")).is_empty(),
-                            part.value("report_descriptor").is_none()
-                        );
+                        let descriptor = world.bytes(&format!("{hid}/report_descriptor"));
+                        assert_eq!(Some(hexadecimal(&descriptor).as_str()), part.value("report_descriptor"));
                         let events = world.read(&format!("{hid}/uevent"));
                         for expected in part.events() {
                             assert!(events.lines().any(|line| line == expected), "{expected}: {events}");
@@ -391,6 +391,10 @@ fn a_mouse_gives_reports() {
     assert_eq!(world.machine.read(file, 64).unwrap(), Outcome::Done([0, 0x7f, 1].to_vec()), "{}", world.log());
     assert_eq!(world.machine.write(file, b"\0U").unwrap(), Outcome::Done(2), "{}", world.log());
     assert_eq!(world.read(&format!("{endpoints}/00")), "U");
+    // Waiting longer than a request may take is what was asked for.
+    world.machine.set_timeout(Duration::from_millis(200));
+    assert_eq!(world.machine.poll(file, 1, Duration::from_millis(400)).unwrap(), Outcome::Done(0), "{}", world.log());
+    world.machine.set_timeout(Duration::from_secs(20));
     assert_eq!(world.machine.close(file).unwrap(), Outcome::Done(()));
     world.end();
 }

@@ -24,12 +24,6 @@ layout! {
     mod task_struct = "task_struct" { pagefault_disabled }
 }
 
-/// Bits of `__preempt_count`: a soft interrupt is served, a hard one is.
-const SERVING_SOFT: u32 = 0x100;
-const SERVING_HARD: u32 = 0xf_0000;
-/// Everything that `in_interrupt()` looks at: the above, and soft interrupts that are switched off.
-const IN_INTERRUPT: u32 = 0xf_ff00;
-
 /// What a section forbids sleeping with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -169,19 +163,20 @@ fn section(kind: Kind, headline: &str, nobody: &str) -> Section {
 fn sections() -> Vec<Section> {
     let mut sections = Vec::new();
     let count = tasks::preempt_count();
-    let by = match count {
-        count if count & SERVING_HARD != 0 => "a hard interrupt",
-        count if count & SERVING_SOFT != 0 => "a soft interrupt",
-        _ => "instructions in the middle of a function",
+    let (hard, soft) = (count & tasks::HARDIRQ_MASK != 0, tasks::in_serving_softirq());
+    let by = match (hard, soft) {
+        (true, _) => "a hard interrupt",
+        (false, true) => "a soft interrupt",
+        (false, false) => "instructions in the middle of a function",
     };
     if count != 0 {
         let mut found = section(Kind::Preemption, "Preemption disabled at:", by);
-        if count & (SERVING_HARD | SERVING_SOFT) == 0 {
+        if !hard && !soft {
             found.counter = tasks::preempt_counter();
         }
         sections.push(found);
     }
-    if !instructions::interrupts_enabled() && count & SERVING_HARD == 0 {
+    if !instructions::interrupts_enabled() && !hard {
         let headline = "Interrupts disabled at:";
         let found = match ram::interrupts_off_at() {
             (0, _) => section(Kind::Interrupts, headline, "the kernel"),
@@ -235,8 +230,8 @@ pub(crate) fn might_alloc(flags: u32, caller: u64) {
     }
 }
 
-/// `__GFP_DIRECT_RECLAIM`
-fn direct_reclaim() -> u32 {
+/// `__GFP_DIRECT_RECLAIM`: who asks for memory may wait for it.
+pub(crate) fn direct_reclaim() -> u32 {
     static FLAG: AtomicU32 = AtomicU32::new(0);
     /// Its bit in kernels that have no names for the bits.
     const BIT: i64 = 10;
@@ -295,7 +290,7 @@ extern "C" fn check(place: u64, number: u32, bp: u64) {
         // A copy that may not wait for its page fails instead.
         "_copy_from_user" | "_copy_to_user" => page_faults_are_off(),
         // What an interrupt frees is freed later.
-        "vfree" => tasks::preempt_count() & IN_INTERRUPT != 0,
+        "vfree" => tasks::in_interrupt(),
         _ => false,
     };
     if !excused {

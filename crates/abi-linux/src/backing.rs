@@ -71,7 +71,7 @@ extern "C" fn bdi_put(made: u64) {
 /// `int transport_class_register(struct transport_class *)`: a class with more to it.
 extern "C" fn transport_class_register(transport: u64) -> i32 {
     let caller = ram::caller();
-    device::class::register(transport_class::class.at(transport), caller).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(device::class::register(transport_class::class.at(transport), caller))
 }
 extern "C" fn transport_class_unregister(transport: u64) {
     device::class::unregister(transport_class::class.at(transport));
@@ -90,7 +90,7 @@ extern "C" fn anon_transport_class_register(anonymous: u64) -> i32 {
     }
     let name = kernel().symbolise(anonymous);
     let owner = kernel().owner_of(caller);
-    kernel().registrations.add("attribute_container", container, name, owner).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(kernel().registrations.add("attribute_container", container, name, owner))
 }
 extern "C" fn anon_transport_class_unregister(anonymous: u64) {
     kernel().registrations.remove("attribute_container", anon_transport_class::container.at(anonymous));

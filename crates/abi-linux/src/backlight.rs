@@ -1,5 +1,6 @@
 //! Backlights: devices of the class `backlight`, whose drivers set the brightness of a panel.
 
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use bstr::ByteSlice;
@@ -10,7 +11,7 @@ use ferrmod_kernel::{Errno, files, kernel};
 use crate::device::{self, class, devres, layout::device as c_device};
 use crate::export::{Export, exports};
 use crate::field::{Field, layout};
-use crate::{chains, kobject, locks, notifiers, ram, slab, symbols, uevent};
+use crate::{chains, kobject, locks, notifiers, printf, ram, slab, symbols, uevent};
 
 layout! {
     mod backlight_device = "backlight_device" { props, update_lock, ops_lock, ops, entry, dev }
@@ -65,16 +66,17 @@ fn update(panel: u64) -> Result<(), Errno> {
     let function = operation(panel, &backlight_ops::update_status).ok_or(Errno::ENOENT)?;
     // SAFETY: the driver's function.
     let answer = unsafe { ram::call(function, [panel]) as i32 };
-    Errno::from_return(answer.into()).map_or(Ok(()), Err)
+    Errno::result(answer)
 }
 
 /// The brightness that the driver reads from the panel, or the one that was set.
-fn actual(panel: u64) -> i32 {
-    match operation(panel, &backlight_ops::get_brightness) {
-        // SAFETY: the driver's function.
-        Some(function) => unsafe { ram::call(function, [panel]) as i32 },
-        None => property(panel, &backlight_properties::brightness),
-    }
+fn actual(panel: u64) -> Result<i32, Errno> {
+    let Some(function) = operation(panel, &backlight_ops::get_brightness) else {
+        return Ok(property(panel, &backlight_properties::brightness));
+    };
+    // SAFETY: the driver's function.
+    let answer = unsafe { ram::call(function, [panel]) as i32 };
+    Errno::from_return(answer.into()).map_or(Ok(answer), Err)
 }
 
 fn has_driver(panel: u64) -> bool {
@@ -134,7 +136,7 @@ fn add_files(panel: u64, path: &str) -> Result<(), Errno> {
     let nodes = [
         ("bl_power", power),
         ("brightness", brightness),
-        ("actual_brightness", files::read_only(0o444, move || text(actual(panel)))),
+        ("actual_brightness", files::read_write(0o444, move || actual(panel).map(text), |_| Err(Errno::EACCES))),
         ("max_brightness", files::read_only(0o444, show(&backlight_properties::max_brightness))),
         ("scale", files::read_only(0o444, word(&SCALES, &backlight_properties::scale, 0))),
         ("type", files::read_only(0o444, word(&TYPES, &backlight_properties::type_, 1))),
@@ -237,14 +239,19 @@ extern "C" fn devm_backlight_device_unregister(_dev: u64, panel: u64) {
 }
 /// `int backlight_device_set_brightness(struct backlight_device *, unsigned long)`
 extern "C" fn backlight_device_set_brightness(panel: u64, brightness: u64) -> i32 {
-    set_brightness(panel, brightness).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(set_brightness(panel, brightness))
 }
 /// `void backlight_force_update(struct backlight_device *, enum backlight_update_reason)`: somebody else has changed it.
 extern "C" fn backlight_force_update(panel: u64, reason: u32) {
     /// `BACKLIGHT_UPDATE_HOTKEY`
     const HOTKEY: u32 = 0;
-    if operation(panel, &backlight_ops::get_brightness).is_some() {
-        set_property(panel, &backlight_properties::brightness, actual(panel));
+    match actual(panel) {
+        Ok(brightness) => set_property(panel, &backlight_properties::brightness, brightness),
+        Err(errno) => {
+            let name = errno.name().map_or_else(|| errno.0.to_string(), ToString::to_string);
+            let text = alloc::format!("Could not update brightness from device: -{name}\n");
+            printf::say_of_device(b"\x013", backlight_device::dev.at(panel), text.as_bytes());
+        }
     }
     tell(panel, if reason == HOTKEY { "hotkey" } else { "sysfs" });
 }

@@ -284,7 +284,7 @@ extern "C" fn bitmap_to_arr32(to: u64, from: u64, bits: u32) {
 /// Copies a bitmap out of a parser.
 fn parsed(to: u64, bits: i32, parse: impl FnOnce(&mut [u64], usize) -> Result<(), Errno>) -> i32 {
     let bits = bits.max(0) as usize;
-    update(to, bits as u64, |words| parse(words, bits)).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(update(to, bits as u64, |words| parse(words, bits)))
 }
 /// `int bitmap_parselist(const char *, unsigned long *, int nmaskbits)`
 extern "C" fn bitmap_parselist(from: u64, to: u64, bits: i32) -> i32 {

@@ -8,7 +8,7 @@ use crate::export::{Export, exports};
 use crate::field::layout;
 use crate::slab::{self, ZERO};
 use crate::string::text;
-use crate::{ram, tasks};
+use crate::{atomic, ram, tasks};
 
 layout! {
     mod kmem_cache_args = "kmem_cache_args" { align, ctor }
@@ -311,16 +311,22 @@ extern "C" fn mempool_destroy(pool: u64) {
     }
 }
 extern "C" fn mempool_alloc(pool: u64, flags: u32) -> u64 {
-    /// `__GFP_DIRECT_RECLAIM`: the caller may wait.
-    const MAY_WAIT: u32 = 0x400;
     let caller = ram::caller();
+    atomic::might_alloc(flags, caller);
+    // The reserve comes before anybody waits for memory.
+    let at_once = flags & !atomic::direct_reclaim();
+    let mut asked = at_once;
     loop {
-        let element = match pool_alloc(pool, flags) {
+        let element = match pool_alloc(pool, asked) {
             0 => reserve(pool),
             element => element,
         };
-        if element != 0 || flags & MAY_WAIT == 0 {
+        if element != 0 || flags == at_once {
             return element;
+        }
+        if asked != flags {
+            asked = flags;
+            continue;
         }
         tasks::might_block(caller);
         kernel().tasks.block(None, Some(pool));

@@ -20,7 +20,7 @@ fn register(head: u64, block: u64, kind: &'static str, caller: u64) -> i32 {
 
 fn unregister(head: u64, block: u64, kind: &'static str) -> i32 {
     kernel().registrations.remove(kind, block);
-    notifiers::unregister(head, block).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(notifiers::unregister(head, block))
 }
 
 macro_rules! chains {

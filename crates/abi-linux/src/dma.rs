@@ -112,13 +112,15 @@ extern "C" fn needs_nothing() -> bool {
     false
 }
 
-/// `int request_dma(unsigned int, const char *)`: one of the channels of the bus that has eight.
+/// `MAX_DMA_CHANNELS`: those of the bus.
+const CHANNELS_OF_BUS: u32 = 8;
+
+/// `int request_dma(unsigned int, const char *)`: one of the channels of the bus.
 extern "C" fn request_dma(channel: u32, name: u64) -> i32 {
     /// What leads from one of the two controllers to the other.
     const CASCADE: u32 = 4;
-    const MOST: u32 = 8;
     let caller = ram::caller();
-    if channel >= MOST {
+    if channel >= CHANNELS_OF_BUS {
         return Errno::EINVAL.to_return();
     }
     if channel == CASCADE {
@@ -131,10 +133,12 @@ extern "C" fn request_dma(channel: u32, name: u64) -> i32 {
 }
 /// `void free_dma(unsigned int)`
 extern "C" fn free_dma(channel: u32) {
-    let caller = ram::caller();
-    if kernel().registrations.remove("dma", channel.into()).is_none() {
-        kernel().warn(&alloc::format!("Trying to free free DMA{channel}"), caller);
-    }
+    let what = match channel {
+        CHANNELS_OF_BUS.. => "DMA",
+        _ if kernel().registrations.remove("dma", channel.into()).is_none() => "free DMA",
+        _ => return,
+    };
+    kernel().printk(alloc::format!("\x014Trying to free {what}{channel}\n").as_bytes());
 }
 
 /// `spinlock_t dma_spin_lock`: of the channels' registers.

@@ -62,7 +62,7 @@ fn start(rng: u64) -> Result<(), Errno> {
             init => ram::call(init, [rng]) as i32,
         }
     };
-    Errno::from_return(result.into()).map_or(Ok(()), Err)
+    Errno::result(result)
 }
 
 fn stop(rng: u64) {
@@ -139,7 +139,7 @@ fn unregister(rng: u64) {
 /// `int hwrng_register(struct hwrng *)`
 extern "C" fn hwrng_register(rng: u64) -> i32 {
     let caller = ram::caller();
-    register(rng, caller).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(register(rng, caller))
 }
 extern "C" fn hwrng_unregister(rng: u64) {
     unregister(rng);
@@ -151,7 +151,7 @@ extern "C" fn devm_hwrng_register(dev: u64, rng: u64) -> i32 {
     if result.is_ok() {
         devres::on_release(dev, move || unregister(rng));
     }
-    result.map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(result)
 }
 extern "C" fn devm_hwrng_unregister(_dev: u64, rng: u64) {
     unregister(rng);

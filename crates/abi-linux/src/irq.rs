@@ -29,8 +29,6 @@ const FIRST_VECTOR: u32 = 32;
 const STAYS_OFF: u64 = 0x80000;
 /// `IRQ_WAKE_THREAD`, a bit like `IRQ_HANDLED`.
 const WAKE_THREAD: u32 = 2;
-/// `HARDIRQ_OFFSET`
-const IN_INTERRUPT: i32 = 0x10000;
 
 /// One who waits: the line, the functions, the module's own mark, whether others may too, and the key of the registration.
 #[derive(Clone, Copy)]
@@ -74,10 +72,10 @@ pub(crate) fn handle(line: u32) -> bool {
     };
     let on = instructions::interrupts_enabled();
     instructions::set_interrupts(false);
-    tasks::add_preempt(IN_INTERRUPT);
+    tasks::add_preempt(tasks::HARDIRQ_OFFSET);
     let answers: Vec<u32> =
         waiting.iter().map(|one| if one.handler == 0 { WAKE_THREAD } else { call(one, one.handler) }).collect();
-    tasks::add_preempt(-IN_INTERRUPT);
+    tasks::add_preempt(-tasks::HARDIRQ_OFFSET);
     instructions::set_interrupts(on);
     for (one, _) in waiting.iter().zip(&answers).filter(|(one, answer)| **answer & WAKE_THREAD != 0 && one.thread != 0)
     {
@@ -221,10 +219,12 @@ extern "C" fn probe_irq_on() -> u64 {
 /// `int __register_nmi_handler(unsigned type, struct nmiaction *)`
 extern "C" fn __register_nmi_handler(_kind: u32, action: u64) -> i32 {
     let caller = ram::caller();
-    kernel()
-        .registrations
-        .add("nmi", action, kernel().symbolise(action).into_bytes(), kernel().owner_of(caller))
-        .map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(kernel().registrations.add(
+        "nmi",
+        action,
+        kernel().symbolise(action).into_bytes(),
+        kernel().owner_of(caller),
+    ))
 }
 /// `void unregister_nmi_handler(unsigned type, const char *name)`
 extern "C" fn unregister_nmi_handler(_kind: u32, name: u64) {

@@ -347,10 +347,6 @@ pub(crate) fn rename(object: u64, name: &[u8], caller: u64) -> Result<(), Errno>
     set_name(object, name, caller)
 }
 
-fn returned(result: Result<(), Errno>) -> i32 {
-    result.map_or_else(Errno::to_return, |()| 0)
-}
-
 extern "C" fn kobject_init(object: u64, ktype: u64) {
     init(object, ktype);
 }
@@ -360,7 +356,7 @@ extern "C" fn kobject_set_name_vargs(object: u64, format: u64, list: u64) -> i32
     if format == 0 && unsafe { kobject::name.get::<u64>(object) } != 0 {
         return 0;
     }
-    returned(set_name(object, &printf::text_of(format, list), caller))
+    Errno::returned(set_name(object, &printf::text_of(format, list), caller))
 }
 extern "C" fn kobject_add_list(object: u64, parent: u64, format: u64, list: u64) -> i32 {
     let caller = ram::caller();
@@ -368,13 +364,13 @@ extern "C" fn kobject_add_list(object: u64, parent: u64, format: u64, list: u64)
         return Errno::EINVAL.to_return();
     }
     set_parent(object, parent);
-    returned(set_name(object, &printf::text_of(format, list), caller).and_then(|()| add(object, caller)))
+    Errno::returned(set_name(object, &printf::text_of(format, list), caller).and_then(|()| add(object, caller)))
 }
 extern "C" fn kobject_init_and_add_list(object: u64, ktype: u64, parent: u64, format: u64, list: u64) -> i32 {
     let caller = ram::caller();
     init(object, ktype);
     set_parent(object, parent);
-    returned(set_name(object, &printf::text_of(format, list), caller).and_then(|()| add(object, caller)))
+    Errno::returned(set_name(object, &printf::text_of(format, list), caller).and_then(|()| add(object, caller)))
 }
 extern "C" fn kobject_create_and_add(name: u64, parent: u64) -> u64 {
     let caller = ram::caller();
@@ -410,7 +406,7 @@ extern "C" fn kobject_put(object: u64) {
 extern "C" fn kobject_rename(object: u64, name: u64) -> i32 {
     let caller = ram::caller();
     // SAFETY: the module's C string.
-    returned(rename(object, unsafe { ram::c_string(name) }, caller))
+    Errno::returned(rename(object, unsafe { ram::c_string(name) }, caller))
 }
 extern "C" fn kobject_move(object: u64, parent: u64) -> i32 {
     let above = if parent == 0 { Some(String::from("/sys")) } else { path(parent) };
@@ -424,7 +420,7 @@ extern "C" fn kobject_move(object: u64, parent: u64) -> i32 {
             put(old);
         }
     }
-    returned(result)
+    Errno::returned(result)
 }
 extern "C" fn kobject_get_path(object: u64, flags: u32) -> u64 {
     let caller = ram::caller();
@@ -460,7 +456,7 @@ pub(crate) fn register_set(set: u64, caller: u64) -> Result<(), Errno> {
 }
 extern "C" fn kset_register(set: u64) -> i32 {
     let caller = ram::caller();
-    if set == 0 { Errno::EINVAL.to_return() } else { returned(register_set(set, caller)) }
+    if set == 0 { Errno::EINVAL.to_return() } else { Errno::returned(register_set(set, caller)) }
 }
 
 /// Makes a set with a name and shows it; 0 when that fails.

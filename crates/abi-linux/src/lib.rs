@@ -143,7 +143,7 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
     block::mq::requests::EXPORTS,
     block::mq::tags::EXPORTS,
     block::mq::timeouts::EXPORTS,
-    block::names::EXPORTS,
+    block::operations::EXPORTS,
     block::pages::EXPORTS,
     block::parts::EXPORTS,
     block::power::EXPORTS,

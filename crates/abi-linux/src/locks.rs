@@ -7,6 +7,7 @@ use ferrmod_kernel::{Errno, TaskId, Wake, kernel};
 
 use crate::export::{Export, exports};
 use crate::field::layout;
+use crate::tasks::SOFTIRQ_DISABLE_OFFSET;
 use crate::{atomic, deadlocks, instructions, ram, tasks, time};
 
 layout! {
@@ -68,8 +69,6 @@ pub(crate) fn spin_give(lock: u64) {
 
 /// The flags word with interrupts on (`X86_EFLAGS_IF`).
 pub(crate) const INTERRUPTS_ON: u64 = instructions::INTERRUPTS_ON as u64;
-/// `SOFTIRQ_DISABLE_OFFSET`
-const BOTTOM_HALVES: i32 = 0x200;
 
 extern "C" fn _raw_spin_lock(lock: u64) {
     spin_take(lock);
@@ -116,11 +115,11 @@ extern "C" fn _raw_spin_unlock_irq(lock: u64) {
 
 extern "C" fn _raw_spin_lock_bh(lock: u64) {
     spin_take(lock);
-    tasks::add_preempt(BOTTOM_HALVES);
+    tasks::add_preempt(SOFTIRQ_DISABLE_OFFSET);
 }
 
 extern "C" fn _raw_spin_unlock_bh(lock: u64) {
-    tasks::add_preempt(-BOTTOM_HALVES);
+    tasks::add_preempt(-SOFTIRQ_DISABLE_OFFSET);
     spin_give(lock);
 }
 
@@ -136,7 +135,7 @@ extern "C" fn _raw_spin_trylock(lock: u64) -> i32 {
 extern "C" fn _raw_spin_trylock_bh(lock: u64) -> i32 {
     let taken = _raw_spin_trylock(lock);
     if taken != 0 {
-        tasks::add_preempt(BOTTOM_HALVES);
+        tasks::add_preempt(SOFTIRQ_DISABLE_OFFSET);
     }
     taken
 }
@@ -227,18 +226,18 @@ extern "C" fn _raw_write_unlock_irq(lock: u64) {
 }
 extern "C" fn _raw_read_lock_bh(lock: u64) {
     read_take(lock);
-    tasks::add_preempt(BOTTOM_HALVES);
+    tasks::add_preempt(SOFTIRQ_DISABLE_OFFSET);
 }
 extern "C" fn _raw_read_unlock_bh(lock: u64) {
-    tasks::add_preempt(-BOTTOM_HALVES);
+    tasks::add_preempt(-SOFTIRQ_DISABLE_OFFSET);
     read_give(lock);
 }
 extern "C" fn _raw_write_lock_bh(lock: u64) {
     write_take(lock);
-    tasks::add_preempt(BOTTOM_HALVES);
+    tasks::add_preempt(SOFTIRQ_DISABLE_OFFSET);
 }
 extern "C" fn _raw_write_unlock_bh(lock: u64) {
-    tasks::add_preempt(-BOTTOM_HALVES);
+    tasks::add_preempt(-SOFTIRQ_DISABLE_OFFSET);
     write_give(lock);
 }
 

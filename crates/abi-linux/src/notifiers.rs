@@ -116,7 +116,7 @@ pub(crate) fn call_robust(head: u64, up: u64, down: u64, data: u64) -> i32 {
 }
 
 fn outcome(result: Result<(), Errno>) -> i32 {
-    result.map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(result)
 }
 
 macro_rules! chains {

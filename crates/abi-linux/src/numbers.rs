@@ -158,7 +158,7 @@ extern "C" fn hex2bin(to: u64, from: u64, count: u64) -> i32 {
     let result = words::from_hex(crate::string::text_within(from, count.saturating_mul(2)), &mut bytes);
     // SAFETY: the caller's buffer of `count` bytes.
     unsafe { ram::bytes_mut(to, count) }.copy_from_slice(&bytes);
-    result.map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(result)
 }
 
 /// `char *bin2hex(char *, const void *, size_t)`

@@ -40,10 +40,6 @@ fn name<'a>(parameter: u64) -> &'a BStr {
 fn log(_level: Level, message: &BStr) {
     kernel().printk(&[b"\x013".as_slice(), message.as_ref(), b"\n"].concat());
 }
-fn answer(result: Result<(), Errno>) -> i32 {
-    result.map_or_else(Errno::to_return, |()| 0)
-}
-
 /// Writes a text with its NUL into a sysfs page; its length.
 fn show(to: u64, shown: &[u8]) -> i32 {
     let kept = (shown.len() as u64).min(PAGE - 1);
@@ -211,7 +207,7 @@ extern "C" fn param_set_copystring(value: u64, parameter: u64) -> i32 {
     // SAFETY: the parameter's `struct kparam_string`.
     let (room, buffer): (u32, u64) =
         unsafe { (kparam_string::maxlen.get(description), kparam_string::string.get(description)) };
-    answer(kinds::check_string(name(parameter), new, room as usize, &mut log).map(|()| {
+    Errno::returned(kinds::check_string(name(parameter), new, room as usize, &mut log).map(|()| {
         // SAFETY: it has just been seen to fit.
         unsafe {
             ram::bytes_mut(buffer, new.len() as u64).copy_from_slice(new);

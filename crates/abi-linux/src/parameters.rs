@@ -69,7 +69,7 @@ pub(crate) fn set(parameter: &Parameter, value: Option<&mut [u8]>) -> Result<(),
     if let (Some(value), Some(text)) = (value, text) {
         value.copy_from_slice(&text[..value.len()]);
     }
-    Errno::from_return(i64::from(result)).map_or(Ok(()), Err)
+    Errno::result(result)
 }
 
 /// Calls a parameter's `get`.

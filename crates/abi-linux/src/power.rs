@@ -1,13 +1,118 @@
-//! Power management of devices. A machine never sleeps, and its devices are always awake.
+//! Power management of devices. A machine never sleeps, and no device is put to sleep; what drivers and people say about it is seen in
+//! the device's files.
+
+use alloc::collections::BTreeMap;
+
+use ferrmod_kernel::files::{self, Node};
+use ferrmod_kernel::lock::Lock;
+use ferrmod_kernel::{Errno, kernel};
 
 use crate::data::{Begin, Datum};
+use crate::device::devres;
 use crate::export::{Export, exports};
 use crate::ram;
 
 /// What the directory of a device is called that tells of its power.
-pub(crate) const GROUP_NAME: &str = "power";
+const GROUP_NAME: &str = "power";
 /// `const char power_group_name[]`: what the directory of a device is called that tells of its power.
 static GROUP: Datum = Datum::new("power_group_name", 8, Begin::With(begin));
+
+/// What was said about a device.
+#[derive(Clone, Copy, Debug)]
+struct Said {
+    /// How often its power management was switched off and not on again.
+    disabled: u32,
+    /// Somebody has said that it is awake, or woken it.
+    is_active: bool,
+    /// `control`: it may be put to sleep when nobody uses it.
+    may_sleep: bool,
+}
+
+impl Default for Said {
+    fn default() -> Self {
+        Self { disabled: 1, is_active: false, may_sleep: true }
+    }
+}
+
+/// The devices about which something was said.
+static SAID: Lock<BTreeMap<u64, Said>> = Lock::new(BTreeMap::new());
+
+fn change(dev: u64, how: impl FnOnce(&mut Said)) {
+    how(SAID.lock().entry(dev).or_default());
+}
+
+fn said(dev: u64) -> Said {
+    SAID.lock().get(&dev).copied().unwrap_or_default()
+}
+
+/// A device begins, or is gone.
+pub(crate) fn forget(dev: u64) {
+    SAID.lock().remove(&dev);
+}
+
+/// Adds the directory of a device that tells of its power. Modules add files of their own there.
+///
+/// # Errors
+/// `EEXIST`, `ENOENT`.
+pub(crate) fn show(dev: u64, path: &str) -> Result<(), Errno> {
+    let directory = alloc::format!("{path}/{GROUP_NAME}");
+    kernel().files.add(&directory, Node::Directory)?;
+    let status = move || match said(dev) {
+        Said { disabled: 1.., .. } => b"unsupported\n".to_vec(),
+        Said { is_active: true, .. } => b"active\n".to_vec(),
+        _ => b"suspended\n".to_vec(),
+    };
+    kernel().files.add(&alloc::format!("{directory}/runtime_status"), files::read_only(0o444, status))?;
+    let control = files::read_write(
+        0o644,
+        move || Ok(if said(dev).may_sleep { b"auto\n".to_vec() } else { b"on\n".to_vec() }),
+        move |bytes| {
+            match bytes.strip_suffix(b"\n").unwrap_or(bytes) {
+                b"auto" => pm_runtime_allow(dev),
+                b"on" => pm_runtime_forbid(dev),
+                _ => return Err(Errno::EINVAL),
+            }
+            Ok(bytes.len())
+        },
+    );
+    kernel().files.add(&alloc::format!("{directory}/control"), control)
+}
+
+/// `void pm_runtime_enable(struct device *)`
+pub(crate) extern "C" fn pm_runtime_enable(dev: u64) {
+    change(dev, |said| said.disabled = said.disabled.saturating_sub(1));
+}
+/// `void __pm_runtime_disable(struct device *, bool check_resume)`
+extern "C" fn __pm_runtime_disable(dev: u64) {
+    change(dev, |said| said.disabled = said.disabled.saturating_add(1));
+}
+/// `int devm_pm_runtime_enable(struct device *)`: until the driver goes.
+extern "C" fn devm_pm_runtime_enable(dev: u64) -> i32 {
+    pm_runtime_enable(dev);
+    devres::on_release(dev, move || __pm_runtime_disable(dev));
+    0
+}
+/// `int __pm_runtime_set_status(struct device *, unsigned int)`: a driver says how it has found the device.
+extern "C" fn __pm_runtime_set_status(dev: u64, status: u32) -> i32 {
+    /// `RPM_ACTIVE`
+    const ACTIVE: u32 = 0;
+    change(dev, |said| said.is_active = status == ACTIVE);
+    0
+}
+/// `int __pm_runtime_resume(struct device *, int rpmflags)`
+extern "C" fn __pm_runtime_resume(dev: u64) -> i32 {
+    change(dev, |said| said.is_active |= said.disabled == 0);
+    0
+}
+/// `void pm_runtime_allow(struct device *)`
+extern "C" fn pm_runtime_allow(dev: u64) {
+    change(dev, |said| said.may_sleep = true);
+}
+/// `void pm_runtime_forbid(struct device *)`: it is woken, and stays awake.
+pub(crate) extern "C" fn pm_runtime_forbid(dev: u64) {
+    change(dev, |said| said.may_sleep = false);
+    __pm_runtime_resume(dev);
+}
 
 /// The variables of this file.
 pub(crate) static VARIABLES: &[&Datum] = &[&GROUP];
@@ -34,9 +139,9 @@ extern "C" fn undefined() -> i32 {
 
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
-    k pm_runtime_enable = nothing, k __pm_runtime_disable = nothing, k devm_pm_runtime_enable = done,
-    k __pm_runtime_resume = done, k __pm_runtime_suspend = done, k __pm_runtime_idle = done, k __pm_runtime_set_status = done,
-    k pm_runtime_allow = nothing, k pm_runtime_forbid = nothing, k pm_runtime_no_callbacks = nothing,
+    c pm_runtime_enable, c __pm_runtime_disable, c devm_pm_runtime_enable, c __pm_runtime_resume, c __pm_runtime_set_status,
+    c pm_runtime_allow, c pm_runtime_forbid, k __pm_runtime_suspend = done, k __pm_runtime_idle = done,
+    k pm_runtime_no_callbacks = nothing,
     k pm_runtime_set_autosuspend_delay = nothing, k __pm_runtime_use_autosuspend = nothing, k pm_runtime_barrier = done,
     k pm_runtime_get_if_active = awake, k pm_runtime_get_if_in_use = awake, k pm_schedule_suspend = done,
     k pm_runtime_irq_safe = nothing, k pm_runtime_force_suspend = done, k pm_runtime_force_resume = done,

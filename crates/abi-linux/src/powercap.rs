@@ -9,7 +9,7 @@ use ferrmod_kernel::{Errno, files, kernel};
 use crate::device::{self, class, layout::device as c_device};
 use crate::export::{Export, exports};
 use crate::field::{Field, layout};
-use crate::{kobject, locks, ram, slab, symbols};
+use crate::{kobject, locks, printf, ram, slab, symbols};
 
 layout! {
     mod powercap_control_type = "powercap_control_type" { dev, nr_zones, ops, lock, allocated, node }
@@ -39,7 +39,7 @@ fn operation(control: u64, field: &Field) -> u64 {
     }
 }
 
-/// `enabled`: one whose owner does not say is.
+/// `enabled`: one whose owner does not say is, and one whose owner fails to say is not.
 fn show_enabled(control: u64) -> Result<Vec<u8>, Errno> {
     let get = operation(control, &operations::get_enable);
     if get == 0 {
@@ -50,26 +50,26 @@ fn show_enabled(control: u64) -> Result<Vec<u8>, Errno> {
         return Err(Errno::ENOMEM);
     }
     // SAFETY: the owner's function, which stores a `bool`.
-    let answer = unsafe {
-        let answer = ram::call(get, [control, at]) as i32;
-        Errno::from_return(answer.into()).map_or_else(|| Ok(ram::get::<u8>(at)), Err)
-    };
+    let enabled = unsafe { ram::call(get, [control, at]) as i32 == 0 && ram::get::<u8>(at) & 1 != 0 };
     slab::release(at, 0);
-    answer.map(|enabled| alloc::format!("{}\n", enabled & 1).into_bytes())
+    Ok(alloc::format!("{}\n", u8::from(enabled)).into_bytes())
 }
 
 fn store_enabled(control: u64, text: &[u8]) -> Result<usize, Errno> {
     let enabled = number::truth(text)?;
     let set = operation(control, &operations::set_enable);
-    if set == 0 {
-        return Err(Errno::ENOSYS);
-    }
     // SAFETY: the owner's function.
-    let answer = unsafe { ram::call(set, [control, enabled.into()]) as i32 };
-    Errno::from_return(answer.into()).map_or(Ok(text.len()), Err)
+    let is_done = set != 0 && unsafe { ram::call(set, [control, enabled.into()]) as i32 } == 0;
+    if is_done { Ok(text.len()) } else { Err(Errno::ENOSYS) }
 }
 
 fn register(given: u64, name: u64, ops: u64, caller: u64) -> Result<u64, Errno> {
+    // Only the owner can free what the owner has given.
+    // SAFETY: the owner's table.
+    let can_release = ops != 0 && unsafe { operations::release.get::<u64>(ops) } != 0;
+    if name == 0 || (given != 0 && !can_release) {
+        return Err(Errno::EINVAL);
+    }
     let control = match given {
         0 => slab::allocate(powercap_control_type::SIZE.get(), 8, slab::ZERO, caller),
         given => given,
@@ -122,15 +122,17 @@ extern "C" fn powercap_register_control_type(given: u64, name: u64, ops: u64) ->
 }
 /// `int powercap_unregister_control_type(struct powercap_control_type *)`
 extern "C" fn powercap_unregister_control_type(control: u64) -> i32 {
+    let dev = powercap_control_type::dev.at(control);
+    // SAFETY: the caller's control type.
+    if unsafe { powercap_control_type::nr_zones.get::<i32>(control) } != 0 {
+        printf::say_of_device(b"\x013", dev, b"Zones of this type still not freed\n");
+        return Errno::EINVAL.to_return();
+    }
     if !ALL.lock().contains(&control) {
         return Errno::ENODEV.to_return();
     }
-    // SAFETY: a registered control type.
-    if unsafe { powercap_control_type::nr_zones.get::<i32>(control) } != 0 {
-        return Errno::EBUSY.to_return();
-    }
     ALL.lock().retain(|&other| other != control);
-    device::destroy(powercap_control_type::dev.at(control));
+    device::destroy(dev);
     0
 }
 

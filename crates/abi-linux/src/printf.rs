@@ -188,11 +188,12 @@ fn device_prefix(address: u64) -> Vec<u8> {
     }
 }
 
+/// Says something about a device (`dev_err` and the like).
+pub(crate) fn say_of_device(level: &[u8], address: u64, text: &[u8]) {
+    kernel().printk(&[level, &device_prefix(address), text].concat());
+}
 fn device_message(level: &[u8], address: u64, format: u64, list: u64) {
-    let mut message = level.to_vec();
-    message.extend_from_slice(&device_prefix(address));
-    message.extend_from_slice(&text_of(format, list));
-    kernel().printk(&message);
+    say_of_device(level, address, &text_of(format, list));
 }
 
 macro_rules! device_levels {

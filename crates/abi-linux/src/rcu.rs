@@ -100,8 +100,8 @@ pub(crate) fn run() {
     }
 }
 
-/// Lets the other CPUs come to the end of what they do. A task that waits is in no read section itself.
-fn wait_for_readers() {
+/// Lets the other CPUs come to the end of what they do (`synchronize_rcu()`). A task that waits is in no read section itself.
+pub(crate) fn wait_for_readers() {
     kernel().tasks.yield_now();
     while kernel().tasks.others_interrupted() && kernel().tasks.current() != TaskId(0) {
         kernel().tasks.yield_now();

@@ -216,7 +216,7 @@ macro_rules! numbered {
                     return $taken;
                 }
                 let owner = kernel().owner_of(caller);
-                kernel().registrations.add($kind, key(object, number), name, owner).map_or_else(Errno::to_return, |()| 0)
+                Errno::returned(kernel().registrations.add($kind, key(object, number), name, owner))
             }
             pub(super) extern "C" fn unregister(object: u64, number: u32) -> i32 {
                 match kernel().registrations.remove($kind, key(object, number)) {

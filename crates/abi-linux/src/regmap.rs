@@ -119,10 +119,6 @@ fn map_at(at: u64) -> Option<Arc<Map>> {
     MAPS.lock().get(&at).cloned()
 }
 
-fn result(value: i32) -> Result<(), Errno> {
-    Errno::from_return(value.into()).map_or(Ok(()), Err)
-}
-
 /// A number as `width` bytes on the bus.
 fn to_bytes(value: u32, width: usize, little: bool) -> Vec<u8> {
     let mut bytes = value.to_le_bytes()[..width.min(4)].to_vec();
@@ -161,7 +157,7 @@ impl Map {
             match self.way {
                 Way::I2c(client) => transfer::write_then_read(client, block.0, number.len(), into, length)?,
                 Way::Bytes { read, context, .. } => {
-                    result(ram::call(read, [context, block.0, number.len() as u64, into, length as u64]) as i32)?
+                    Errno::result(ram::call(read, [context, block.0, number.len() as u64, into, length as u64]) as i32)?
                 }
                 Way::Registers { .. } => return Err(Errno::EOPNOTSUPP),
             }
@@ -179,7 +175,7 @@ impl Map {
             match self.way {
                 Way::I2c(client) => transfer::write(client, block.0, bytes.len()),
                 Way::Bytes { write, context, .. } => {
-                    result(ram::call(write, [context, block.0, bytes.len() as u64]) as i32)
+                    Errno::result(ram::call(write, [context, block.0, bytes.len() as u64]) as i32)
                 }
                 Way::Registers { .. } => Err(Errno::EOPNOTSUPP),
             }
@@ -192,7 +188,7 @@ impl Map {
                 let block = Block::take(4)?;
                 // SAFETY: the driver's function, which stores a number.
                 unsafe {
-                    result(ram::call(read, [context, register.into(), block.0]) as i32)?;
+                    Errno::result(ram::call(read, [context, register.into(), block.0]) as i32)?;
                     Ok(ram::get(block.0))
                 }
             }
@@ -209,7 +205,7 @@ impl Map {
         match self.way {
             Way::Registers { write, context, .. } => {
                 // SAFETY: the driver's function.
-                result(unsafe { ram::call(write, [context, register.into(), value.into()]) } as i32)
+                Errno::result(unsafe { ram::call(write, [context, register.into(), value.into()]) } as i32)
             }
             Way::I2c(client) if self.register_bytes == 1 && !transfer::takes_messages(client) => {
                 let bytes = to_bytes(value, self.value_bytes, self.value_little);
@@ -424,18 +420,14 @@ fn locked<T>(at: u64, caller: u64, use_it: impl FnOnce(&Map) -> Result<T, Errno>
     locks::give(at, caller);
     result
 }
-fn returned(result: Result<(), Errno>) -> i32 {
-    result.map_or_else(Errno::to_return, |()| 0)
-}
-
 extern "C" fn regmap_read(at: u64, register: u32, into: u64) -> i32 {
     let caller = ram::caller();
     // SAFETY: the caller's variable.
-    returned(locked(at, caller, |map| map.read(register)).map(|value| unsafe { ram::put(into, value) }))
+    Errno::returned(locked(at, caller, |map| map.read(register)).map(|value| unsafe { ram::put(into, value) }))
 }
 extern "C" fn regmap_write(at: u64, register: u32, value: u32) -> i32 {
     let caller = ram::caller();
-    returned(locked(at, caller, |map| map.write(register, value)))
+    Errno::returned(locked(at, caller, |map| map.write(register, value)))
 }
 /// `int regmap_update_bits_base(struct regmap *, reg, mask, val, bool *change, bool async, bool force)`
 extern "C" fn regmap_update_bits_base(
@@ -453,7 +445,7 @@ extern "C" fn regmap_update_bits_base(
         // SAFETY: the caller's variable.
         unsafe { ram::put(change, u8::from(updated == Ok(true))) };
     }
-    returned(updated.map(drop))
+    Errno::returned(updated.map(drop))
 }
 extern "C" fn regmap_test_bits(at: u64, register: u32, bits: u32) -> i32 {
     let caller = ram::caller();
@@ -470,7 +462,7 @@ fn stride(map: &Map) -> u64 {
 /// `int regmap_bulk_read(struct regmap *, unsigned reg, void *val, size_t count)`: values as the processor has them.
 extern "C" fn regmap_bulk_read(at: u64, register: u32, into: u64, count: u64) -> i32 {
     let caller = ram::caller();
-    returned(locked(at, caller, |map| {
+    Errno::returned(locked(at, caller, |map| {
         let stride = stride(map);
         for number in 0..count {
             let value = map.read(register.wrapping_add(number as u32))?;
@@ -483,7 +475,7 @@ extern "C" fn regmap_bulk_read(at: u64, register: u32, into: u64, count: u64) ->
 }
 extern "C" fn regmap_bulk_write(at: u64, register: u32, from: u64, count: u64) -> i32 {
     let caller = ram::caller();
-    returned(locked(at, caller, |map| {
+    Errno::returned(locked(at, caller, |map| {
         let stride = stride(map);
         (0..count).try_for_each(|number| {
             // SAFETY: the caller's array.
@@ -497,18 +489,18 @@ extern "C" fn regmap_raw_read(at: u64, register: u32, into: u64, length: u64) ->
     let caller = ram::caller();
     let fetched = locked(at, caller, |map| map.fetch(register, length as usize));
     // SAFETY: the caller's buffer.
-    returned(fetched.map(|bytes| unsafe { ram::bytes_mut(into, length) }.copy_from_slice(&bytes)))
+    Errno::returned(fetched.map(|bytes| unsafe { ram::bytes_mut(into, length) }.copy_from_slice(&bytes)))
 }
 extern "C" fn regmap_raw_write(at: u64, register: u32, from: u64, length: u64) -> i32 {
     let caller = ram::caller();
     // SAFETY: the caller's buffer.
     let bytes = unsafe { ram::bytes(from, length) }.to_vec();
-    returned(locked(at, caller, |map| map.send(register, &bytes)))
+    Errno::returned(locked(at, caller, |map| map.send(register, &bytes)))
 }
 /// `int regmap_multi_reg_write(struct regmap *, const struct reg_sequence *, int)`
 extern "C" fn regmap_multi_reg_write(at: u64, sequence: u64, count: i32) -> i32 {
     let caller = ram::caller();
-    returned(locked(at, caller, |map| {
+    Errno::returned(locked(at, caller, |map| {
         (0..count.max(0) as u64).try_for_each(|number| {
             let entry = sequence + number * reg_sequence::SIZE.get();
             // SAFETY: the caller's array.
@@ -533,7 +525,7 @@ extern "C" fn regcache_mark_dirty(at: u64) {
 }
 extern "C" fn regcache_sync(at: u64) -> i32 {
     let caller = ram::caller();
-    returned(locked(at, caller, Map::synchronise))
+    Errno::returned(locked(at, caller, Map::synchronise))
 }
 extern "C" fn regmap_get_device(at: u64) -> u64 {
     map_at(at).map_or(0, |map| map.dev)

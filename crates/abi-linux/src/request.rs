@@ -20,7 +20,7 @@ extern "C" fn request_module(wait: bool, format: u64, list: u64) -> i32 {
     } else {
         kernel().tasks.spawn("modprobe", true, move || _ = kernel().request_module(&name)).map(drop)
     };
-    outcome.map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(outcome)
 }
 
 /// `int call_usermodehelper(const char *path, char **argv, char **envp, int wait)`: a machine has no programs besides modprobe, and

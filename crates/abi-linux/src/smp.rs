@@ -7,19 +7,20 @@ use ferrmod_kernel::{Errno, kernel};
 
 use crate::export::{Export, exports};
 use crate::field::layout;
-use crate::{bitmaps, instructions, ram, tasks};
+use crate::{atomic, bitmaps, instructions, ram, tasks};
 
 layout! {
     mod call_single_data = "__call_single_data" { func, info }
 }
 
-/// `HARDIRQ_OFFSET`
-const HARD_INTERRUPT: i32 = 1 << 16;
-
 /// Calls `function(info)` on a CPU with interrupts off.
 fn call_on(cpu: u32, function: u64, info: u64) {
     let call = || {
         let before = instructions::interrupts_enabled();
+        if before {
+            atomic::forget(atomic::Kind::Interrupts);
+            ram::forget_interrupts_off();
+        }
         instructions::set_interrupts(false);
         // SAFETY: the caller's function and what it gave for it.
         unsafe { ram::call(function, [info]) };
@@ -29,9 +30,9 @@ fn call_on(cpu: u32, function: u64, info: u64) {
         return call();
     }
     kernel().tasks.as_cpu(cpu, || {
-        tasks::add_preempt(HARD_INTERRUPT);
+        tasks::add_preempt(tasks::HARDIRQ_OFFSET);
         call();
-        tasks::add_preempt(-HARD_INTERRUPT);
+        tasks::add_preempt(-tasks::HARDIRQ_OFFSET);
     });
 }
 

@@ -76,7 +76,7 @@ pub(crate) fn begin(kernel: &Kernel) -> Result<(), Errno> {
             let at = guards + (guard * GUARD) as u64;
             let what = bridge::Guard {
                 word: preempt.unwrap_or_default(),
-                well: tasks::MAY_SLEEP,
+                well: tasks::NO_RESCHEDULE,
                 pair: instructions::STATE.as_ptr() as u64,
                 pair_well: [instructions::INTERRUPTS_ON, 0],
                 otherwise: atomic::guarded as *const () as u64,
@@ -130,8 +130,7 @@ pub(crate) fn begin_percpu(kernel: &Kernel) -> Result<(), ferrmod_kernel::platfo
         for mask in ["cpu_sibling_map", "cpu_core_map", "cpu_die_map"] {
             set(mask, &online)?;
         }
-        // The top bit set means that no rescheduling is due.
-        set("__preempt_count", &0x8000_0000u32.to_le_bytes())?;
+        set("__preempt_count", &tasks::NO_RESCHEDULE.to_le_bytes())?;
     }
     Ok(())
 }

@@ -47,7 +47,7 @@ impl Entry {
             }
             ram::call(handler, [self.0, write.into(), page, &raw mut *length as u64, &raw mut *position as u64])
         };
-        Errno::from_return(i64::from(result as i32)).map_or(Ok(()), Err)
+        Errno::result(result as i32)
     }
 }
 

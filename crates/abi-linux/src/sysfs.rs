@@ -354,16 +354,13 @@ pub(crate) fn add_link(directory: &str, target: &str, name: &str) -> Result<(), 
     add_node(directory, name, Node::Link(target.into()))
 }
 
-fn returned(result: Result<(), Errno>) -> i32 {
-    result.map_or_else(Errno::to_return, |()| 0)
-}
 fn text(at: u64) -> String {
     // SAFETY: the module's C string.
     unsafe { ram::c_string_or_empty(at) }.to_str_lossy().into_owned()
 }
 
 extern "C" fn sysfs_create_file_ns(object: u64, attribute: u64, _namespace: u64) -> i32 {
-    returned(add_file(object, "", attribute, None))
+    Errno::returned(add_file(object, "", attribute, None))
 }
 extern "C" fn sysfs_remove_file_ns(object: u64, attribute: u64, _namespace: u64) {
     remove_file(object, "", &name_of(attribute));
@@ -394,28 +391,28 @@ extern "C" fn sysfs_chmod_file(object: u64, attribute: u64, mode: u32) -> i32 {
     if !remove_file(object, "", &name_of(attribute)) {
         return Errno::ENOENT.to_return();
     }
-    returned(add_file(object, "", attribute, Some(mode)))
+    Errno::returned(add_file(object, "", attribute, Some(mode)))
 }
 extern "C" fn sysfs_add_file_to_group(object: u64, attribute: u64, group: u64) -> i32 {
-    returned(add_file(object, &text(group), attribute, None))
+    Errno::returned(add_file(object, &text(group), attribute, None))
 }
 extern "C" fn sysfs_remove_file_from_group(object: u64, attribute: u64, group: u64) {
     remove_file(object, &text(group), &name_of(attribute));
 }
 extern "C" fn sysfs_create_bin_file(object: u64, attribute: u64) -> i32 {
-    returned(add_binary(object, "", attribute, None))
+    Errno::returned(add_binary(object, "", attribute, None))
 }
 extern "C" fn sysfs_remove_bin_file(object: u64, attribute: u64) {
     remove_file(object, "", &name_of(attribute));
 }
 extern "C" fn sysfs_create_group(object: u64, group: u64) -> i32 {
-    returned(add_group(object, group))
+    Errno::returned(add_group(object, group))
 }
 extern "C" fn sysfs_create_groups(object: u64, groups: u64) -> i32 {
-    returned(add_groups(object, groups))
+    Errno::returned(add_groups(object, groups))
 }
 extern "C" fn sysfs_update_group(object: u64, group: u64) -> i32 {
-    returned(fill_group(object, group, &group_name(group), true))
+    Errno::returned(fill_group(object, group, &group_name(group), true))
 }
 extern "C" fn sysfs_update_groups(object: u64, groups: u64) -> i32 {
     // SAFETY: the module's array.
@@ -427,7 +424,7 @@ extern "C" fn sysfs_update_groups(object: u64, groups: u64) -> i32 {
     0
 }
 extern "C" fn sysfs_merge_group(object: u64, group: u64) -> i32 {
-    returned(fill_group(object, group, &group_name(group), false))
+    Errno::returned(fill_group(object, group, &group_name(group), false))
 }
 extern "C" fn sysfs_unmerge_group(object: u64, group: u64) {
     empty_group(object, group, &group_name(group));
@@ -441,7 +438,7 @@ extern "C" fn sysfs_remove_groups(object: u64, groups: u64) {
 extern "C" fn sysfs_create_link(object: u64, target: u64, name: u64) -> i32 {
     let directory = if object == 0 { Some("/sys".into()) } else { kobject::path(object) };
     let Some((directory, target)) = directory.zip(kobject::path(target)) else { return Errno::EFAULT.to_return() };
-    returned(add_link(&directory, &target, &text(name)))
+    Errno::returned(add_link(&directory, &target, &text(name)))
 }
 extern "C" fn sysfs_remove_link(object: u64, name: u64) {
     let directory = if object == 0 { Some("/sys".into()) } else { kobject::path(object) };
@@ -451,13 +448,13 @@ extern "C" fn sysfs_remove_link(object: u64, name: u64) {
 }
 extern "C" fn sysfs_add_link_to_group(object: u64, group: u64, target: u64, name: u64) -> i32 {
     let Some(target) = kobject::path(target) else { return Errno::ENOENT.to_return() };
-    returned(directory(object, &text(group)).and_then(|directory| add_link(&directory, &target, &text(name))))
+    Errno::returned(directory(object, &text(group)).and_then(|directory| add_link(&directory, &target, &text(name))))
 }
 extern "C" fn sysfs_remove_link_from_group(object: u64, group: u64, name: u64) {
     remove_file(object, &text(group), &text(name));
 }
 extern "C" fn sysfs_create_mount_point(object: u64, name: u64) -> i32 {
-    returned(directory(object, &text(name)).and_then(|path| kernel().files.add(&path, Node::Directory)))
+    Errno::returned(directory(object, &text(name)).and_then(|path| kernel().files.add(&path, Node::Directory)))
 }
 extern "C" fn sysfs_remove_mount_point(object: u64, name: u64) {
     remove_file(object, "", &text(name));

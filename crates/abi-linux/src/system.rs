@@ -166,7 +166,7 @@ extern "C" fn current_umask() -> i32 {
 }
 
 /// `void dump_stack(void)`
-extern "C" fn dump_stack() {
+pub(crate) extern "C" fn dump_stack() {
     let caller = ram::caller();
     let kernel = kernel();
     let from = kernel.symbolise(caller);

@@ -77,6 +77,10 @@ pub(crate) fn running(id: TaskId) {
         instructions::set_interrupts(interrupts);
         atomic::set_readers(readers);
         shadows.running = id;
+        // What the last task on this CPU had begun is not this one's. The scheduler comes between two turns of one task.
+        if id != TaskId(0) && count == NO_RESCHEDULE {
+            atomic::forget(atomic::Kind::Preemption);
+        }
     }
     let kernel = kernel();
     if let Some(context) = kernel.tasks.context(id) {
@@ -114,10 +118,16 @@ pub(crate) fn drop_reference(address: u64) {
     }
 }
 
-/// Bit 31 of `__preempt_count`, set: no rescheduling is due.
-const NO_RESCHEDULE: u32 = 0x8000_0000;
-/// What `__preempt_count` is while nothing forbids to sleep.
-pub(crate) const MAY_SLEEP: u32 = NO_RESCHEDULE;
+/// Bit 31 of `__preempt_count`, set: no rescheduling is due. Nothing else is set while nothing forbids to sleep.
+pub(crate) const NO_RESCHEDULE: u32 = 0x8000_0000;
+/// The fields of `__preempt_count`: how often preemption was switched off, soft interrupts, hard ones.
+pub(crate) const PREEMPT_MASK: u32 = 0xff;
+pub(crate) const SOFTIRQ_MASK: u32 = 0xff00;
+pub(crate) const HARDIRQ_MASK: u32 = 0xf_0000;
+/// What is added while a soft interrupt is served, for each time they are switched off, and for each hard interrupt.
+pub(crate) const SOFTIRQ_OFFSET: i32 = 0x100;
+pub(crate) const SOFTIRQ_DISABLE_OFFSET: i32 = 2 * SOFTIRQ_OFFSET;
+pub(crate) const HARDIRQ_OFFSET: i32 = 0x1_0000;
 
 /// Where `__preempt_count` lies in the per-CPU area; 0 while that is not known.
 static PREEMPT: AtomicU32 = AtomicU32::new(0);
@@ -129,12 +139,10 @@ pub(crate) fn preempt_counter() -> Option<u64> {
 
 /// Adds to `__preempt_count`.
 pub(crate) fn add_preempt(count: i32) {
-    /// The counts that only interrupts add: `SOFTIRQ_OFFSET`, and those of hard ones.
-    const SERVING: i32 = 0x100;
-    const HARD: i32 = 0x1_0000;
     let before = preempt_count();
     let after = before.wrapping_add_signed(count);
-    if before == 0 && count > 0 && count & SERVING == 0 && count < HARD {
+    let of_interrupt = count & SOFTIRQ_OFFSET != 0 || count >= HARDIRQ_OFFSET;
+    if before == 0 && count > 0 && !of_interrupt {
         atomic::begins(atomic::Kind::Preemption);
     } else if before == 0 || after == 0 {
         atomic::forget(atomic::Kind::Preemption);
@@ -150,6 +158,16 @@ pub(crate) fn preempt_count() -> u32 {
         // SAFETY: the per-CPU variable lies in the mapped area.
         offset => unsafe { ram::percpu_word(offset) & !NO_RESCHEDULE },
     }
+}
+
+/// Whether a soft interrupt is served.
+pub(crate) fn in_serving_softirq() -> bool {
+    preempt_count() & SOFTIRQ_OFFSET as u32 != 0
+}
+
+/// `in_interrupt()`: an interrupt is served, or soft ones are switched off.
+pub(crate) fn in_interrupt() -> bool {
+    preempt_count() & (SOFTIRQ_MASK | HARDIRQ_MASK) != 0
 }
 
 /// Sets `__preempt_count`; no rescheduling is due.
@@ -178,6 +196,7 @@ pub(crate) fn check_balance(init: u64, before: u32) {
     if preempt_count() != before {
         text.push_str("preemption imbalance ");
         set_preempt(before);
+        atomic::forget(atomic::Kind::Preemption);
     }
     if !instructions::interrupts_enabled() {
         text.push_str("disabled interrupts ");
@@ -191,11 +210,9 @@ pub(crate) fn check_balance(init: u64, before: u32) {
 
 /// Runs `body` as a soft interrupt (`in_softirq()` is true).
 pub(crate) fn in_softirq(body: impl FnOnce()) {
-    /// `SOFTIRQ_OFFSET`
-    const SERVING: i32 = 0x100;
-    add_preempt(SERVING);
+    add_preempt(SOFTIRQ_OFFSET);
     body();
-    add_preempt(-SERVING);
+    add_preempt(-SOFTIRQ_OFFSET);
 }
 
 /// The running task's `task_struct`.

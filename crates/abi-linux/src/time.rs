@@ -121,7 +121,7 @@ extern "C" fn jiffies_to_usecs(jiffies: u64) -> u32 {
 }
 /// `MAX_JIFFY_OFFSET`
 const MOST: u64 = (i64::MAX >> 1) as u64 - 1;
-extern "C" fn __msecs_to_jiffies(milliseconds: u32) -> u64 {
+pub(crate) extern "C" fn __msecs_to_jiffies(milliseconds: u32) -> u64 {
     if (milliseconds as i32) < 0 { MOST } else { u64::from(milliseconds).div_ceil(1000 / HZ) }
 }
 extern "C" fn __usecs_to_jiffies(microseconds: u32) -> u64 {

@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use bstr::ByteSlice;
 use ferrmod_kernel::chrdev::Number;
@@ -31,7 +32,9 @@ static STANDARD: Datum = Datum::new("tty_std_termios", 44, Begin::Image);
 /// The variables of this file.
 pub(crate) static VARIABLES: &[&Datum] = &[&STANDARD];
 
-/// Flags: no devices of its own at registration, no memory of old settings.
+/// `TTY_DRIVER_DYNAMIC_DEV`: lines get their devices one by one, and not with the driver.
+const DYNAMIC: u64 = 0x0008;
+/// `TTY_DRIVER_UNNUMBERED_NODE`: the one line is called as the driver is.
 const UNNUMBERED: u64 = 0x0080;
 
 /// `struct tty_driver *__tty_alloc_driver(unsigned int lines, struct module *, unsigned long flags)`
@@ -72,33 +75,46 @@ extern "C" fn tty_driver_kref_put(driver: u64) {
         }
     }
 }
+/// The major and the first minor number of a driver, and how many there are.
+fn numbers_of(driver: u64) -> (u32, u32, u32) {
+    // SAFETY: the module's driver.
+    unsafe { (tty_driver::major.get(driver), tty_driver::minor_start.get(driver), tty_driver::num.get(driver)) }
+}
+/// The lines whose devices come and go with their driver.
+fn lines_of_driver(driver: u64) -> Range<u32> {
+    // SAFETY: the module's driver.
+    let is_dynamic = unsafe { tty_driver::flags.get::<u64>(driver) } & DYNAMIC != 0;
+    if is_dynamic { 0..0 } else { 0..numbers_of(driver).2 }
+}
+fn register_driver(driver: u64, caller: u64) -> Result<(), Errno> {
+    let (major, minor, count) = numbers_of(driver);
+    // SAFETY: the module's driver and its C string.
+    let name = unsafe { ram::c_string_or_empty(tty_driver::name.get(driver)) };
+    let first = chrdev::reserve_for(major, minor, count, &name, caller)?;
+    // SAFETY: the module's driver.
+    unsafe {
+        tty_driver::major.set(driver, first.major());
+        tty_driver::minor_start.set(driver, first.minor());
+    }
+    for line in lines_of_driver(driver) {
+        register_device(driver, line, 0, 0, 0, caller).inspect_err(|_| {
+            (0..line).for_each(|line| tty_unregister_device(driver, line));
+            chrdev::give_back(first.major(), first.minor(), count);
+        })?;
+    }
+    // Registering one twice fails above.
+    let _ = kernel().registrations.add("tty_driver", driver, name, kernel().owner_of(caller));
+    Ok(())
+}
 /// `int tty_register_driver(struct tty_driver *)`
 extern "C" fn tty_register_driver(driver: u64) -> i32 {
     let caller = ram::caller();
-    // SAFETY: the module's driver.
-    unsafe {
-        let (major, minor, count): (u32, u32, u32) =
-            (tty_driver::major.get(driver), tty_driver::minor_start.get(driver), tty_driver::num.get(driver));
-        let name = ram::c_string_or_empty(tty_driver::name.get(driver));
-        match chrdev::reserve_for(major, minor, count, &name, caller) {
-            Ok(first) => {
-                tty_driver::major.set(driver, first.major());
-                tty_driver::minor_start.set(driver, first.minor());
-            }
-            Err(errno) => return errno.to_return(),
-        }
-        // Registering one twice fails above.
-        let _ = kernel().registrations.add("tty_driver", driver, name, kernel().owner_of(caller));
-    }
-    0
+    Errno::returned(register_driver(driver, caller))
 }
 extern "C" fn tty_unregister_driver(driver: u64) {
-    // SAFETY: the module's driver.
-    unsafe {
-        let (major, minor, count): (u32, u32, u32) =
-            (tty_driver::major.get(driver), tty_driver::minor_start.get(driver), tty_driver::num.get(driver));
-        chrdev::give_back(major, minor, count);
-    }
+    lines_of_driver(driver).for_each(|line| tty_unregister_device(driver, line));
+    let (major, minor, count) = numbers_of(driver);
+    chrdev::give_back(major, minor, count);
     kernel().registrations.remove("tty_driver", driver);
 }
 /// `int tty_dev_name_to_number(const char *, dev_t *)`: of a terminal of a driver that is registered.

@@ -153,23 +153,30 @@ extern "C" fn cancel_work(work: u64) -> bool {
     pending
 }
 extern "C" fn cancel_work_sync(work: u64) -> bool {
-    tasks::might_block(ram::caller());
+    let caller = ram::caller();
     let pending = cancel_work(work);
-    kernel().work.flush(work);
+    wait_for(work, caller);
     pending
 }
 extern "C" fn cancel_delayed_work(delayed: u64) -> bool {
     take_back(delayed)
 }
 extern "C" fn cancel_delayed_work_sync(delayed: u64) -> bool {
-    tasks::might_block(ram::caller());
+    let caller = ram::caller();
     let pending = take_back(delayed);
-    kernel().work.flush(delayed_work::work.at(delayed));
+    wait_for(delayed_work::work.at(delayed), caller);
     pending
 }
+/// Blocks until a work item neither waits nor runs; whether it had to. One that is idle costs nothing, wherever it is asked for.
+fn wait_for(work: u64, caller: u64) -> bool {
+    let queues = &kernel().work;
+    if queues.must_wait(work) {
+        tasks::might_block(caller);
+    }
+    queues.flush(work)
+}
 extern "C" fn flush_work(work: u64) -> bool {
-    tasks::might_block(ram::caller());
-    kernel().work.flush(work)
+    wait_for(work, ram::caller())
 }
 extern "C" fn flush_delayed_work(delayed: u64) -> bool {
     let work = delayed_work::work.at(delayed);
@@ -180,9 +187,16 @@ extern "C" fn flush_delayed_work(delayed: u64) -> bool {
     }
     flush_work(work)
 }
+/// Blocks until a queue is empty, if it is not.
+fn wait_for_queue(wq: u64, caller: u64) {
+    let queues = &kernel().work;
+    if queues.queue_is_busy(QueueId(wq)) {
+        tasks::might_block(caller);
+        queues.flush_queue(QueueId(wq));
+    }
+}
 extern "C" fn __flush_workqueue(wq: u64) {
-    tasks::might_block(ram::caller());
-    kernel().work.flush_queue(QueueId(wq));
+    wait_for_queue(wq, ram::caller());
 }
 
 /// The size of what stands for a `struct workqueue_struct`, which no module looks into.
@@ -205,7 +219,7 @@ extern "C" fn alloc_workqueue(format: u64, flags: u32, most: i32, list: u64) -> 
 }
 extern "C" fn destroy_workqueue(wq: u64) {
     let caller = ram::caller();
-    kernel().work.flush_queue(QueueId(wq));
+    wait_for_queue(wq, caller);
     kernel().work.remove_queue(QueueId(wq));
     kernel().registrations.remove("workqueue", wq);
     slab::release(wq, caller);
@@ -221,10 +235,10 @@ extern "C" fn schedule_on_each_cpu(function: u64) -> i32 {
     0
 }
 
-/// `int execute_in_process_context(work_func_t, struct execute_work *)`: at once (0), or by a worker (1) where nobody may sleep.
+/// `int execute_in_process_context(work_func_t, struct execute_work *)`: at once (0), or by a worker (1) in an interrupt.
 extern "C" fn execute_in_process_context(function: u64, at: u64) -> i32 {
     let work = execute_work::work.at(at);
-    if tasks::preempt_count() == 0 {
+    if !tasks::in_interrupt() {
         // SAFETY: the caller's function and work.
         unsafe { ram::call(function, [work]) };
         return 0;

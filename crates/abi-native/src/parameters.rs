@@ -62,7 +62,7 @@ pub(crate) fn set(parameter: &Parameter, value: Option<&mut [u8]>) -> Result<(),
         let set = operations(entry).set.ok_or(Errno::EPERM)?;
         set(text.as_ref().map_or(core::ptr::null(), |text| text.as_ptr()), entry)
     };
-    Errno::from_return(result.into()).map_or(Ok(()), Err)
+    Errno::result(result)
 }
 
 /// Calls a parameter's `get`.

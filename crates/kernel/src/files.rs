@@ -19,11 +19,12 @@ mod open;
 mod standard;
 
 pub use memory::Content;
-pub use open::{ALWAYS_READY, Descriptors, IoctlArgument, OpenFile};
+pub use open::{ALWAYS_READY, Descriptors, IoctlArgument, OpenFile, Whole};
 pub(crate) use standard::mount as mount_standard;
 
-/// `S_IFMT`, `S_IFREG`
-pub const KINDS: u32 = 0o170_000;
+/// The bits of a mode that say what kind of file it is.
+pub const S_IFMT: u32 = 0o170_000;
+/// `S_IFREG`
 const REGULAR: u32 = 0o100_000;
 
 /// What can be done with a file.

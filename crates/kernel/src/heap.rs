@@ -384,18 +384,13 @@ impl Heap {
 
     /// All live allocations, by address.
     pub(crate) fn allocations(&self) -> Vec<Allocation> {
-        self.live(|_| true)
-    }
-
-    fn live(&self, wanted: impl Fn(&Object) -> bool) -> Vec<Allocation> {
         let state = self.state.lock();
-        let wanted = |object: &Object| !object.held && wanted(object);
         let mut found: Vec<Allocation> =
-            state.runs.values().filter(|run| wanted(&run.object)).map(Run::allocation).collect();
+            state.runs.values().filter(|run| !run.object.held).map(Run::allocation).collect();
         for slab in &state.slabs {
             let objects = slab.objects.iter().enumerate();
             found.extend(objects.filter_map(|(index, object)| {
-                let object = object.filter(wanted)?;
+                let object = object.filter(|object| !object.held)?;
                 Some(slab.allocation(index as u64, &object, state.checks))
             }));
         }

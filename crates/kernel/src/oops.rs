@@ -406,7 +406,7 @@ impl Kernel {
     /// Where the direct call before the return address `address` leads.
     fn call_target(&self, address: u64) -> Option<u64> {
         let mut bytes = [0; 5];
-        self.platform.read(address - 5, &mut bytes).ok()?;
+        self.platform.read(address.checked_sub(5)?, &mut bytes).ok()?;
         let [0xe8, distance @ ..] = bytes else { return None };
         Some(address.wrapping_add_signed(i32::from_le_bytes(distance).into()))
     }
@@ -414,7 +414,8 @@ impl Kernel {
     /// Whether the bytes before `address` are a call: `e8 rel32`, or `ff /2` in its short forms.
     fn follows_call(&self, address: u64) -> bool {
         let mut bytes = [0; 7];
-        if self.platform.read(address - 7, &mut bytes).is_err() {
+        let before = address.checked_sub(bytes.len() as u64);
+        if before.is_none_or(|before| self.platform.read(before, &mut bytes).is_err()) {
             return false;
         }
         bytes[2] == 0xe8 || (1..6).any(|at| bytes[at] == 0xff && bytes[at + 1] >> 3 & 7 == 2)

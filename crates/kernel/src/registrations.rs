@@ -32,6 +32,10 @@ pub struct Registration {
 #[derive(Debug, Default)]
 pub struct Registrations(Lock<BTreeMap<(Kind, u64), (BString, Owner)>>);
 
+fn registration((&(kind, key), (name, owner)): (&(Kind, u64), &(BString, Owner))) -> Registration {
+    Registration { kind, key, name: name.clone(), owner: *owner }
+}
+
 impl Registrations {
     /// Adds one.
     ///
@@ -62,32 +66,27 @@ impl Registrations {
     pub fn named(&self, kind: Kind, name: &[u8]) -> Option<Registration> {
         let map = self.0.lock();
         let found = map.range((kind, 0)..=(kind, u64::MAX)).find(|(_, (other, _))| other == name);
-        found.map(|(&(kind, key), (name, owner))| Registration { kind, key, name: name.clone(), owner: *owner })
+        found.map(registration)
     }
 
     /// All of one kind, by key.
     pub fn of_kind(&self, kind: Kind) -> Vec<Registration> {
         let map = self.0.lock();
         let all = map.range((kind, 0)..=(kind, u64::MAX));
-        all.map(|(&(kind, key), (name, owner))| Registration { kind, key, name: name.clone(), owner: *owner }).collect()
+        all.map(registration).collect()
     }
 
     /// All of one owner.
     pub fn of_owner(&self, owner: Owner) -> Vec<Registration> {
-        self.list(|_, other| other == owner)
+        self.list(|other| other == owner)
     }
 
     /// All of them.
     pub fn all(&self) -> Vec<Registration> {
-        self.list(|_, _| true)
+        self.list(|_| true)
     }
 
-    fn list(&self, wanted: impl Fn(Kind, Owner) -> bool) -> Vec<Registration> {
-        self.0
-            .lock()
-            .iter()
-            .filter(|((kind, _), (_, owner))| wanted(kind, *owner))
-            .map(|(&(kind, key), (name, owner))| Registration { kind, key, name: name.clone(), owner: *owner })
-            .collect()
+    fn list(&self, wanted: impl Fn(Owner) -> bool) -> Vec<Registration> {
+        self.0.lock().iter().filter(|(_, (_, owner))| wanted(*owner)).map(registration).collect()
     }
 }

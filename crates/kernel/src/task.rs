@@ -24,7 +24,7 @@ use crate::text::Errno;
 use crate::{Kernel, kernel};
 
 /// The number of a task, unique in the life of a kernel. Context 0, the scheduler, is task 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskId(pub u32);
 
 /// Why [`Tasks::block`] returned.

@@ -45,6 +45,11 @@ impl Timers {
         self.0.lock().by_key.contains_key(&key)
     }
 
+    /// When the timer will fire.
+    pub fn due(&self, key: u64) -> Option<u64> {
+        self.0.lock().by_key.get(&key).map(|&(at, _)| at)
+    }
+
     /// The timer whose function runs now (and is perhaps blocked).
     pub fn firing(&self) -> Option<u64> {
         self.0.lock().firing

@@ -154,11 +154,16 @@ impl WorkQueues {
         self.0.lock().running.iter().find(|(worker, _)| *worker == task).map(|(_, item)| item.key)
     }
 
+    /// Whether [`WorkQueues::flush`] would block the running task now.
+    pub fn must_wait(&self, key: u64) -> bool {
+        // A worker that flushes its own item would wait for ever; Linux warns and goes on.
+        self.is_busy(key) && self.running_on(kernel().tasks.current()) != Some(key)
+    }
+
     /// Blocks the running task until the item neither waits nor runs. True when it had to wait.
     pub fn flush(&self, key: u64) -> bool {
         let mut waited = false;
-        // A worker that flushes its own item would wait for ever; Linux warns and goes on.
-        while self.is_busy(key) && self.running_on(kernel().tasks.current()) != Some(key) {
+        while self.must_wait(key) {
             waited = true;
             kernel().tasks.block(None, Some(key));
         }

@@ -16,11 +16,10 @@
 //!
 //! The caller's return address is stored at `gs:[slot]` on every call, so a callee reads it before anything else that could
 //! go through a bridge; behind it, at `gs:[slot + 8]`, where the call's frame lies: the caller's `rbp` and above it the return
-//! address. (Calls with an argument list, or with more than [`NOTED_STACK`] arguments on the stack, have no room for that.) Only `r11` is clobbered beyond what the callee clobbers; the ABI gives it to linkage code. Modules
-//! have no red zone. In [`Kind::Call`] and [`Kind::Variadic`] `rbp` is a proper frame pointer, so that
+//! address. (Calls with an argument list, or with more than [`NOTED_STACK`] arguments on the stack, have no room for that.)
+//! Only `r11` is clobbered beyond what the callee clobbers; the ABI gives it to linkage code. Modules have no red zone. In
+//! [`Kind::Call`] and [`Kind::Variadic`] `rbp` is a proper frame pointer, so that
 //! [`Unwinder::step_frame_pointer`](crate::orc::Unwinder::step_frame_pointer) gets past a bridge.
-
-use alloc::vec::Vec;
 
 /// The length of a slot in bytes.
 pub const SLOT: usize = 64;
@@ -61,21 +60,30 @@ impl Kind {
     pub const STACK_MAX: u8 = 9;
 }
 
-/// A slot that is being filled.
-struct Slot {
-    code: [u8; SLOT],
+/// Room of `N` bytes that is being filled.
+struct Slot<const N: usize> {
+    code: [u8; N],
     length: usize,
 }
 
-impl Slot {
+impl<const N: usize> Slot<N> {
+    fn new() -> Self {
+        Self { code: [0xcc; N], length: 0 }
+    }
+
     fn put(&mut self, bytes: &[u8]) {
         for &byte in bytes {
-            // Every kind fits (the test decodes them all); a byte too many would be dropped, not written elsewhere.
+            // All fit (the tests decode them); a byte too many would be dropped, not written elsewhere.
             if let Some(place) = self.code.get_mut(self.length) {
                 *place = byte;
             }
             self.length += 1;
         }
+    }
+
+    fn finish(self) -> [u8; N] {
+        debug_assert!(self.length <= N);
+        self.code
     }
 
     /// Notes the return address at `gs:[offset]`.
@@ -112,7 +120,7 @@ impl Slot {
 /// the caller's return address.
 #[must_use]
 pub fn emit(kind: Kind, target: u64, gs_offset: i32) -> [u8; SLOT] {
-    let mut slot = Slot { code: [0xcc; SLOT], length: 0 };
+    let mut slot = Slot::new();
     match kind {
         Kind::Call { stack } => {
             let stack = stack.min(Kind::STACK_MAX);
@@ -166,8 +174,7 @@ pub fn emit(kind: Kind, target: u64, gs_offset: i32) -> [u8; SLOT] {
             slot.call(target);
         }
     }
-    debug_assert!(slot.length <= SLOT);
-    slot.code
+    slot.finish()
 }
 
 /// What a guard looks at, and what it does.
@@ -182,7 +189,7 @@ pub struct Guard {
     /// What those are when all is well.
     pub pair_well: [u32; 2],
     /// Called when something is not: as a function without arguments that keeps every register but `r11`. On its stack lie its
-    /// return address, `number`, and the return address of the call that is guarded.
+    /// return address, `number`, and the return address of the call that is code.
     pub otherwise: u64,
     /// Tells it which guard this is.
     pub number: u32,
@@ -192,32 +199,29 @@ pub struct Guard {
 /// on at `bridge`, which must be within 2 GiB. `r11` is lost.
 #[must_use]
 pub fn emit_guard(guard: &Guard, at: u64, bridge: u64) -> [u8; GUARD] {
-    let mut code = Vec::with_capacity(GUARD);
-    code.extend_from_slice(&[0x65, 0x81, 0x3c, 0x25]); // cmpl $well, %gs:word
-    code.extend_from_slice(&guard.word.to_le_bytes());
-    code.extend_from_slice(&guard.well.to_le_bytes());
-    code.extend_from_slice(&[0x75, 10 + 7 + 2 + 8 + 2]); // jne otherwise
-    code.extend_from_slice(&[0x49, 0xbb]); // movabs $pair, %r11
-    code.extend_from_slice(&guard.pair.to_le_bytes());
-    code.extend_from_slice(&[0x41, 0x81, 0x3b]); // cmpl $pair_well[0], (%r11)
-    code.extend_from_slice(&guard.pair_well[0].to_le_bytes());
-    code.extend_from_slice(&[0x75, 8 + 2]); // jne otherwise
-    code.extend_from_slice(&[0x41, 0x81, 0x7b, 4]); // cmpl $pair_well[1], 4(%r11)
-    code.extend_from_slice(&guard.pair_well[1].to_le_bytes());
-    code.extend_from_slice(&[0x74, 5 + 10 + 3 + 4]); // je bridge
+    let mut code = Slot::new();
+    code.put(&[0x65, 0x81, 0x3c, 0x25]); // cmpl $well, %gs:word
+    code.put(&guard.word.to_le_bytes());
+    code.put(&guard.well.to_le_bytes());
+    code.put(&[0x75, 10 + 7 + 2 + 8 + 2]); // jne otherwise
+    code.put(&[0x49, 0xbb]); // movabs $pair, %r11
+    code.put(&guard.pair.to_le_bytes());
+    code.put(&[0x41, 0x81, 0x3b]); // cmpl $pair_well[0], (%r11)
+    code.put(&guard.pair_well[0].to_le_bytes());
+    code.put(&[0x75, 8 + 2]); // jne otherwise
+    code.put(&[0x41, 0x81, 0x7b, 4]); // cmpl $pair_well[1], 4(%r11)
+    code.put(&guard.pair_well[1].to_le_bytes());
+    code.put(&[0x74, 5 + 10 + 3 + 4]); // je bridge
     // otherwise:
-    code.push(0x68); // push $number
-    code.extend_from_slice(&guard.number.to_le_bytes());
-    code.extend_from_slice(&[0x49, 0xbb]); // movabs $otherwise, %r11
-    code.extend_from_slice(&guard.otherwise.to_le_bytes());
-    code.extend_from_slice(&[0x41, 0xff, 0xd3]); // call *%r11
-    code.extend_from_slice(&[0x48, 0x83, 0xc4, 8]); // add $8, %rsp
+    code.put(&[0x68]); // push $number
+    code.put(&guard.number.to_le_bytes());
+    code.put(&[0x49, 0xbb]); // movabs $otherwise, %r11
+    code.put(&guard.otherwise.to_le_bytes());
+    code.put(&[0x41, 0xff, 0xd3]); // call *%r11
+    code.put(&[0x48, 0x83, 0xc4, 8]); // add $8, %rsp
     // bridge:
-    code.push(0xe9); // jmp bridge
-    let next = at.wrapping_add(code.len() as u64 + 4);
-    code.extend_from_slice(&(bridge.wrapping_sub(next) as i32).to_le_bytes());
-    let mut bytes = [0xcc; GUARD];
-    debug_assert!(code.len() <= GUARD);
-    bytes.iter_mut().zip(code).for_each(|(place, byte)| *place = byte);
-    bytes
+    code.put(&[0xe9]); // jmp bridge
+    let next = at.wrapping_add(code.length as u64 + 4);
+    code.put(&(bridge.wrapping_sub(next) as i32).to_le_bytes());
+    code.finish()
 }

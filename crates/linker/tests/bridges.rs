@@ -4,7 +4,7 @@ use std::arch::asm;
 use std::cell::Cell;
 use std::ffi::c_void;
 
-use ferrmod_linker::bridge::{self, Kind, SLOT};
+use ferrmod_linker::bridge::{self, Guard, Kind, NOTED_STACK, SLOT};
 use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Mnemonic, Register};
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect};
 
@@ -20,14 +20,13 @@ fn every_bridge_is_whole_instructions() {
     for kind in kinds() {
         let code = bridge::emit(kind, 0x1122_3344_5566_7788, 0x1234);
         let mut decoder = Decoder::with_ip(64, &code, 0x1000_0000, DecoderOptions::NONE);
-        let (mut notes_caller, mut calls, mut aligned) = (false, 0, false);
+        let (mut noted, mut calls, mut aligned) = (Vec::new(), 0, false);
         loop {
             let instruction = decoder.decode();
             assert_ne!(instruction.code(), Code::INVALID, "{kind:?}");
             if instruction.segment_prefix() == Register::GS {
-                assert!([0x1234, 0x123c].contains(&instruction.memory_displacement64()));
                 assert_eq!(instruction.memory_base(), Register::None);
-                notes_caller = true;
+                noted.push(instruction.memory_displacement64());
             }
             if instruction.mnemonic() == Mnemonic::And && instruction.op0_register() == Register::RSP {
                 assert_eq!(instruction.immediate8to64(), -16);
@@ -45,7 +44,12 @@ fn every_bridge_is_whole_instructions() {
             }
         }
         let raw = kind == Kind::Raw;
-        assert_eq!(notes_caller, matches!(kind, Kind::Call { .. } | Kind::Variadic { .. }), "{kind:?}");
+        let expected: &[u64] = match kind {
+            Kind::Call { stack } if stack <= NOTED_STACK => &[0x1234, 0x123c],
+            Kind::Call { .. } | Kind::Variadic { .. } => &[0x1234],
+            Kind::Raw | Kind::Absent { .. } => &[],
+        };
+        assert_eq!(noted, expected, "{kind:?}");
         assert_eq!((calls, aligned), if raw { (0, false) } else { (1, true) }, "{kind:?}");
         let end = if raw { 14 } else { decoder.position() };
         assert!(end <= SLOT && code[end..].iter().all(|&byte| byte == 0xcc), "{kind:?}");
@@ -59,25 +63,33 @@ struct Machine {
 }
 
 const GS_SLOT: i32 = 0x40;
+/// Where the caller lies in its page.
+const CALLER: usize = 512;
 
 impl Machine {
-    /// A bridge, and a caller of it that leaves the stack as module code may: aligned to 8 bytes only. The caller's own code
-    /// is `mov $bridge, %rax; call *%rax; ret`.
+    /// A bridge and a caller of it.
     fn new(kind: Kind, target: usize) -> Machine {
+        Self::with(|_| bridge::emit(kind, target as u64, GS_SLOT).to_vec())
+    }
+
+    /// Code for the address that it is made for, and a caller of it that leaves the stack as module code may: aligned to 8 bytes
+    /// only. The caller's own code is `mov $code, %rax; call *%rax; ret`.
+    fn with(make: impl FnOnce(u64) -> Vec<u8>) -> Machine {
         let page = |protection| {
             // SAFETY: a new mapping.
             unsafe { mmap_anonymous(std::ptr::null_mut(), 4096, protection, MapFlags::PRIVATE) }.expect("a page")
         };
         let read_write = ProtFlags::READ | ProtFlags::WRITE;
         let (code, gs) = (page(read_write).cast::<u8>(), page(read_write).cast::<u64>());
-        let bridge = bridge::emit(kind, target as u64, GS_SLOT);
+        let callee = make(code as u64);
+        assert!(callee.len() <= CALLER);
         let mut caller = vec![0x48, 0xb8];
         caller.extend((code as u64).to_le_bytes());
         caller.extend([0xff, 0xd0, 0xc3]);
         // SAFETY: the page is 4096 bytes, mapped to write, and nobody else's.
         unsafe {
-            code.copy_from_nonoverlapping(bridge.as_ptr(), SLOT);
-            code.add(SLOT).copy_from_nonoverlapping(caller.as_ptr(), caller.len());
+            code.copy_from_nonoverlapping(callee.as_ptr(), callee.len());
+            code.add(CALLER).copy_from_nonoverlapping(caller.as_ptr(), caller.len());
             mprotect(code.cast::<c_void>(), 4096, MprotectFlags::READ | MprotectFlags::EXEC).expect("executable");
         }
         // SAFETY: arch_prctl(ARCH_SET_GS) for this thread, which uses GS for nothing.
@@ -90,7 +102,7 @@ impl Machine {
 
     fn caller(&self) -> *const u8 {
         // SAFETY: within the page.
-        unsafe { self.code.add(SLOT) }
+        unsafe { self.code.add(CALLER) }
     }
 
     fn return_address(&self) -> u64 {
@@ -98,8 +110,13 @@ impl Machine {
     }
 
     fn noted(&self) -> u64 {
+        self.word(GS_SLOT)
+    }
+
+    /// A word of the page that GS points to.
+    fn word(&self, offset: i32) -> u64 {
         // SAFETY: within the page.
-        unsafe { self.gs.byte_add(GS_SLOT as usize).read() }
+        unsafe { self.gs.byte_add(offset as usize).read() }
     }
 }
 
@@ -133,6 +150,62 @@ fn a_call_arrives_aligned_and_says_who_called() {
     assert_eq!(call(1, 2, 3, 4, 5, 6), 0x1_0000_0001);
     assert_eq!(SEEN.get()[..6], [1, 2, 3, 4, 5, 6]);
     assert_eq!(machine.noted(), machine.return_address());
+}
+
+#[test]
+fn a_call_says_where_its_frame_lies() {
+    extern "C" fn look() -> u64 {
+        let frame: *const u64;
+        // SAFETY: GS points to the machine's page, and the bridge has noted its frame there, which is in use.
+        unsafe {
+            asm!("mov {}, gs:[{}]", out(reg) frame, const GS_SLOT + 8, options(nostack, readonly));
+            frame.add(1).read()
+        }
+    }
+    let machine = Machine::new(Kind::PLAIN, look as *const () as usize);
+    // SAFETY: the code in the page is a function of this type.
+    let call: extern "C" fn() -> u64 = unsafe { std::mem::transmute(machine.caller()) };
+    assert_eq!(call(), machine.return_address());
+}
+
+#[test]
+fn a_guard_calls_when_one_of_its_words_is_not_well() {
+    const WORD: i32 = 0x60;
+    const NUMBER: u32 = 0x1234_5678;
+    /// Where, behind the guard, the bridge lies, and what the guard calls.
+    const BRIDGE: u64 = 128;
+    const OTHERWISE: u64 = BRIDGE + SLOT as u64;
+    let all_well = (1, [2, 3]);
+    for words in [all_well, (0, [2, 3]), (1, [0, 3]), (1, [2, 0])] {
+        let (word, pair): (u32, [u32; 2]) = words;
+        let machine = Machine::with(|at| {
+            let guard = Guard {
+                word: WORD,
+                well: all_well.0,
+                pair: (&raw const pair).expose_provenance() as u64,
+                pair_well: all_well.1,
+                otherwise: at + OTHERWISE,
+                number: NUMBER,
+            };
+            let mut code = bridge::emit_guard(&guard, at, at + BRIDGE).to_vec();
+            code.resize(BRIDGE as usize, 0xcc);
+            code.extend(bridge::emit(Kind::PLAIN, six as *const () as u64, GS_SLOT));
+            code.extend([0x4c, 0x8b, 0x5c, 0x24, 8]); // mov 8(%rsp), %r11
+            code.extend([0x65, 0x4c, 0x89, 0x1c, 0x25, 0x50, 0, 0, 0]); // mov %r11, %gs:0x50
+            code.extend([0x4c, 0x8b, 0x5c, 0x24, 16]); // mov 16(%rsp), %r11
+            code.extend([0x65, 0x4c, 0x89, 0x1c, 0x25, 0x58, 0, 0, 0, 0xc3]); // mov %r11, %gs:0x58; ret
+            code
+        });
+        // SAFETY: within the page.
+        unsafe { machine.gs.byte_add(WORD as usize).cast::<u32>().write(word) };
+        // SAFETY: the code in the page is a function of this type.
+        let call: extern "C" fn(u64, u64, u64, u64, u64, u64) -> u64 = unsafe { std::mem::transmute(machine.caller()) };
+        assert_eq!(call(1, 2, 3, 4, 5, 6), 0x1_0000_0001, "{words:?}");
+        assert_eq!(SEEN.get()[..6], [1, 2, 3, 4, 5, 6], "{words:?}");
+        assert_eq!(machine.noted(), machine.return_address(), "{words:?}");
+        let told = if words == all_well { (0, 0) } else { (NUMBER.into(), machine.return_address()) };
+        assert_eq!((machine.word(0x50), machine.word(0x58)), told, "{words:?}");
+    }
 }
 
 type Fifteen = extern "C" fn(u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64) -> u64;

@@ -8,6 +8,8 @@
 #include <linux/init.h>
 #include <linux/interrupt.h>
 #include <linux/kernel.h>
+#include <linux/kthread.h>
+#include <linux/mempool.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/percpu.h>
@@ -15,10 +17,12 @@
 #include <linux/rwsem.h>
 #include <linux/semaphore.h>
 #include <linux/slab.h>
+#include <linux/smp.h>
 #include <linux/spinlock.h>
 #include <linux/timer.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
+#include <linux/workqueue.h>
 
 static char *what = "none";
 module_param(what, charp, 0444);
@@ -139,10 +143,99 @@ static noinline void by_both(void)
 	rcu_read_unlock();
 }
 
+static void nothing(struct work_struct *work)
+{
+}
+
+static DECLARE_WORK(idle, nothing);
+
+static noinline void by_idle_work(void)
+{
+	begin();
+	cancel_work_sync(&idle);
+	spin_unlock(&spot);
+	/* It was only told: preemption is as it was. */
+	sleeper();
+}
+
+static int hold(void *unused)
+{
+	begin();
+	return 0;
+}
+
+static noinline void by_successor(void)
+{
+	kthread_run(hold, NULL, "holder");
+	msleep(1);
+	by_preempt();
+	barrier();
+}
+
+static void called(void *unused)
+{
+	sleeper();
+	barrier();
+}
+
+static noinline void by_call(void)
+{
+	local_irq_disable();
+	local_irq_enable();
+	smp_call_function_single(0, called, NULL, 1);
+	barrier();
+}
+
+static int element;
+
+static void *take(gfp_t flags, void *unused)
+{
+	return &element;
+}
+
+static void give(void *taken, void *unused)
+{
+}
+
+static noinline void by_pool(void)
+{
+	mempool_t *pool = mempool_create(1, take, give, NULL);
+
+	if (!pool)
+		return;
+	begin();
+	mempool_free(mempool_alloc(pool, GFP_KERNEL), pool);
+	spin_unlock(&spot);
+	mempool_destroy(pool);
+}
+
+/* Gives one to a new pool. That is what the pool has to fall back on before anybody waits for memory. */
+static void *take_once(gfp_t flags, void *unused)
+{
+	static bool taken;
+
+	if (taken && (flags & __GFP_DIRECT_RECLAIM))
+		pr_err("BUG: memory is waited for although the pool has some\n");
+	if (taken)
+		return NULL;
+	taken = true;
+	return &element;
+}
+
 static noinline void none(void)
 {
+	static struct execute_work later;
 	unsigned long flags;
+	mempool_t *pool = mempool_create(1, take_once, give, NULL);
 
+	if (pool) {
+		mempool_free(mempool_alloc(pool, GFP_KERNEL), pool);
+		mempool_destroy(pool);
+	}
+	spin_lock(&spot);
+	if (execute_in_process_context(nothing, &later))
+		pr_err("BUG: work is put off although this is no interrupt\n");
+	spin_unlock(&spot);
 	spin_lock_irqsave(&spot, flags);
 	kfree(kmalloc(100, GFP_ATOMIC));
 	if (mutex_trylock(&gate))
@@ -187,6 +280,10 @@ static const struct {
 	{ "schedule", by_schedule },
 	{ "loop", by_loop },
 	{ "both", by_both },
+	{ "idle_work", by_idle_work },
+	{ "successor", by_successor },
+	{ "call", by_call },
+	{ "pool", by_pool },
 };
 
 static int __init atomic_init(void)

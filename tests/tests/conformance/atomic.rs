@@ -88,6 +88,36 @@ const SLEPT: &[Slept] = &[
         trace: &["sleeper", "by_both", "atomic_init"],
         sections: &[(PREEMPTION, &["begin", "by_both", "atomic_init"]), (READER, &["by_both", "atomic_init"])],
     },
+    Slept {
+        what: "idle_work",
+        function: "cancel_work_sync",
+        state: ATOMIC,
+        trace: &["by_idle_work", "atomic_init"],
+        sections: &[(PREEMPTION, &["begin", "by_idle_work", "atomic_init"])],
+    },
+    Slept {
+        what: "successor",
+        function: "mutex_lock",
+        state: ATOMIC,
+        trace: &["sleeper", "by_preempt", "by_successor", "atomic_init"],
+        // Not where the task before it took a lock that it never gave back.
+        sections: &[(PREEMPTION, &["by_preempt", "by_successor", "atomic_init"])],
+    },
+    Slept {
+        what: "call",
+        function: "mutex_lock",
+        state: ["in_atomic(): 0, irqs_disabled(): 1,", "preempt_count: 0,", "RCU nest depth: 0,"],
+        trace: &["sleeper", "called", "by_call", "atomic_init"],
+        // Not where interrupts were off before.
+        sections: &[(INTERRUPTS, &["the kernel"])],
+    },
+    Slept {
+        what: "pool",
+        function: "mempool_alloc",
+        state: ATOMIC,
+        trace: &["by_pool", "atomic_init"],
+        sections: &[(PREEMPTION, &["begin", "by_pool", "atomic_init"])],
+    },
 ];
 
 /// A machine that has loaded and unloaded the module; what it said, and what is kept of it.
@@ -148,9 +178,11 @@ fn a_task_that_gives_up_its_cpu_in_an_atomic_section_is_reported_with_both_place
 
 #[test]
 fn one_place_is_reported_once() {
-    let Some((text, slept)) = visit("loop") else { return };
-    assert_eq!(slept.len(), 1, "{slept:#?}\n{text}");
-    assert_eq!(text.matches("BUG: sleeping function").count(), 1, "{text}");
+    for what in ["loop", "idle_work"] {
+        let Some((text, slept)) = visit(what) else { return };
+        assert_eq!(slept.len(), 1, "{what}: {slept:#?}\n{text}");
+        assert_eq!(text.matches("BUG:").count(), 1, "{what}: {text}");
+    }
 }
 
 #[test]

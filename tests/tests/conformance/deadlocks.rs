@@ -33,6 +33,19 @@ fn semaphores_in_a_circle() {
 }
 
 #[test]
+fn a_mutex_and_that_of_the_network_in_a_circle() {
+    embraced("network=1", "mutex", " embrace_network+");
+}
+
+#[test]
+fn the_mutex_of_the_network_is_not_taken_twice() {
+    let Some(mut stage) = Stage::open() else { return };
+    assert_eq!(stage.load("embrace", "twice=1"), LoadOutcome::Oopsed, "{}", stage.text());
+    let said = stage.text();
+    assert!(said.contains("BUG: deadlock: the holder of the mutex of the network waits for this task"), "{said}");
+}
+
+#[test]
 fn waiting_for_a_task_that_goes_on_is_none() {
     let Some(mut stage) = Stage::open() else { return };
     assert_eq!(stage.load("embrace", "alone=1"), LoadOutcome::Loaded, "{}", stage.text());

@@ -79,6 +79,7 @@ scripts! {
     autofs_checks_what_it_is_asked = "autofs";
     uinput_makes_a_keyboard = "uinput";
     a_keyboard_is_heard = "evdev";
+    contacts_of_a_pad_are_heard = "touch";
     trace_events_are_recorded = "events";
     trace_events_of_a_stock_module_are_recorded = "sunrpc-events";
     reports_of_a_program_are_events = "uhid";
@@ -95,6 +96,9 @@ scripts! {
     flash_is_a_block_device = "mtdblock";
     a_scsi_disk_keeps_what_is_written = "scsi-disk";
     a_scsi_disk_that_fails_says_so = "scsi-errors";
+    a_scsi_disk_goes_while_it_is_open = "scsi-gone";
+    commands_that_time_out_are_given_again = "scsi-timeouts";
+    requests_take_the_way_they_take_on_linux = "requests";
     a_file_is_a_block_device = "loop";
     a_compact_disc_in_a_file_is_read = "loop-iso9660";
     packets_are_matched_and_scheduled = "packets";

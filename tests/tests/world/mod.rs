@@ -1,6 +1,8 @@
 //! A machine with modules of a tree, and what a test asks of it.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+use std::collections::HashMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ferrmod_machine::{Argument, Fetch, LoadFlags, LoadOutcome, Machine, Options, Outcome, facts_cache};
@@ -14,37 +16,39 @@ const EXISTS: i32 = 17;
 /// A machine, and the modules it can load.
 pub(crate) struct World {
     pub(crate) machine: Machine,
-    tree: Tree,
+    files: HashMap<String, PathBuf>,
 }
 
 impl World {
     /// A machine where nobody answers requests for modules.
     pub(crate) fn boot(tree: Tree) -> Self {
-        Self::with(tree, Duration::from_secs(20), Box::new(|_| None))
+        let files = files_of(&tree);
+        Self::with(&tree, files, Duration::from_secs(20), Box::new(|_| None))
     }
 
     /// A machine in which requests are answered from the tree.
     pub(crate) fn answering(tree: Tree) -> Self {
         let files = files_of(&tree);
+        let known = files.clone();
         let fetch = move |name: &str| {
             let mut found = Vec::new();
-            chain(&files, &Aliases::new(), &name.replace('-', "_"), true, &mut found);
+            chain(&known, &Aliases::new(), &name.replace('-', "_"), true, &mut found);
             (!found.is_empty()).then(|| found.into_iter().map(|(_, file)| (file, Vec::new())).collect())
         };
-        Self::with(tree, Duration::from_secs(10), Box::new(fetch))
+        Self::with(&tree, files, Duration::from_secs(10), Box::new(fetch))
     }
 
-    fn with(tree: Tree, timeout: Duration, fetch: Fetch) -> Self {
+    fn with(tree: &Tree, files: HashMap<String, PathBuf>, timeout: Duration, fetch: Fetch) -> Self {
         let facts = facts_cache::open(&tree.vmlinuz).unwrap_or_else(|error| panic!("{error}"));
         let options = Options { facts: Some(facts), timeout, ..Options::default() };
         let machine = Machine::boot(options, Box::new(|_| ()), fetch).unwrap_or_else(|error| panic!("{error}"));
-        Self { machine, tree }
+        Self { machine, files }
     }
 
     /// Loads a module of the tree behind its dependencies; what its own init answered.
     pub(crate) fn try_load(&mut self, name: &str, arguments: &str) -> LoadOutcome {
         let mut found = Vec::new();
-        chain(&files_of(&self.tree), &Aliases::new(), name, true, &mut found);
+        chain(&self.files, &Aliases::new(), name, true, &mut found);
         let (_, file) = found.pop().unwrap_or_else(|| panic!("{name}"));
         for (other, file) in &found {
             let outcome = self.machine.load(file, b"", LoadFlags::empty()).unwrap();
@@ -64,11 +68,16 @@ impl World {
         assert_eq!(self.machine.unload(name.as_bytes(), false).unwrap(), Outcome::Done(()), "{name}{}", self.log());
     }
 
-    pub(crate) fn read(&mut self, path: &str) -> String {
+    pub(crate) fn bytes(&mut self, path: &str) -> Vec<u8> {
         match self.machine.read_file(path).unwrap() {
-            Outcome::Done(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Outcome::Done(bytes) => bytes,
             other => panic!("{path}: {other:?}{}", self.log()),
         }
+    }
+
+    /// The same of a text.
+    pub(crate) fn read(&mut self, path: &str) -> String {
+        String::from_utf8_lossy(&self.bytes(path)).into_owned()
     }
 
     pub(crate) fn write(&mut self, path: &str, text: &str) -> Outcome<u64> {
@@ -87,13 +96,7 @@ impl World {
     /// Calls an exported function.
     pub(crate) fn try_call(&mut self, name: &str, arguments: &[Argument]) -> Outcome<u64> {
         let address = self.symbol(name);
-        match self.machine.call(address, arguments).unwrap() {
-            Outcome::Done(called) => Outcome::Done(called.value),
-            Outcome::Errno(errno) => Outcome::Errno(errno),
-            Outcome::Oopsed => Outcome::Oopsed,
-            Outcome::Hung => Outcome::Hung,
-            Outcome::TimedOut => Outcome::TimedOut,
-        }
+        self.machine.call(address, arguments).unwrap().map(|called| called.value)
     }
 
     /// The same of one that has to come back.

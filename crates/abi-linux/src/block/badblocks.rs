@@ -85,11 +85,31 @@ fn joined(all: &[Range]) -> Vec<Range> {
     let pieces = |range: Range| {
         (range.start..range.end).step_by(LONGEST as usize).map(move |start| Range {
             start,
-            end: range.end.min(start + LONGEST),
+            end: range.end.min(start.saturating_add(LONGEST)),
             ..range
         })
     };
-    out.into_iter().flat_map(pieces).collect()
+    // One more than there is room for tells that there are too many.
+    out.into_iter().flat_map(pieces).take(MOST + 1).collect()
+}
+
+/// What a list is with as much of a range, from its beginning, as there is room for; whether that is all of it.
+fn with_what_fits(all: &[Range], new: Range) -> (Vec<Range>, bool) {
+    let whole = with(all, new);
+    if whole.len() <= MOST {
+        return (whole, true);
+    }
+    let (mut best, mut fits, mut end) = (all.to_vec(), new.start, new.end);
+    while end - fits > 1 {
+        let middle = fits + (end - fits) / 2;
+        let some = with(all, Range { end: middle, ..new });
+        if some.len() <= MOST {
+            (best, fits) = (some, middle);
+        } else {
+            end = middle;
+        }
+    }
+    (best, false)
 }
 
 /// The list; `None` when there is none.
@@ -165,7 +185,8 @@ extern "C" fn badblocks_set(at: u64, sector: u64, count: i32, noted: i32) -> i32
         if start >= end {
             return 0;
         }
-        (!keep(at, &with(&all, Range { start, end, is_noted: noted != 0 }))).into()
+        let (new, is_all) = with_what_fits(&all, Range { start, end, is_noted: noted != 0 });
+        (!keep(at, &new) || !is_all).into()
     }
 }
 /// `int badblocks_clear(struct badblocks *, sector_t, int sectors)`
@@ -288,5 +309,20 @@ mod tests {
         let all = with(&[], range(0, 1100, true));
         assert_eq!(all, [range(0, 512, true), range(512, 1024, true), range(1024, 1100, true)]);
         assert!(all.iter().all(|&one| Range::read(one.entry()) == one));
+    }
+
+    #[test]
+    fn a_full_list_keeps_what_fits() {
+        let (all, is_all) = with_what_fits(&[range(5000, 5001, true)], range(0, i32::MAX as u64, true));
+        assert_eq!((all.len(), is_all), (MOST, false));
+        assert_eq!((all[0], all[MOST - 1]), (range(0, 512, true), range(511 * 512, 512 * 512, true)));
+        let full: Vec<Range> = (0..MOST as u64).map(|number| range(2 * number, 2 * number + 1, true)).collect();
+        assert_eq!(with_what_fits(&full, range(5001, 5002, true)), (full.clone(), false));
+        assert!(with_what_fits(&full, range(1, 2, true)).1);
+    }
+
+    #[test]
+    fn ranges_end_with_the_last_sector() {
+        assert_eq!(with(&[], range(u64::MAX - 10, u64::MAX - 5, true)), [range(u64::MAX - 10, u64::MAX - 5, true)]);
     }
 }

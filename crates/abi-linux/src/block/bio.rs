@@ -3,7 +3,9 @@
 use ferrmod_kernel::heap::PAGE;
 use ferrmod_kernel::{Errno, kernel};
 
-use super::{SECTOR, block_device, block_device_operations, gendisk};
+use super::operations::{IO_ERROR, NOT_SUPPORTED, OPERATION, READ, WRITE, errno};
+use super::parts::bio_vec;
+use super::{SECTOR, block_device, block_device_operations, gendisk, mq, queue};
 use crate::export::{Export, exports};
 use crate::field::layout;
 use crate::{pages, ram, slab, tasks};
@@ -14,47 +16,7 @@ layout! {
         size = "bi_iter.bi_size", bi_end_io, bi_private, bi_vcnt, bi_max_vecs, count = "__bi_cnt",
         bi_io_vec, bi_inline_vecs, bi_pool, bi_next, bi_ioprio, index = "bi_iter.bi_idx", done = "bi_iter.bi_bvec_done",
     }
-    mod bio_vec = "bio_vec" { bv_page, bv_len, bv_offset }
     mod bio_set = "bio_set" { front_pad }
-}
-
-/// `REQ_OP_READ`, `REQ_OP_WRITE`, and the bits that tell operations apart
-const READ: u32 = 0;
-const WRITE: u32 = 1;
-const OPERATION: u32 = 0xff;
-
-/// Answers of drivers (`blk_status_t`) and the numbers they stand for, from `BLK_STS_OK` on.
-const ANSWERS: [Option<Errno>; 13] = [
-    None,
-    Some(Errno::EOPNOTSUPP),
-    Some(Errno::ETIMEDOUT),
-    Some(Errno::ENOSPC),
-    Some(Errno::ENOLINK),
-    Some(Errno::EREMOTEIO),
-    Some(Errno::EBADE),
-    Some(Errno::ENODATA),
-    Some(Errno::EILSEQ),
-    Some(Errno::ENOMEM),
-    Some(Errno::EIO),
-    Some(Errno::EREMCHG),
-    Some(Errno::EAGAIN),
-];
-/// `BLK_STS_NOTSUPP`, `BLK_STS_IOERR`
-const NOT_SUPPORTED: u8 = 1;
-const IO_ERROR: u8 = 10;
-
-/// What a status stands for; everything unknown is `EIO`.
-fn errno(status: u8) -> Option<Errno> {
-    ANSWERS.get(usize::from(status)).copied().unwrap_or(Some(Errno::EIO))
-}
-/// `int blk_status_to_errno(blk_status_t)`
-extern "C" fn blk_status_to_errno(status: u8) -> i32 {
-    errno(status).map_or(0, Errno::to_return)
-}
-/// `blk_status_t errno_to_blk_status(int)`
-extern "C" fn errno_to_blk_status(value: i32) -> u8 {
-    let wanted = Errno::from_return(value.into());
-    ANSWERS.iter().position(|&known| known == wanted).map_or(IO_ERROR, |place| place as u8)
 }
 
 /// `void bio_init(struct bio *, struct block_device *, struct bio_vec *, unsigned short, blk_opf_t)`
@@ -94,9 +56,15 @@ extern "C" fn bio_alloc_bioset(device: u64, most: u16, operation: u32, _flags: u
     }
     made
 }
+/// `UIO_MAXIOV`: more parts no bio has that is not of a set.
+pub(super) const PARTS_MAX: u16 = 1024;
+
 /// `struct bio *bio_kmalloc(unsigned short, gfp_t)`: the caller initialises and frees it.
 extern "C" fn bio_kmalloc(most: u16) -> u64 {
     let caller = ram::caller();
+    if most > PARTS_MAX {
+        return 0;
+    }
     slab::allocate(bio::bi_inline_vecs.at(0) + u64::from(most) * bio_vec::SIZE.get(), 8, slab::ZERO, caller)
 }
 /// `void bio_put(struct bio *)`
@@ -196,6 +164,12 @@ members! {
     flags_of = bi_opf: u32;
     /// The next bio of its request.
     next_of = bi_next: u64;
+    /// The priority that it was given (`IOPRIO_PRIO_VALUE`).
+    priority_of = bi_ioprio: u16;
+    /// What its end function knows it by.
+    data_of = bi_private: u64;
+    /// How it has ended.
+    status_of = bi_status: u8;
 }
 
 /// Says which bio is the next of its request.
@@ -276,7 +250,7 @@ pub(super) unsafe fn split(at: u64, sectors: u32, set: u64, caller: u64) -> Opti
         }
         let bytes = sectors * SECTOR as u32;
         bio::bi_pool.set(made, set);
-        bio::bi_ioprio.set(made, bio::bi_ioprio.get::<u16>(at));
+        bio::bi_ioprio.set(made, priority_of(at));
         bio::bi_io_vec.set(made, bio::bi_io_vec.get::<u64>(at));
         bio::sector.set(made, sector_of(at));
         bio::size.set(made, bytes);
@@ -332,23 +306,35 @@ pub(super) extern "C" fn submit_bio(at: u64) {
         let (sector, size): (u64, u32) = (bio::sector.get(at), bio::size.get(at));
         let (count, all) = (u64::from(size) / SECTOR, super::sectors(disk));
         if count > all || sector > all - count {
-            let text = alloc::format!(
-                "\x016attempt to access beyond end of device\n{}: rw={}, sector={sector}, nr_sectors = {count} limit={all}\n",
-                super::name(disk),
-                bio::bi_opf.get::<u32>(at),
-            );
-            kernel().printk(text.as_bytes());
-            return fail(at, IO_ERROR);
-        }
-        if bio::bi_opf.get::<u32>(at) & OPERATION == WRITE && super::is_read_only(disk) {
+            // One that is gone, or that has no medium, is not worth a word.
+            if all != 0 {
+                let text = alloc::format!(
+                    "\x016attempt to access beyond end of device\n{}: rw={}, sector={sector}, nr_sectors = {count} limit={all}\n",
+                    super::name(disk),
+                    flags_of(at),
+                );
+                kernel().printk(text.as_bytes());
+            }
             return fail(at, IO_ERROR);
         }
         let queue: u64 = gendisk::queue.get(disk);
-        if !super::queue::can(queue, bio::bi_opf.get::<u32>(at) & OPERATION) {
+        let special = flags_of(at) & (mq::flush_first() | mq::force_unit_access());
+        if special != 0 && !queue::has_write_cache(queue) {
+            // What is written is on the medium anyway.
+            change_flags(at, special, 0);
+            if size == 0 {
+                return bio_endio(at);
+            }
+        }
+        let operation = flags_of(at) & OPERATION;
+        if operation == WRITE && size != 0 && super::is_read_only(disk) {
+            return fail(at, IO_ERROR);
+        }
+        if !queue::can(queue, operation) {
             return fail(at, NOT_SUPPORTED);
         }
         match if ops == 0 { 0 } else { block_device_operations::submit_bio.get(ops) } {
-            0 if super::mq::is_queue(queue) => super::mq::dispatch::submit(queue, at, caller),
+            0 if mq::is_queue(queue) => mq::dispatch::submit(queue, at, caller),
             0 => fail(at, NOT_SUPPORTED),
             submit => {
                 ram::call(submit, [at]);
@@ -366,7 +352,7 @@ extern "C" fn submit_bio_wait_endio(at: u64) {
 /// `int submit_bio_wait(struct bio *)`
 extern "C" fn submit_bio_wait(at: u64) -> i32 {
     let caller = ram::caller();
-    wait(at, caller).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(wait(at, caller))
 }
 
 fn wait(at: u64, caller: u64) -> Result<(), Errno> {
@@ -483,7 +469,7 @@ extern "C" fn end_accounting() {}
 
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
-    c blk_status_to_errno, c errno_to_blk_status, c bio_init, c bio_alloc_bioset, c bio_kmalloc, c bio_put, k bio_uninit, c bio_add_page,
+    c bio_init, c bio_alloc_bioset, c bio_kmalloc, c bio_put, k bio_uninit, c bio_add_page,
     c __bio_add_page, c bio_free_pages, c bio_endio, c bio_chain_endio, c bio_chain, c submit_bio, c submit_bio_noacct = submit_bio,
     c submit_bio_wait_endio, c submit_bio_wait, c bdev_start_io_acct = start_accounting, c bio_start_io_acct = start_accounting,
     k bdev_end_io_acct = end_accounting, k bio_end_io_acct_remapped = end_accounting,

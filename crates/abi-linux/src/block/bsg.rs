@@ -6,13 +6,18 @@ use ferrmod_kernel::chrdev::Number;
 use ferrmod_kernel::lock::Lock;
 use ferrmod_kernel::{Errno, kernel};
 
-use crate::device;
 use crate::export::{Export, exports};
-use crate::ram;
+use crate::vfs::chrdev;
+use crate::{device, ram};
 
-/// The major of all of them, and how many there may be.
-const MAJOR: u32 = 244;
+/// How many there may be.
 const MOST: u32 = 1 << 15;
+
+/// The major of all of them: the first time one that is free.
+fn major() -> Result<u32, Errno> {
+    static MAJOR: spin::Once<u32> = spin::Once::new();
+    MAJOR.try_call_once(|| chrdev::reserve_for(0, 0, MOST, b"bsg", 0).map(|first| first.major())).copied()
+}
 
 /// Minors with their devices.
 static DEVICES: Lock<Vec<(u32, u64)>> = Lock::new(Vec::new());
@@ -38,7 +43,9 @@ extern "C" fn bsg_register_queue(_queue: u64, parent: u64, name: u64) -> u64 {
     if class == 0 {
         return Errno::ENOMEM.to_pointer();
     }
-    match device::create(class, parent, Number::new(MAJOR, minor).0, 0, 0, &name, caller) {
+    let made =
+        major().and_then(|major| device::create(class, parent, Number::new(major, minor).0, 0, 0, &name, caller));
+    match made {
         Ok(dev) => {
             DEVICES.lock().push((minor, dev));
             dev

@@ -9,7 +9,7 @@ use ferrmod_kernel::{Errno, kernel};
 use super::bio::{Bytes, transfer};
 use super::{SECTOR, block_device, block_device_operations, buffers, gendisk, queue};
 use crate::user::UserBuffer;
-use crate::{module, ram};
+use crate::{device, kobject, module, ram};
 
 /// `O_RDONLY`, `O_WRONLY`: the low bits of `open(2)`'s flags.
 const READ_ONLY: u32 = 0;
@@ -51,9 +51,11 @@ impl FileOperations for BlockFile {
     }
 }
 
-/// A disk that somebody has open: its driver knows, and its module stays.
+/// A disk that somebody has open: its driver knows, its module stays, and so does the struct when the disk is taken away.
 pub(crate) struct Opened {
     disk: u64,
+    /// Whether the driver has opened it, and is to be told of the end.
+    is_known: bool,
     owner: u64,
     mode: u32,
     position: u64,
@@ -83,7 +85,8 @@ impl Opened {
             if owner != 0 && !module::at(owner).is_some_and(|module| module.try_get()) {
                 return Err(Errno::ENXIO);
             }
-            let mut opened = Self { disk: 0, owner, mode, position: 0 };
+            kobject::get(device::object(super::device_of(disk)));
+            let mut opened = Self { disk, is_known: false, owner, mode, position: 0 };
             let open: u64 = if ops == 0 { 0 } else { block_device_operations::open.get(ops) };
             if open != 0 {
                 let answer = ram::call(open, [open_argument(disk), mode.into()]) as i32;
@@ -91,7 +94,7 @@ impl Opened {
                     return Err(errno);
                 }
             }
-            opened.disk = disk;
+            opened.is_known = true;
             let at = block_device::bd_openers.at(super::whole(disk));
             ram::put(at, ram::get::<u32>(at) + 1);
             Ok(opened)
@@ -223,7 +226,7 @@ impl OpenFile for Opened {
 
 impl Drop for Opened {
     fn drop(&mut self) {
-        if self.disk != 0 {
+        if self.is_known {
             // SAFETY: the disk that was opened and its driver's function.
             unsafe {
                 let at = block_device::bd_openers.at(super::whole(self.disk));
@@ -235,6 +238,8 @@ impl Drop for Opened {
                 }
             }
         }
+        // Its last reference may call a function of the module.
+        kobject::put(device::object(super::device_of(self.disk)));
         if let Some(owner) = module::at(self.owner) {
             owner.put();
         }

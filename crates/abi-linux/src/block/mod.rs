@@ -24,7 +24,7 @@ pub(crate) mod buffers;
 pub(crate) mod claims;
 pub(crate) mod file;
 pub(crate) mod mq;
-pub(crate) mod names;
+pub(crate) mod operations;
 pub(crate) mod pages;
 pub(crate) mod parts;
 pub(crate) mod power;
@@ -32,7 +32,7 @@ pub(crate) mod queue;
 pub(crate) mod ranges;
 pub(crate) mod sets;
 
-use device::layout::{class, device as c_device};
+use device::layout::{class, device as c_device, mutex};
 
 layout! {
     pub(crate) mod gendisk = "gendisk" {
@@ -43,7 +43,6 @@ layout! {
         bd_holder_ops, bd_stats,
     }
     pub(crate) mod block_device_operations = "block_device_operations" { submit_bio, open, release, ioctl, free_disk, owner }
-    mod mutex = "mutex" { wait_list }
 }
 
 /// What a disk counts, on each CPU.
@@ -106,6 +105,16 @@ pub(crate) fn by_path(path: &str) -> Result<u64, Errno> {
         }
         Some(_) => Err(Errno::ENOTBLK),
     }
+}
+
+/// Whether a disk was added, and not taken away.
+fn is_live(disk: u64) -> bool {
+    DISKS.lock().iter().any(|(_, other)| *other == disk)
+}
+
+/// Where a disk that was added is in `/sys`.
+fn path(disk: u64) -> Option<String> {
+    is_live(disk).then(|| kobject::path(device::object(device_of(disk)))).flatten()
 }
 
 /// A disk's name.
@@ -193,10 +202,12 @@ fn make_over(queue: u64, caller: u64) -> u64 {
     let disk = slab::allocate(gendisk::SIZE.get(), 64, slab::ZERO, caller);
     let part = slab::allocate(block_device::SIZE.get(), 64, slab::ZERO, caller);
     let inode = vfs::make_inode(BLOCK | 0o600, 0);
-    if disk == 0 || part == 0 || inode == 0 {
+    let statistics = percpu::allocate(STATISTICS.get(), 8, caller);
+    if [disk, part, inode, statistics].contains(&0) {
         for made in [disk, part, inode] {
             slab::release(made, 0);
         }
+        percpu::release(statistics, 0);
         return 0;
     }
     // SAFETY: three zeroed blocks of the structs' sizes, and an inode.
@@ -217,8 +228,8 @@ fn make_over(queue: u64, caller: u64) -> u64 {
         if block_device::bd_mapping.offset().is_some() {
             block_device::bd_mapping.set(part, vfs::inode::i_data.at(inode));
         }
-        // Drivers count in them inline, and clear them. Without memory they are those of nobody.
-        block_device::bd_stats.set(part, percpu::allocate(STATISTICS.get(), 8, caller));
+        // Drivers count in them inline, and clear them.
+        block_device::bd_stats.set(part, statistics);
         INODES.lock().push((part, inode));
         let dev = block_device::bd_device.at(part);
         device::begin(dev);
@@ -269,8 +280,12 @@ extern "C" fn set_capacity(disk: u64, sectors: u64) {
 extern "C" fn set_capacity_and_notify(disk: u64, sectors: u64) -> bool {
     let before = self::sectors(disk);
     set_capacity(disk, sectors);
-    let is_added = DISKS.lock().iter().any(|(_, other)| *other == disk);
-    let tells = is_added && before != 0 && sectors != 0 && before != sectors;
+    if !is_live(disk) || before == sectors || is_hidden(disk) {
+        return false;
+    }
+    let text = alloc::format!("\x016{}: detected capacity change from {before} to {sectors}\n", name(disk));
+    kernel().printk(text.as_bytes());
+    let tells = before != 0 && sectors != 0;
     if tells {
         crate::uevent::send(device::object(device_of(disk)), "change", &[b"RESIZE=1".to_vec()]);
     }
@@ -293,7 +308,7 @@ extern "C" fn set_disk_ro(disk: u64, read_only: bool) {
 /// `int device_add_disk(struct device *parent, struct gendisk *, const struct attribute_group **)`
 extern "C" fn device_add_disk(parent: u64, disk: u64, groups: u64) -> i32 {
     let caller = ram::caller();
-    add(parent, disk, groups, caller).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(add(parent, disk, groups, caller))
 }
 
 fn add(parent: u64, disk: u64, groups: u64, caller: u64) -> Result<(), Errno> {
@@ -333,15 +348,14 @@ fn add(parent: u64, disk: u64, groups: u64, caller: u64) -> Result<(), Errno> {
 
 /// What `/sys/block/NAME` says of a disk.
 fn show(disk: u64) -> Result<(), Errno> {
-    let dev = device_of(disk);
-    let path = kobject::path(device::object(dev)).ok_or(Errno::ENOENT)?;
+    let path = path(disk).ok_or(Errno::ENOENT)?;
     kernel().files.make_directories("/sys/block");
     crate::sysfs::add_link("/sys/block", &path, &name(disk))?;
     let attributes: [queue::Attribute; 8] = [
         ("size", sectors),
         ("ro", |disk| is_read_only(disk).into()),
         ("removable", |disk| has_flag(disk, "GENHD_FL_REMOVABLE", 1 << 0).into()),
-        ("hidden", |disk| has_flag(disk, "GENHD_FL_HIDDEN", 1 << 1).into()),
+        ("hidden", |disk| is_hidden(disk).into()),
         // SAFETY: a disk.
         ("range", |disk| unsafe { gendisk::minors.get::<u32>(disk) }.into()),
         ("ext_range", |disk| if has_flag(disk, "GENHD_FL_NO_PART", 1 << 2) { 1 } else { PARTS }),
@@ -376,19 +390,26 @@ fn has_flag(disk: u64, name: &str, before: u32) -> bool {
     unsafe { gendisk::flags.get::<u32>(disk) & flag != 0 }
 }
 
+/// Whether nobody is to see a disk.
+fn is_hidden(disk: u64) -> bool {
+    has_flag(disk, "GENHD_FL_HIDDEN", 1 << 1)
+}
+
 /// `void del_gendisk(struct gendisk *)`
 extern "C" fn del_gendisk(disk: u64) {
     let caller = ram::caller();
-    DISKS.lock().retain(|&(_, other)| other != disk);
     kernel().files.remove(&alloc::format!("/sys/block/{}", name(disk)));
-    if let Some(path) = kobject::path(device::object(device_of(disk))) {
+    if let Some(path) = path(disk) {
         kernel().files.remove(&alloc::format!("{path}/queue"));
         mq::show::remove(&path);
     }
-    buffers::drop_all(whole(disk));
+    DISKS.lock().retain(|&(_, other)| other != disk);
+    // Whoever has it open finds nothing in it any more.
+    set_capacity(disk, 0);
+    buffers::drop_unused(whole(disk));
     ranges::remove(disk);
     device::delete(device_of(disk));
-    // SAFETY: the driver's disk, which nothing is submitted to any more.
+    // SAFETY: the driver's disk.
     unsafe { mq::queues::disk_goes(gendisk::queue.get(disk), caller) };
 }
 /// `void put_disk(struct gendisk *)`
@@ -420,7 +441,11 @@ extern "C" fn sync_blockdev() -> i32 {
 /// `/proc/partitions`
 pub(crate) fn partitions() -> Vec<u8> {
     let mut out = String::from("major minor  #blocks  name\n\n");
-    for (number, disk) in DISKS.lock().clone() {
+    let disks = DISKS.lock().clone();
+    for (number, disk) in disks {
+        if sectors(disk) == 0 || is_hidden(disk) {
+            continue;
+        }
         let number = Number(number);
         let line =
             alloc::format!("{:4}  {:7} {:10} {}\n", number.major(), number.minor(), sectors(disk) / 2, name(disk));

@@ -20,7 +20,7 @@ layout! {
 extern "C" fn mpage_read_folio(at: u64, get_block: u64) -> i32 {
     let done = fill(at, get_block);
     cache::end_read(at, done.is_ok());
-    done.map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(done)
 }
 
 /// Reads the blocks of a file that are in a page; what lies in no block is zeros.

@@ -3,17 +3,19 @@
 use ferrmod_kernel::heap::PAGE;
 use ferrmod_kernel::{Errno, kernel};
 
+use crate::device::layout::mutex;
 use crate::export::{Export, exports};
 use crate::field::{Field, layout};
 use crate::{locks, ram, slab};
 
 use super::gendisk;
+use super::operations::{DISCARD, OPERATION, SECURE_ERASE, WRITE_ZEROES};
+use super::parts::Limits;
 
 layout! {
     mod request_queue = "request_queue" {
         queue_flags, disk, limits, node, icq_list, blkg_list, requeue_list, limits_lock, sysfs_lock, dma_pad_mask,
     }
-    mod mutex = "mutex" { wait_list }
     mod queue_limits = "queue_limits" {
         features, logical_block_size, physical_block_size, io_min, io_opt, max_hw_sectors, max_sectors, max_segments,
         max_segment_size, max_discard_sectors, max_hw_discard_sectors, max_write_zeroes_sectors, seg_boundary_mask,
@@ -164,22 +166,17 @@ pub(crate) fn physical_block_size(disk: u64) -> u64 {
 fn own(queue: u64) -> u64 {
     request_queue::limits.at(queue)
 }
-/// Bytes of the largest piece of memory.
-pub(super) fn largest_segment(queue: u64) -> u32 {
-    // SAFETY: a queue.
-    unsafe { queue_limits::max_segment_size.get(own(queue)) }
-}
 /// Bytes of the largest transfer that the hardware makes.
 pub(super) fn largest_transfer(queue: u64) -> u32 {
     // SAFETY: a queue.
     unsafe { queue_limits::max_hw_sectors.get::<u32>(own(queue)) }.saturating_mul(super::SECTOR as u32)
 }
 
-/// `REQ_OP_DISCARD`, `REQ_OP_SECURE_ERASE`, `REQ_OP_WRITE_ZEROES`, and the sectors that a queue does of it at once.
+/// Operations without memory, and the sectors that a queue does of each at once.
 const WITHOUT_MEMORY: [(u32, &Field); 3] = [
-    (3, &queue_limits::max_discard_sectors),
-    (5, &queue_limits::max_secure_erase_sectors),
-    (9, &queue_limits::max_write_zeroes_sectors),
+    (DISCARD, &queue_limits::max_discard_sectors),
+    (SECURE_ERASE, &queue_limits::max_secure_erase_sectors),
+    (WRITE_ZEROES, &queue_limits::max_write_zeroes_sectors),
 ];
 
 /// Whether a queue can do an operation.
@@ -197,7 +194,7 @@ pub(super) unsafe fn too_large(queue: u64, bio: u64) -> Option<u32> {
     let limits = own(queue);
     // SAFETY: the caller vouches for both.
     unsafe {
-        let operation = super::bio::flags_of(bio) & 0xff;
+        let operation = super::bio::flags_of(bio) & OPERATION;
         let known = WITHOUT_MEMORY.iter().find(|(other, _)| *other == operation);
         let most: u32 = known.map_or(&queue_limits::max_sectors, |(_, field)| field).get(limits);
         let chunk: u32 = queue_limits::chunk_sectors.get(limits);
@@ -205,14 +202,23 @@ pub(super) unsafe fn too_large(queue: u64, bio: u64) -> Option<u32> {
             0 => u32::MAX,
             chunk => chunk - (super::bio::sector_of(bio) % u64::from(chunk)) as u32,
         };
-        let block: u32 = queue_limits::logical_block_size.get(limits);
-        super::parts::fitting(
-            bio,
-            most.min(until),
-            queue_limits::max_segments.get(limits),
-            largest_segment(queue),
-            block,
-        )
+        super::parts::fitting(bio, &Limits { sectors: most.min(until), ..memory_limits(queue) })
+    }
+}
+
+/// What the queue's transfers and their pieces of memory may be.
+pub(super) fn memory_limits(queue: u64) -> Limits {
+    let limits = own(queue);
+    // SAFETY: a queue.
+    unsafe {
+        Limits {
+            sectors: queue_limits::max_sectors.get(limits),
+            segments: queue_limits::max_segments.get(limits),
+            largest: queue_limits::max_segment_size.get(limits),
+            block: queue_limits::logical_block_size.get(limits),
+            gap: queue_limits::virt_boundary_mask.get(limits),
+            boundary: queue_limits::seg_boundary_mask.get(limits),
+        }
     }
 }
 
@@ -232,6 +238,10 @@ fn has(queue: u64, (flag, feature): (u32, u32)) -> bool {
             request_queue::queue_flags.get::<u64>(queue) & 1 << flag != 0
         }
     }
+}
+/// Whether something can be written past the cache.
+pub(super) fn writes_past_cache(queue: u64) -> bool {
+    has(queue, PAST_CACHE)
 }
 /// Whether what is written may be lost until it is flushed.
 pub(super) fn has_write_cache(queue: u64) -> bool {
@@ -302,12 +312,20 @@ pub(super) const WORDS: &[Word] = &[
     ("zoned", |_| "none"),
 ];
 
-fn flag(queue: u64, number: u32, set: bool) {
-    let bit = 1u64 << (number & 63);
+fn flag(queue: u64, number: u32, is_set: bool) {
     // SAFETY: the module's queue.
+    unsafe { change_flag(queue, 1 << (number & 63), is_set) };
+}
+
+/// Sets or clears a flag of a queue, given as its bit.
+///
+/// # Safety
+/// `queue` is a queue.
+pub(super) unsafe fn change_flag(queue: u64, bit: u64, is_set: bool) {
+    // SAFETY: the caller vouches for the queue.
     unsafe {
         let flags: u64 = request_queue::queue_flags.get(queue);
-        request_queue::queue_flags.set(queue, if set { flags | bit } else { flags & !bit });
+        request_queue::queue_flags.set(queue, if is_set { flags | bit } else { flags & !bit });
     }
 }
 extern "C" fn blk_queue_flag_set(number: u32, queue: u64) {

@@ -85,7 +85,7 @@ extern "C" fn asn1_ber_decoder(decoder: u64, context: u64, data: u64, length: u6
             let action: u64 = ram::get(actions + 8 * u64::from(index));
             let answer =
                 super::ask(action, [context, header as u64, u64::from(tag), data + start as u64, length as u64]);
-            Errno::from_return(i64::from(answer)).map_or(Ok(()), Err)
+            Errno::result(answer)
         };
         code(run(program, ram::bytes(data, length), act))
     }

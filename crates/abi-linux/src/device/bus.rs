@@ -189,7 +189,7 @@ fn take_apart(bus: &Bus) {
 
 extern "C" fn bus_register(bus: u64) -> i32 {
     let caller = ram::caller();
-    register(bus, caller).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(register(bus, caller))
 }
 extern "C" fn bus_unregister(bus: u64) {
     let Some(found) = BUSES.lock().as_mut().and_then(|buses| buses.remove(&bus)) else { return };
@@ -203,7 +203,7 @@ extern "C" fn bus_unregister(bus: u64) {
 }
 extern "C" fn bus_create_file(bus: u64, attribute: u64) -> i32 {
     match find(bus) {
-        Some(found) => sysfs::add_file(bus_object(&found), "", attribute, None).map_or_else(Errno::to_return, |()| 0),
+        Some(found) => Errno::returned(sysfs::add_file(bus_object(&found), "", attribute, None)),
         None => Errno::EINVAL.to_return(),
     }
 }
@@ -254,11 +254,11 @@ extern "C" fn bus_for_each_drv(bus: u64, start: u64, data: u64, function: u64) -
 }
 extern "C" fn bus_register_notifier(bus: u64, block: u64) -> i32 {
     let Some(found) = find(bus) else { return Errno::EINVAL.to_return() };
-    notifiers::register(subsys_private::notifier.at(found.private), block, false).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(notifiers::register(subsys_private::notifier.at(found.private), block, false))
 }
 extern "C" fn bus_unregister_notifier(bus: u64, block: u64) -> i32 {
     let Some(found) = find(bus) else { return Errno::EINVAL.to_return() };
-    notifiers::unregister(subsys_private::notifier.at(found.private), block).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(notifiers::unregister(subsys_private::notifier.at(found.private), block))
 }
 extern "C" fn bus_rescan_devices(bus: u64) -> i32 {
     for dev in devices(bus, 0) {

@@ -170,7 +170,7 @@ extern "C" fn class_destroy(of: u64) {
 }
 extern "C" fn class_register(of: u64) -> i32 {
     let caller = ram::caller();
-    register(of, caller).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(register(of, caller))
 }
 extern "C" fn class_unregister(of: u64) {
     unregister(of);
@@ -180,7 +180,7 @@ extern "C" fn class_is_registered(of: u64) -> bool {
 }
 pub(crate) extern "C" fn class_create_file_ns(of: u64, attribute: u64, _namespace: u64) -> i32 {
     match object(of) {
-        Some(object) => sysfs::add_file(object, "", attribute, None).map_or_else(Errno::to_return, |()| 0),
+        Some(object) => Errno::returned(sysfs::add_file(object, "", attribute, None)),
         None => Errno::EINVAL.to_return(),
     }
 }

@@ -10,10 +10,21 @@ use ferrmod_kernel::{Errno, files, kernel};
 use super::layout::device;
 use super::{buses, driver, hid, object, platform, usb, virtio};
 use crate::export::{Export, exports};
-use crate::{i2c, kobject, pci, uevent};
+use crate::{i2c, kobject, pci, time, uevent};
 
 /// The `struct device` of each described device.
 static SHOWN: Lock<Vec<(DeviceId, u64)>> = Lock::new(Vec::new());
+
+/// Waits for something that others do, so many milliseconds at most.
+pub(super) fn wait_for<T>(milliseconds: u32, found: impl Fn() -> Option<T>) -> Option<T> {
+    for _ in 0..milliseconds {
+        if let Some(found) = found() {
+            return Some(found);
+        }
+        time::sleep(1_000_000, 0);
+    }
+    None
+}
 
 /// The `struct device` of a described device.
 pub(crate) fn device_of(id: DeviceId) -> Option<u64> {

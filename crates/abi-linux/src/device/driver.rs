@@ -322,7 +322,7 @@ pub(crate) fn release(dev: u64) {
 
 extern "C" fn driver_register(driver: u64) -> i32 {
     let caller = ram::caller();
-    register(driver, caller).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(register(driver, caller))
 }
 extern "C" fn driver_unregister(driver: u64) {
     unregister(driver);
@@ -350,7 +350,7 @@ extern "C" fn driver_create_file(driver: u64, attribute: u64) -> i32 {
     if driver == 0 {
         return Errno::EINVAL.to_return();
     }
-    sysfs::add_file(driver_object(driver), "", attribute, None).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(sysfs::add_file(driver_object(driver), "", attribute, None))
 }
 extern "C" fn driver_remove_file(driver: u64, attribute: u64) {
     if let Some(path) = (driver != 0).then(|| kobject::path(driver_object(driver))).flatten() {
@@ -387,7 +387,7 @@ extern "C" fn device_driver_attach(driver: u64, dev: u64) -> i32 {
     if is_bound(dev) {
         return Errno::EBUSY.to_return();
     }
-    bind(dev, driver).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(bind(dev, driver))
 }
 extern "C" fn device_release_driver(dev: u64) {
     release(dev);

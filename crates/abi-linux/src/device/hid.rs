@@ -117,15 +117,8 @@ pub(crate) fn describe(id: DeviceId, wanted: &HidDevice) -> Result<(), Errno> {
     let link = Arc::new(Link { file, ends: AtomicBool::new(false), reports: Lock::new(VecDeque::new()) });
     let own = Arc::clone(&link);
     let task = kernel().tasks.spawn_service(&alloc::format!("hid/{}", id.0), move || serve(&own))?;
-    let made = link.file.write(&event(id, wanted)).and_then(|_| {
-        for _ in 0..PATIENCE {
-            if let Some(found) = find(&place(id)) {
-                return Ok(found);
-            }
-            time::sleep(1_000_000, 0);
-        }
-        Err(Errno::ENODEV)
-    });
+    let written = link.file.write(&event(id, wanted));
+    let made = written.and_then(|_| described::wait_for(PATIENCE, || find(&place(id))).ok_or(Errno::ENODEV));
     match made {
         Ok((dev, modalias)) => {
             described::remember(id, dev);
@@ -150,9 +143,11 @@ fn serve(link: &Link) {
     let mut set = BTreeMap::new();
     while !link.ends.load(Ordering::Relaxed) {
         link.file.wait_for_input(&|| link.ends.load(Ordering::Relaxed));
-        while let Ok(event) = link.file.read(EVENT) {
+        match link.file.read(EVENT) {
             // What is no such event is nothing to answer.
-            let _ = answer(link, &event, &mut set);
+            Ok(event) if !event.is_empty() => _ = answer(link, &event, &mut set),
+            // The file may be another module's, which never waits.
+            _ => time::sleep(1_000_000, 0),
         }
     }
 }
@@ -236,13 +231,11 @@ fn end(link: &Link, task: TaskId) {
     link.ends.store(true, Ordering::Relaxed);
     // One that was not made cannot be ended.
     let _ = link.file.write(&DESTROY.to_le_bytes());
-    for _ in 0..PATIENCE {
+    // A task that does not end is left alone.
+    let _ = described::wait_for(PATIENCE, || {
         kernel().tasks.wake(task);
-        if !kernel().tasks.is_alive(task) {
-            break;
-        }
-        time::sleep(1_000_000, 0);
-    }
+        (!kernel().tasks.is_alive(task)).then_some(())
+    });
 }
 
 /// What names the modules that may have a driver for it.

@@ -135,6 +135,7 @@ pub(crate) fn begin(dev: u64) {
         locks::init_list(mutex::wait_list.at(device::mutex.at(dev)));
         device::numa_node.set(dev, -1i32);
     }
+    power::forget(dev);
 }
 
 /// The object a device's directory is to lie below, and whether it is a class directory.
@@ -208,7 +209,7 @@ fn leave_glue(object: u64) {
 /// Makes a device known.
 pub(crate) fn add(dev: u64) -> i32 {
     let caller = ram::caller();
-    add_for(dev, caller).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(add_for(dev, caller))
 }
 
 /// [`add`] for whoever called from `caller`.
@@ -278,7 +279,7 @@ fn show(dev: u64, class: u64, bus: u64, added: &mut Added) -> Result<(), Errno> 
         Ok(())
     };
     kernel().files.add(&alloc::format!("{path}/uevent"), uevent_file(dev))?;
-    show_power(&path)?;
+    power::show(dev, &path)?;
     described::show(dev, &path)?;
     pci::show(dev, &path)?;
     // SAFETY: the caller's device and its class, type and bus.
@@ -334,17 +335,6 @@ fn show(dev: u64, class: u64, bus: u64, added: &mut Added) -> Result<(), Errno> 
             }
             added.node = Some(place);
         }
-    }
-    Ok(())
-}
-
-/// The directory that tells of a device's power: it is always on. Modules add files of their own there.
-fn show_power(path: &str) -> Result<(), Errno> {
-    let directory = alloc::format!("{path}/{}", power::GROUP_NAME);
-    kernel().files.add(&directory, Node::Directory)?;
-    for (name, content) in [("control", "on\n"), ("runtime_status", "active\n")] {
-        let node = files::read_only(0o444, move || content.as_bytes().to_vec());
-        kernel().files.add(&alloc::format!("{directory}/{name}"), node)?;
     }
     Ok(())
 }
@@ -437,6 +427,7 @@ extern "C" fn device_release(object: u64) {
     let dev = of_object(object);
     let name = kobject::name(object);
     devres::release_all(dev);
+    power::forget(dev);
     // SAFETY: the device and the release function that its maker, type or class gave.
     unsafe {
         let (own, kind, class): (u64, u64, u64) =
@@ -464,7 +455,7 @@ extern "C" fn device_add(dev: u64) -> i32 {
 extern "C" fn device_register(dev: u64) -> i32 {
     let caller = ram::caller();
     begin(dev);
-    add_for(dev, caller).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(add_for(dev, caller))
 }
 extern "C" fn device_del(dev: u64) {
     delete(dev);
@@ -491,12 +482,12 @@ extern "C" fn put_device(dev: u64) {
 /// `int dev_set_name(struct device *, const char *, ...)`
 extern "C" fn dev_set_name(dev: u64, format: u64, list: u64) -> i32 {
     let caller = ram::caller();
-    kobject::set_name(object(dev), &printf::text_of(format, list), caller).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(kobject::set_name(object(dev), &printf::text_of(format, list), caller))
 }
 extern "C" fn device_rename(dev: u64, name: u64) -> i32 {
     let caller = ram::caller();
     // SAFETY: the module's C string.
-    kobject::rename(object(dev), unsafe { ram::c_string(name) }, caller).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(kobject::rename(object(dev), unsafe { ram::c_string(name) }, caller))
 }
 
 /// `int device_match_devt(struct device *, const void *)`: whether the device has this number.
@@ -632,7 +623,7 @@ extern "C" fn device_create_file(dev: u64, attribute: u64) -> i32 {
     if dev == 0 {
         return 0;
     }
-    sysfs::add_file(object(dev), "", attribute, None).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(sysfs::add_file(object(dev), "", attribute, None))
 }
 
 /// `const char *dev_driver_string(const struct device *)`

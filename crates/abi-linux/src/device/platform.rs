@@ -219,10 +219,6 @@ fn next_number() -> i32 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-fn returned(result: Result<(), Errno>) -> i32 {
-    result.map_or_else(Errno::to_return, |()| 0)
-}
-
 extern "C" fn platform_device_alloc(name: u64, id: i32) -> u64 {
     let caller = ram::caller();
     // SAFETY: the module's C string.
@@ -230,21 +226,21 @@ extern "C" fn platform_device_alloc(name: u64, id: i32) -> u64 {
 }
 extern "C" fn platform_device_add_resources(made: u64, from: u64, count: u32) -> i32 {
     let caller = ram::caller();
-    returned(add_resources(made, from, count, caller))
+    Errno::returned(add_resources(made, from, count, caller))
 }
 extern "C" fn platform_device_add_data(made: u64, from: u64, length: u64) -> i32 {
     let caller = ram::caller();
-    returned(add_data(made, from, length, caller))
+    Errno::returned(add_data(made, from, length, caller))
 }
 extern "C" fn platform_device_add(made: u64) -> i32 {
     let caller = ram::caller();
-    returned(add(made, caller))
+    Errno::returned(add(made, caller))
 }
 extern "C" fn platform_device_register(made: u64) -> i32 {
     let caller = ram::caller();
     super::begin(platform_device::dev.at(made));
     begin_dma(made);
-    returned(add(made, caller))
+    Errno::returned(add(made, caller))
 }
 extern "C" fn platform_device_del(made: u64) {
     if made != 0 && Errno::from_pointer(made).is_none() {

@@ -128,7 +128,7 @@ extern "C" fn device_create_bin_file(dev: u64, attribute: u64) -> i32 {
     if dev == 0 {
         return Errno::EINVAL.to_return();
     }
-    sysfs::add_binary(object(dev), "", attribute, None).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(sysfs::add_binary(object(dev), "", attribute, None))
 }
 
 /// The kernel's own `sysfs_emit` with one number.

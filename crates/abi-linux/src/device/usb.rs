@@ -18,9 +18,9 @@ use ferrmod_kernel::lock::Lock;
 use ferrmod_kernel::{Errno, kernel};
 
 use super::layout::device;
-use super::{bus, driver, object, show};
+use super::{bus, described, driver, object, show};
+use crate::kobject;
 use crate::net::served::{self, Peer};
-use crate::{kobject, time};
 
 /// The module of the controller whose ports lead to other machines, and the first such controller, which has the files for all of them.
 const MODULE: &[u8] = b"vhci-hcd";
@@ -132,7 +132,7 @@ pub(super) fn describe(id: DeviceId, wanted: &UsbDevice) -> Result<(), Errno> {
     PLUGGED.lock().push(Plugged { id, port: port.number, name: port.name.clone(), place: port.place });
     show_endpoints(id)?;
     // One that the core gives up stays plugged, and nothing is seen of it.
-    wait_until(|| find(&port.name).is_some_and(|dev| !driver::probes(dev).is_empty()));
+    let _ = described::wait_for(PATIENCE, || find(&port.name).filter(|&dev| !driver::probes(dev).is_empty()));
     Ok(())
 }
 
@@ -155,16 +155,6 @@ fn show_endpoints(id: DeviceId) -> Result<(), Errno> {
         kernel().files.add(&alloc::format!("{directory}/{address:02x}"), node)?;
     }
     Ok(())
-}
-
-/// Waits for something, but not for ever.
-fn wait_until(happened: impl Fn() -> bool) {
-    for _ in 0..PATIENCE {
-        if happened() {
-            return;
-        }
-        time::sleep(1_000_000, 0);
-    }
 }
 
 /// The device on the USB bus that is called so.
@@ -233,6 +223,7 @@ pub(super) fn forget(id: DeviceId) {
             let port = ports().unwrap_or_default().into_iter().find(|port| number_of(port) == Some(gone.port));
             port.is_none_or(|port| is_free(&port))
         };
-        wait_until(|| find(&gone.name).is_none() && is_free());
+        // A port that stays taken is no other's.
+        let _ = described::wait_for(PATIENCE, || (find(&gone.name).is_none() && is_free()).then_some(()));
     }
 }

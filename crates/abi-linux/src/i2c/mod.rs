@@ -13,7 +13,7 @@ use crate::device::layout::{device, device_type};
 use crate::device::{buses, class, devres, object};
 use crate::export::{Export, exports};
 use crate::field::layout;
-use crate::{kobject, locks, ram, slab, symbols};
+use crate::{kobject, locks, power, ram, slab, symbols};
 
 pub(crate) mod described;
 pub(crate) mod transfer;
@@ -381,6 +381,7 @@ fn add_adapter(adapter: u64, number: i32, caller: u64) -> Result<(), Errno> {
     }
     ADAPTERS.lock().push((adapter, number, mutex));
     devices::begin(dev);
+    power::pm_runtime_enable(dev);
     let added = kobject::set_name(object(dev), alloc::format!("i2c-{number}").as_bytes(), caller)
         .and_then(|()| devices::add_for(dev, caller))
         .and_then(|()| show_adapter(adapter, dev, name));
@@ -470,7 +471,7 @@ fn delete_adapter(adapter: u64) {
 
 extern "C" fn i2c_add_adapter(adapter: u64) -> i32 {
     let caller = ram::caller();
-    add_adapter(adapter, free_number(), caller).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(add_adapter(adapter, free_number(), caller))
 }
 /// `int i2c_add_numbered_adapter(struct i2c_adapter *)`: -1 stands for any number.
 extern "C" fn i2c_add_numbered_adapter(adapter: u64) -> i32 {
@@ -480,7 +481,7 @@ extern "C" fn i2c_add_numbered_adapter(adapter: u64) -> i32 {
         -1 => free_number(),
         number => number,
     };
-    add_adapter(adapter, wanted, caller).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(add_adapter(adapter, wanted, caller))
 }
 extern "C" fn i2c_del_adapter(adapter: u64) {
     delete_adapter(adapter);

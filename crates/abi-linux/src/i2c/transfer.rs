@@ -113,7 +113,7 @@ pub(crate) fn write_register(client: u64, register: u8, width: usize, value: u16
         2 => i2c_smbus_write_word_data(client, register, value),
         _ => Errno::EOPNOTSUPP.to_return(),
     };
-    Errno::from_return(result.into()).map_or(Ok(()), Err)
+    Errno::result(result)
 }
 
 /// Sends bytes at an address to a client.

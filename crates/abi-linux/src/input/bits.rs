@@ -55,7 +55,7 @@ pub(super) fn map_of(kind: u32) -> Option<&'static Field> {
 }
 
 /// How many codes of a type there are.
-fn codes(kind: u32) -> u32 {
+pub(super) fn codes(kind: u32) -> u32 {
     MAPS.iter().find(|(_, other, _)| *other == kind).map_or(0, |&(_, _, codes)| codes)
 }
 

@@ -301,8 +301,7 @@ unsafe fn give(handle: u64, events: u64, count: u32) -> u32 {
         }
         if whole != 0 {
             let kept = ram::call(whole, [handle, events, left.into()]) as u32;
-            // Since 6.11, when handles got a function of their own, the function says how many events it leaves.
-            return if input_handle::handle_events.offset().is_some() { kept.min(left) } else { left };
+            return if handlers::says_what_is_left() { kept.min(left) } else { left };
         }
         if single != 0 {
             for number in 0..u64::from(left) {
@@ -322,11 +321,6 @@ unsafe fn repetition(made: u64, which: u64) -> u32 {
     unsafe { ram::get::<i32>(input_dev::rep.at(made) + 4 * which) }.max(0) as u32
 }
 
-/// Milliseconds as ticks.
-fn ticks(milliseconds: u32) -> u64 {
-    (u64::from(milliseconds) * time::HZ).div_ceil(1000)
-}
-
 /// A key went down: it is repeated from now on.
 ///
 /// # Safety
@@ -337,7 +331,7 @@ unsafe fn repeat(made: u64, code: u32) {
         let (delay, period) = (repetition(made, DELAY), repetition(made, PERIOD));
         if delay != 0 && period != 0 && super::timer_list::function.get::<u64>(input_dev::timer.at(made)) != 0 {
             input_dev::repeat_key.set(made, code);
-            time::start_timer(input_dev::timer.at(made), ticks(delay));
+            time::start_timer(input_dev::timer.at(made), time::__msecs_to_jiffies(delay));
         }
     }
 }
@@ -358,7 +352,7 @@ extern "C" fn input_repeat_key(timer: u64) {
             dispatch(made, SYNC, REPORT, 1);
             let period = repetition(made, PERIOD);
             if period != 0 {
-                time::start_timer(timer, ticks(period));
+                time::start_timer(timer, time::__msecs_to_jiffies(period));
             }
         }
     });

@@ -15,7 +15,7 @@ use crate::device;
 use crate::export::{Export, exports};
 use crate::field::{Field, layout};
 use crate::registries::{Name, Registry, Unique};
-use crate::{locks, ram, waiting};
+use crate::{locks, ram, rcu, waiting};
 
 layout! {
     pub(super) mod input_handler = "input_handler" {
@@ -36,13 +36,19 @@ static HANDLERS: Registry =
 /// The minors of `/dev/input` that are taken.
 static TAKEN: Lock<BTreeSet<u32>> = Lock::new(BTreeSet::new());
 
-/// The handles of a device, filters first.
+/// The handles of a device as they are now, filters first. One that is taken away while another CPU goes through them is still there:
+/// who takes it away waits ([`rcu::wait_for_readers`]).
 ///
 /// # Safety
 /// A device.
-pub(super) unsafe fn of_device(made: u64) -> impl Iterator<Item = u64> {
+pub(super) unsafe fn of_device(made: u64) -> Vec<u64> {
     // SAFETY: the caller vouches for the device; the list is of handles.
-    unsafe { waiting::each(input_dev::h_list.at(made)) }.map(|node| input_handle::d_node.container(node))
+    unsafe { waiting::each(input_dev::h_list.at(made)) }.map(|node| input_handle::d_node.container(node)).collect()
+}
+
+/// Whether a handler has one way to get events, which says how many it leaves: since 6.11, when handles got a function of their own.
+pub(super) fn says_what_is_left() -> bool {
+    input_handle::handle_events.offset().is_some()
 }
 
 /// What a handle is called.
@@ -159,7 +165,19 @@ pub(super) fn leaves(made: u64) {
 extern "C" fn input_register_handler(handler: u64) -> i32 {
     let caller = ram::caller();
     // SAFETY: the module's handler.
-    unsafe { locks::init_list(input_handler::h_list.at(handler)) };
+    unsafe {
+        let ways = [&input_handler::filter, &input_handler::events, &input_handler::event];
+        if says_what_is_left() && ways.iter().filter(|way| way.get::<u64>(handler) != 0).count() > 1 {
+            let name = ram::c_string_or_empty(input_handler::name.get(handler));
+            let text = alloc::format!(
+                "\x013input: input_handler_check_methods: only one event processing method can be defined ({})\n",
+                name.to_str_lossy()
+            );
+            kernel().printk(text.as_bytes());
+            return Errno::EINVAL.to_return();
+        }
+        locks::init_list(input_handler::h_list.at(handler));
+    }
     with_devices(caller, |devices| {
         let result = HANDLERS.add(handler, caller);
         if result == 0 {
@@ -214,6 +232,8 @@ extern "C" fn input_unregister_handle(handle: u64) {
         waiting::unlink(input_handle::h_node.at(handle));
         with_mutex(input_handle::dev.get(handle), caller, || waiting::unlink(input_handle::d_node.at(handle)));
     }
+    // Another CPU may be giving it events.
+    rcu::wait_for_readers();
     kernel().registrations.remove(KIND, handle);
 }
 /// `int input_handler_for_each_handle(struct input_handler *, void *data, int (*fn)(struct input_handle *, void *))`
@@ -241,6 +261,8 @@ unsafe fn release(handle: u64, made: u64) {
             return;
         }
         input_dev::grab.set(made, 0u64);
+        // Another CPU may be giving events to this one alone.
+        rcu::wait_for_readers();
         for other in of_device(made) {
             let start: u64 = input_handler::start.get(input_handle::handler.get::<u64>(other));
             if start != 0 && input_handle::open.get::<i32>(other) != 0 {
@@ -287,6 +309,17 @@ unsafe fn count(field: &Field, object: u64, change: i32) -> i32 {
     }
 }
 
+/// A handle is open once less; when it is not any more, no other CPU is giving it events afterwards.
+///
+/// # Safety
+/// A registered handle.
+unsafe fn closed(handle: u64) {
+    // SAFETY: the caller vouches for the handle.
+    if unsafe { count(&input_handle::open, handle, -1) } == 0 {
+        rcu::wait_for_readers();
+    }
+}
+
 /// `int input_open_device(struct input_handle *)`
 extern "C" fn input_open_device(handle: u64) -> i32 {
     let caller = ram::caller();
@@ -305,7 +338,7 @@ extern "C" fn input_open_device(handle: u64) -> i32 {
             let result = open_device(made);
             if result != 0 {
                 count(&input_dev::users, made, -1);
-                count(&input_handle::open, handle, -1);
+                closed(handle);
             }
             result
         })
@@ -322,7 +355,7 @@ extern "C" fn input_close_device(handle: u64) {
             if count(&input_dev::users, made, -1) == 0 && input_dev::inhibited.get::<u8>(made) == 0 {
                 close_device(made);
             }
-            count(&input_handle::open, handle, -1);
+            closed(handle);
         });
     }
 }

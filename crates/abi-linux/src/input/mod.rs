@@ -17,7 +17,7 @@ use crate::device::{self, devres};
 use crate::export::{Export, exports};
 use crate::field::layout;
 use crate::vfs::chrdev;
-use crate::{kobject, locks, ram, slab, symbols, time, user};
+use crate::{kobject, locks, ram, slab, symbols, system, time, user};
 
 mod bits;
 pub(crate) mod event;
@@ -226,9 +226,11 @@ fn register(made: u64, caller: u64) -> Result<(), Errno> {
             }
         }
         let size = packet_size(made).max(input_dev::hint_events_per_packet.get(made));
+        // The driver may have asked for any size.
+        let most = size.checked_add(2).ok_or(Errno::ENOMEM)?;
         input_dev::hint_events_per_packet.set(made, size);
-        input_dev::max_vals.set(made, size + 2);
-        let events = slab::allocate(u64::from(size + 2) * event::input_value::SIZE.get(), 8, slab::ZERO, caller);
+        input_dev::max_vals.set(made, most);
+        let events = slab::allocate(u64::from(most) * event::input_value::SIZE.get(), 8, slab::ZERO, caller);
         if events == 0 {
             return Err(Errno::ENOMEM);
         }
@@ -261,7 +263,7 @@ fn register(made: u64, caller: u64) -> Result<(), Errno> {
 /// `int input_register_device(struct input_dev *)`
 extern "C" fn input_register_device(made: u64) -> i32 {
     let caller = ram::caller();
-    register(made, caller).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(register(made, caller))
 }
 
 /// Takes a device away that is registered; its memory stays.
@@ -299,16 +301,22 @@ extern "C" fn input_set_capability(made: u64, kind: u32, code: u32) {
         // SAFETY: the caller's device.
         bits::POWER => unsafe { bits::put(input_dev::evbit.at(made), kind, true) },
         _ if bits::map_of(kind).is_some() => {
+            if code >= bits::codes(kind) {
+                return refuse_capability(&alloc::format!("invalid code {code} for type {kind}"));
+            }
             if kind == bits::ABSOLUTE {
                 input_alloc_absinfo(made);
             }
             bits::give(made, kind, code);
         }
-        _ => {
-            kernel()
-                .printk(alloc::format!("\x013input_set_capability: unknown type {kind} (code {code})\n").as_bytes());
-        }
+        _ => refuse_capability(&alloc::format!("unknown type {kind} (code {code})")),
     }
+}
+
+/// Says what a device cannot have, and who wanted it.
+fn refuse_capability(why: &str) {
+    kernel().printk(alloc::format!("\x013input: input_set_capability: {why}\n").as_bytes());
+    system::dump_stack();
 }
 /// `void input_alloc_absinfo(struct input_dev *)`
 extern "C" fn input_alloc_absinfo(made: u64) {

@@ -127,8 +127,10 @@ pub(crate) fn devices() -> Vec<u8> {
         let [bus, vendor, product, version] = id(made);
         let path = kobject::path(device::object(input_dev::dev.at(made))).unwrap_or_default();
         // SAFETY: a registered device.
-        let listening: String =
-            unsafe { handlers::of_device(made) }.map(|handle| handlers::handle_name(handle) + " ").collect();
+        let listening: String = unsafe { handlers::of_device(made) }
+            .into_iter()
+            .map(|handle| handlers::handle_name(handle) + " ")
+            .collect();
         out += &alloc::format!(
             "I: Bus={bus:04x} Vendor={vendor:04x} Product={product:04x} Version={version:04x}\n\
              N: Name=\"{}\"\nP: Phys={}\nS: Sysfs={}\nU: Uniq={}\nH: Handlers={listening}\n",

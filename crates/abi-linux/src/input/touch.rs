@@ -120,10 +120,20 @@ pub(super) unsafe fn release(made: u64) {
     if let Some(state) = contacts(made) {
         // SAFETY: the caller vouches for the device.
         unsafe {
+            // Nothing has been said in a frame that only begins.
+            next_frame(state);
             drop_unused(made, state);
-            input_mt::frame.set(state, input_mt::frame.get::<u32>(state).wrapping_add(1));
         }
     }
+}
+
+/// Goes on to the next frame.
+///
+/// # Safety
+/// The state of contacts.
+unsafe fn next_frame(state: u64) {
+    // SAFETY: the caller vouches for it.
+    unsafe { input_mt::frame.set(state, input_mt::frame.get::<u32>(state).wrapping_add(1)) };
 }
 
 /// An axis of the device's own is like one of its contacts.
@@ -308,8 +318,12 @@ unsafe fn drop_unused(made: u64, state: u64) {
 }
 /// `void input_mt_drop_unused(struct input_dev *)`
 extern "C" fn input_mt_drop_unused(made: u64) {
+    let Some(state) = contacts(made) else { return };
     // SAFETY: the caller's device.
-    event::locked(made, || unsafe { release(made) });
+    event::locked(made, || unsafe {
+        drop_unused(made, state);
+        next_frame(state);
+    });
 }
 /// `void input_mt_sync_frame(struct input_dev *)`
 extern "C" fn input_mt_sync_frame(made: u64) {
@@ -320,10 +334,8 @@ extern "C" fn input_mt_sync_frame(made: u64) {
         if flags & DROPS_UNUSED != 0 {
             event::locked(made, || drop_unused(made, state));
         }
-        if flags & IS_POINTER != 0 || flags & IS_DIRECT != 0 {
-            input_mt_report_pointer_emulation(made, flags & IS_POINTER != 0 && flags & COUNTS_FINGERS == 0);
-        }
-        input_mt::frame.set(state, input_mt::frame.get::<u32>(state).wrapping_add(1));
+        input_mt_report_pointer_emulation(made, flags & IS_POINTER != 0 && flags & COUNTS_FINGERS == 0);
+        next_frame(state);
     }
 }
 /// `int input_mt_get_slot_by_key(struct input_dev *, int key)`

@@ -127,11 +127,6 @@ pub(crate) extern "C" fn led_stop_software_blink(led: u64) {
     }
 }
 
-/// Milliseconds as ticks, at least one.
-fn ticks(milliseconds: u64) -> u64 {
-    (milliseconds.saturating_mul(time::HZ) / 1000).max(1)
-}
-
 /// The timer of a blinking LED: on when it is off, off when it is on.
 extern "C" fn led_timer_function(timer: u64) {
     let led = led_classdev::blink_timer.container(timer);
@@ -147,7 +142,8 @@ extern "C" fn led_timer_function(timer: u64) {
         }
         let brightness = if lights { led_classdev::blink_brightness.get(led) } else { 0 };
         led_set_brightness_nosleep(led, brightness);
-        time::start_timer(timer, ticks(if lights { on } else { off }));
+        let milliseconds = u32::try_from(if lights { on } else { off }).unwrap_or(u32::MAX);
+        time::start_timer(timer, time::__msecs_to_jiffies(milliseconds));
     }
 }
 /// `void led_blink_set(struct led_classdev *, unsigned long *on, unsigned long *off)`, in milliseconds: by the driver if it can.
@@ -302,7 +298,7 @@ fn unregister(led: u64) {
 /// `int led_classdev_register_ext(struct device *parent, struct led_classdev *, struct led_init_data *)`
 extern "C" fn led_classdev_register_ext(parent: u64, led: u64, data: u64) -> i32 {
     let caller = ram::caller();
-    register(parent, led, data, caller).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(register(parent, led, data, caller))
 }
 extern "C" fn led_classdev_unregister(led: u64) {
     unregister(led);

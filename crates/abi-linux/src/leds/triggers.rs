@@ -73,9 +73,8 @@ pub(crate) fn set(led: u64, trigger: u64) -> Result<(), Errno> {
         led_classdev::trigger.set(led, trigger);
         let activate: u64 = led_trigger::activate.get(trigger);
         let answer = if activate == 0 { 0 } else { ram::call(activate, [led]) as i32 };
-        let added = Errno::from_return(answer.into())
-            .map_or(Ok(()), Err)
-            .and_then(|()| super::change_groups(led, led_trigger::groups.get(trigger), true));
+        let added =
+            Errno::result(answer).and_then(|()| super::change_groups(led, led_trigger::groups.get(trigger), true));
         if added.is_err() {
             led_classdev::trigger.set(led, 0_u64);
             led_classdev::trigger_data.set(led, 0_u64);
@@ -154,7 +153,7 @@ fn unregister(trigger: u64) {
 /// `int led_trigger_register(struct led_trigger *)`
 extern "C" fn led_trigger_register(trigger: u64) -> i32 {
     let caller = ram::caller();
-    register(trigger, caller).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(register(trigger, caller))
 }
 extern "C" fn led_trigger_unregister(trigger: u64) {
     unregister(trigger);

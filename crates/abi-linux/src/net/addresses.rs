@@ -137,7 +137,7 @@ fn drop_one(list: u64, entry: u64) {
 }
 
 fn outcome(result: Result<(), Errno>) -> i32 {
-    result.map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(result)
 }
 
 /// Lets the driver look at its lists (`__dev_set_rx_mode`).

@@ -131,7 +131,7 @@ fn number_in_range(attribute: Attribute, policy: u64, kind: u8, way: u8) -> Resu
     if way == FUNCTION {
         // SAFETY: the policy's function.
         let result = unsafe { ram::call(nla_policy::validate.get(policy), [attribute.0, 0]) } as i32;
-        return Errno::from_return(result.into()).map_or(Ok(()), Err);
+        return Errno::result(result);
     }
     let Some(size) = size_of(kind) else { return Ok(()) };
     let signed = (12..=15).contains(&kind);
@@ -215,11 +215,10 @@ extern "C" fn __nla_parse(table: u64, most: i32, head: u64, length: i32, policy:
     unsafe { ram::fill(table, 0, 8 * (most.max(0) as u64 + 1)) };
     let message = Message { head, length, most, policy, strict, extack };
     // SAFETY: as above; `walk` gives only types up to `most`.
-    walk(&message, |kind, at| unsafe { ram::put(table + 8 * u64::from(kind), at) })
-        .map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(walk(&message, |kind, at| unsafe { ram::put(table + 8 * u64::from(kind), at) }))
 }
 extern "C" fn __nla_validate(head: u64, length: i32, most: i32, policy: u64, strict: u32, extack: u64) -> i32 {
-    walk(&Message { head, length, most, policy, strict, extack }, |_, _| ()).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(walk(&Message { head, length, most, policy, strict, extack }, |_, _| ()))
 }
 extern "C" fn nla_find(head: u64, length: i32, kind: i32) -> u64 {
     each(head, length).find(|attribute| i32::from(attribute.kind()) == kind).map_or(0, |attribute| attribute.0)

@@ -310,11 +310,11 @@ fn wait_for_references(dev: u64) {
 /// `int register_netdevice(struct net_device *)`
 extern "C" fn register_netdevice(dev: u64) -> i32 {
     let caller = ram::caller();
-    register(dev, caller).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(register(dev, caller))
 }
 extern "C" fn register_netdev(dev: u64) -> i32 {
     let caller = ram::caller();
-    rtnl::with(caller, || register(dev, caller)).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(rtnl::with(caller, || register(dev, caller)))
 }
 /// `void unregister_netdevice_queue(struct net_device *, struct list_head *)`: at once without a list.
 extern "C" fn unregister_netdevice_queue(dev: u64, list: u64) {

@@ -150,7 +150,7 @@ fn unregister(head: u64, block: u64) -> Result<(), Errno> {
     })
 }
 fn outcome(result: Result<(), Errno>) -> i32 {
-    result.map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(result)
 }
 
 /// `int register_netdevice_notifier(struct notifier_block *)`: it is told of the devices there are.

@@ -19,10 +19,7 @@ extern "C" fn inet_frags_init(frags: u64) -> i32 {
         inet_frags::refcnt.set(frags, 1u32);
         ram::c_string_or_empty(inet_frags::frags_cache_name.get(frags))
     };
-    kernel()
-        .registrations
-        .add("inet_frags", frags, name, kernel().owner_of(caller))
-        .map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(kernel().registrations.add("inet_frags", frags, name, kernel().owner_of(caller)))
 }
 extern "C" fn inet_frags_fini(frags: u64) {
     kernel().registrations.remove("inet_frags", frags);

@@ -101,11 +101,11 @@ fn delete(all: &[u64], ops: u64, caller: u64) {
 
 extern "C" fn rtnl_link_register(ops: u64) -> i32 {
     let caller = ram::caller();
-    rtnl::with(caller, || register(ops, caller)).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(rtnl::with(caller, || register(ops, caller)))
 }
 extern "C" fn __rtnl_link_register(ops: u64) -> i32 {
     let caller = ram::caller();
-    register(ops, caller).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(register(ops, caller))
 }
 extern "C" fn rtnl_link_unregister(ops: u64) {
     let caller = ram::caller();
@@ -224,7 +224,7 @@ fn add(name: &[u8], kind: &[u8]) -> Result<(), Errno> {
         let dev = create(name, how, ops, owner)?;
         let newlink: u64 = rtnl_link_ops::newlink.get(ops);
         let result = match newlink {
-            0 => devices::register(dev, owner).map_or_else(Errno::to_return, |()| 0),
+            0 => Errno::returned(devices::register(dev, owner)),
             function if crate::boot::facts().btf().struct_named("rtnl_newlink_params").is_some() => {
                 let mut words = [0u64; 16];
                 let params = words.as_mut_ptr() as u64;

@@ -195,7 +195,7 @@ pub(crate) fn unregister(ops: u64) {
 
 extern "C" fn register_pernet_subsys(ops: u64) -> i32 {
     let caller = ram::caller();
-    register(ops, caller).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(register(ops, caller))
 }
 extern "C" fn unregister_pernet_subsys(ops: u64) {
     unregister(ops);

@@ -9,7 +9,7 @@ use super::{devices, sk_buff, state};
 use crate::data::{Begin, Datum};
 use crate::export::{Export, exports};
 use crate::field::layout;
-use crate::{locks, ram, tasks};
+use crate::{deadlocks, locks, ram};
 
 layout! {
     mod rtnl_msg_handler = "rtnl_msg_handler" { protocol, msgtype }
@@ -37,11 +37,8 @@ const CHANNEL: u64 = 0x7274_6e6c;
 
 /// Takes the lock for whoever called from `caller`.
 pub(crate) fn lock(caller: u64) {
-    loop {
-        let Some(holder) = *HOLDER.lock() else { break };
-        locks::check_holder(holder, "mutex of the network", caller);
-        tasks::might_block(caller);
-        kernel().tasks.block(None, Some(CHANNEL));
+    while HOLDER.lock().is_some() {
+        deadlocks::wait(CHANNEL, |_| *HOLDER.lock(), "mutex of the network", caller);
     }
     *HOLDER.lock() = Some(kernel().tasks.current());
 }

@@ -62,6 +62,9 @@ const FAMILY: u16 = 1;
 /// `MSG_DONTWAIT`, `MSG_WAITALL`
 const DO_NOT_WAIT: i32 = 0x40;
 const WAIT_FOR_ALL: i32 = 0x100;
+/// Bytes that one call sends at most (`MAX_RW_COUNT`), and that the other end gets at once.
+const MOST: u64 = 0x7fff_f000;
+const PIECE: u64 = 1 << 16;
 
 /// Makes a stream socket that is connected to `peer`; its number.
 ///
@@ -156,15 +159,28 @@ extern "C" fn sockfd_lookup(number: i32, error: u64) -> u64 {
     }
 }
 
+/// What is answered when so many bytes were moved and no more could be, of so many.
+fn moved(done: u64, size: u64) -> i32 {
+    if done == 0 && size != 0 { Errno::EFAULT.to_return() } else { done as i32 }
+}
+
 /// `int sendmsg(struct socket *, struct msghdr *, size_t)`
 extern "C" fn served_sendmsg(of: u64, message: u64, size: u64) -> i32 {
     let Some(peer) = peer(of) else { return Errno::EPIPE.to_return() };
-    let mut bytes = alloc::vec![0; size as usize];
-    let count = iter::take(sockets::msghdr::msg_iter.at(message), bytes.as_mut_ptr() as u64, size);
-    bytes.truncate(count as usize);
-    peer.receive(&bytes);
+    let size = size.min(MOST);
+    let mut bytes = alloc::vec![0; size.min(PIECE) as usize];
+    let mut done = 0;
+    while done < size {
+        let wanted = (size - done).min(PIECE);
+        let count = iter::take(sockets::msghdr::msg_iter.at(message), bytes.as_mut_ptr() as u64, wanted);
+        peer.receive(&bytes[..count as usize]);
+        done += count;
+        if count < wanted {
+            break;
+        }
+    }
     kernel().tasks.wake_channel(of, usize::MAX);
-    count as i32
+    moved(done, size)
 }
 
 /// `int recvmsg(struct socket *, struct msghdr *, size_t, int flags)`
@@ -174,7 +190,12 @@ extern "C" fn served_recvmsg(of: u64, message: u64, size: u64, flags: i32) -> i3
     while done < size {
         let Some(bytes) = peer(of).and_then(|peer| peer.send((size - done) as usize)) else { break };
         if !bytes.is_empty() {
-            done += iter::put(sockets::msghdr::msg_iter.at(message), bytes.as_ptr() as u64, bytes.len() as u64);
+            let count = bytes.len() as u64;
+            let put = iter::put(sockets::msghdr::msg_iter.at(message), bytes.as_ptr() as u64, count);
+            done += put;
+            if put < count {
+                return moved(done, size);
+            }
             continue;
         }
         if done != 0 && flags & WAIT_FOR_ALL == 0 {

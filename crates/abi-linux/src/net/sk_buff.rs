@@ -398,7 +398,7 @@ extern "C" fn skb_trim(at: u64, length: u32) {
     }
 }
 extern "C" fn ___pskb_trim(at: u64, length: u32) -> i32 {
-    cut(Packet(at), length).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(cut(Packet(at), length))
 }
 
 /// Gives a packet a head of its own with `before` and `after` more bytes around the linear part.
@@ -501,7 +501,7 @@ extern "C" fn __pskb_pull_tail(at: u64, more: i32) -> u64 {
 }
 extern "C" fn pskb_expand_head(at: u64, before: i32, after: i32, flags: u32) -> i32 {
     let caller = ram::caller();
-    expand(Packet(at), before.max(0) as u64, after.max(0) as u64, flags, caller).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(expand(Packet(at), before.max(0) as u64, after.max(0) as u64, flags, caller))
 }
 
 /// A second packet over the same head.

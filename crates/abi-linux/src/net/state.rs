@@ -462,7 +462,7 @@ extern "C" fn netif_device_attach(dev: u64) {
 }
 
 fn outcome(result: Result<(), Errno>) -> i32 {
-    result.map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(result)
 }
 /// `int dev_open(struct net_device *, struct netlink_ext_ack *)`
 extern "C" fn dev_open(dev: u64) -> i32 {

@@ -35,8 +35,6 @@ const MASK: i32 = 0x0f;
 /// `NET_RX_SUCCESS`, `NET_RX_DROP`
 const TAKEN: i32 = 0;
 const DROPPED: i32 = 1;
-/// `SOFTIRQ_DISABLE_OFFSET`
-const BOTTOM_HALVES: i32 = 0x200;
 
 /// A device's queue of this number.
 pub(crate) fn queue(dev: u64, number: u32) -> u64 {
@@ -182,9 +180,9 @@ fn run(dev: u64, at: u64) {
 
 /// `int __dev_queue_xmit(struct sk_buff *, struct net_device *sb_dev)`
 extern "C" fn __dev_queue_xmit(at: u64) -> i32 {
-    tasks::add_preempt(BOTTOM_HALVES);
+    tasks::add_preempt(tasks::SOFTIRQ_DISABLE_OFFSET);
     let result = send(at);
-    tasks::add_preempt(-BOTTOM_HALVES);
+    tasks::add_preempt(-tasks::SOFTIRQ_DISABLE_OFFSET);
     result
 }
 fn send(at: u64) -> i32 {

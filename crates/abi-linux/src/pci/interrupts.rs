@@ -65,7 +65,7 @@ fn end_messages(function: u64) {
 }
 
 extern "C" fn pci_enable_msi(function: u64) -> i32 {
-    begin_messages(function).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(begin_messages(function))
 }
 /// Gives a function its line back.
 pub(super) extern "C" fn pci_disable_msi(function: u64) {

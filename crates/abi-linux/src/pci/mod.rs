@@ -15,7 +15,7 @@ use crate::device::layout::device;
 use crate::device::{buses, object};
 use crate::export::{Export, exports};
 use crate::field::layout;
-use crate::{kobject, locks, ram, slab, symbols};
+use crate::{kobject, locks, power, ram, slab, symbols};
 
 pub(crate) mod config;
 pub(crate) mod enable;
@@ -251,6 +251,9 @@ pub(crate) fn describe(number: DeviceId, wanted: &PciDevice) -> Result<(), Errno
             resource::flags.set(at, if ports { PORTS } else { MEMORY });
         }
     }
+    // It stays awake until somebody lets it sleep.
+    power::pm_runtime_enable(dev);
+    power::pm_runtime_forbid(dev);
     described::remember(number, dev);
     let name = alloc::format!("0000:00:{slot:02x}.0");
     let added = kobject::set_name(object(dev), name.as_bytes(), 0).and_then(|()| devices::add_for(dev, 0));

@@ -7,12 +7,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bstr::ByteSlice;
-use ferrmod_kernel::Errno;
-use ferrmod_kernel::files::{self, FileOperations, IoctlArgument, Node, OpenFile, Provider};
+use ferrmod_kernel::files::{self, FileOperations, IoctlArgument, Node, OpenFile, Provider, Whole};
 use ferrmod_kernel::text::number;
+use ferrmod_kernel::{Errno, kernel};
 
 use super::{Event, events, format, output, record, switch};
-use crate::{bitmaps, time};
+use crate::bitmaps;
 
 /// `O_ACCMODE`, `O_RDONLY`, `O_TRUNC`, `O_NONBLOCK`
 const ACCESS: u32 = 3;
@@ -37,6 +37,7 @@ fn heading(kept: usize, written: u64) -> String {
 }
 
 /// A file whose content is made when it is opened, and that may do something when it is opened to be emptied.
+#[derive(Clone, Copy)]
 struct File {
     read: fn() -> Vec<u8>,
     write: fn(&[u8]) -> Result<usize, Errno>,
@@ -90,37 +91,7 @@ impl FileOperations for File {
         if flags & ACCESS != READ_ONLY && flags & TRUNCATE != 0 {
             (self.empty)();
         }
-        Some(Ok(Box::new(Opened { read: self.read, write: self.write, content: None, position: 0 })))
-    }
-}
-
-/// Such a file while it is open.
-struct Opened {
-    read: fn() -> Vec<u8>,
-    write: fn(&[u8]) -> Result<usize, Errno>,
-    content: Option<Vec<u8>>,
-    position: usize,
-}
-
-impl OpenFile for Opened {
-    fn read(&mut self, length: u64) -> Result<Vec<u8>, Errno> {
-        let content = self.content.get_or_insert_with(self.read);
-        let rest = content.get(self.position..).unwrap_or_default();
-        let part = rest[..rest.len().min(usize::try_from(length).unwrap_or(usize::MAX))].to_vec();
-        self.position += part.len();
-        Ok(part)
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
-        (self.write)(bytes)
-    }
-
-    fn seek(&mut self, _offset: i64, _whence: u32) -> Result<u64, Errno> {
-        Err(Errno::ESPIPE)
-    }
-
-    fn ioctl(&mut self, _command: u32, _argument: IoctlArgument) -> Result<(u64, Vec<u8>), Errno> {
-        Err(Errno::ENOTTY)
+        Some(Ok(Box::new(Whole::new(Arc::new(File { is_emptied: false, ..*self })))))
     }
 }
 
@@ -138,7 +109,7 @@ impl FileOperations for Pipe {
     }
 
     fn open(&self, flags: u32) -> Option<Result<Box<dyn OpenFile>, Errno>> {
-        Some(Ok(Box::new(OpenPipe { waits: flags & NO_WAIT == 0, rest: Vec::new() })))
+        Some(Ok(Box::new(OpenPipe { waits: flags & NO_WAIT == 0, rest: Vec::new(), has_read: false })))
     }
 }
 
@@ -146,23 +117,24 @@ struct OpenPipe {
     waits: bool,
     /// Of a line that did not fit.
     rest: Vec<u8>,
+    /// There was a record before: who has read everything waits for no more while nothing is recorded.
+    has_read: bool,
 }
 
 impl OpenFile for OpenPipe {
     fn read(&mut self, length: u64) -> Result<Vec<u8>, Errno> {
-        /// How often is looked for a record, in nanoseconds.
-        const AGAIN: u64 = 1_000_000;
         let length = usize::try_from(length).unwrap_or(usize::MAX);
-        while self.rest.is_empty() {
+        while self.rest.is_empty() && length > 0 {
             while self.rest.len() < length {
                 let Some(record) = record::take() else { break };
                 self.rest.extend(output::line(&record));
+                self.has_read = true;
             }
-            if self.rest.is_empty() {
-                if !self.waits {
-                    return Err(Errno::EAGAIN);
-                }
-                time::sleep(AGAIN, 0);
+            match () {
+                () if !self.rest.is_empty() => (),
+                () if !self.waits => return Err(Errno::EAGAIN),
+                () if self.has_read && !record::is_on() => break,
+                () => record::wait(None),
             }
         }
         Ok(self.rest.drain(..length.min(self.rest.len())).collect())
@@ -178,6 +150,20 @@ impl OpenFile for OpenPipe {
 
     fn ioctl(&mut self, _command: u32, _argument: IoctlArgument) -> Result<(u64, Vec<u8>), Errno> {
         Err(Errno::ENOTTY)
+    }
+
+    fn poll(&mut self, events: u32, until: u64) -> Result<u32, Errno> {
+        /// `POLLIN`, `POLLRDNORM`
+        const READABLE: u32 = 0x41;
+        loop {
+            if !self.rest.is_empty() || record::is_there() {
+                return Ok(READABLE & events);
+            }
+            if kernel().platform.now() >= until {
+                return Ok(0);
+            }
+            record::wait(Some(until));
+        }
     }
 }
 

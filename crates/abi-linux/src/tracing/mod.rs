@@ -3,11 +3,11 @@
 //! A module's table names its events. One that is switched on has its module's own probe at its tracepoint, which writes a record
 //! ([`record`]) that its module's own function turns into text ([`output`]). The events of the kernel itself are not there.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU16, Ordering};
 
 use bstr::ByteSlice;
 use ferrmod_kernel::lock::Lock;
@@ -37,7 +37,9 @@ const UNREGISTER: u32 = 1;
 /// `EVENT_FILE_FL_ENABLED`
 const ENABLED: u64 = 1;
 /// The number of the first event of a module: those below are the kernel's own.
-const FIRST: u32 = 2000;
+const FIRST: u16 = 2000;
+/// Where is looked first for the number of the next event.
+static NEXT: AtomicU16 = AtomicU16::new(FIRST);
 
 /// An event of a loaded module, with its names.
 #[derive(Clone, Debug)]
@@ -101,25 +103,18 @@ fn event_named(number: u16) -> Option<u64> {
     EVENTS.lock().iter().find(|event| event.number == number).map(|event| event.call)
 }
 
-/// A number that no event has.
-fn free_number() -> u16 {
-    static LAST: AtomicU32 = AtomicU32::new(FIRST);
-    loop {
-        let next = LAST.fetch_add(1, Ordering::Relaxed);
-        let number = (FIRST + (next - FIRST) % (u32::from(u16::MAX) - FIRST)) as u16;
-        // Only when so many have come and gone that the numbers begin anew, one may be taken.
-        if next <= u32::from(u16::MAX) || event_named(number).is_none() {
-            return number;
-        }
-    }
+/// The numbers that no event has, from `next` on.
+fn free_numbers(taken: BTreeSet<u16>, next: u16) -> impl Iterator<Item = u16> {
+    (next..=u16::MAX).chain(FIRST..next).filter(move |number| !taken.contains(number))
 }
 
-/// A module comes: its events have numbers.
+/// A module comes: its events have numbers. One for which there is none left is not there.
 pub(crate) fn coming(module: &Arc<Module>) {
     format::remember(module);
     let table = module.linked().tables.trace_events;
-    for place in 0..u64::from(table.count) {
-        let number = free_number();
+    let taken = EVENTS.lock().iter().map(|event| event.number).collect();
+    for (place, number) in (0..u64::from(table.count)).zip(free_numbers(taken, NEXT.load(Ordering::Relaxed))) {
+        NEXT.store(number.checked_add(1).unwrap_or(FIRST), Ordering::Relaxed);
         // SAFETY: the module's table holds pointers to its events.
         let call = unsafe {
             let call: u64 = ram::get(table.address + 8 * place);
@@ -217,3 +212,16 @@ pub(crate) fn begin(kernel: &Kernel) {
 
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![c trace_event_reg, k trace_event_raw_init];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_begin_anew_and_end_when_all_are_taken() {
+        let numbers: Vec<u16> = free_numbers([FIRST, 65_535].into(), 65_534).take(2).collect();
+        assert_eq!(numbers, [65_534, FIRST + 1]);
+        assert_eq!(free_numbers(BTreeSet::new(), FIRST).count(), 63_536);
+        assert_eq!(free_numbers((FIRST..=u16::MAX).collect(), 3000).next(), None);
+    }
+}

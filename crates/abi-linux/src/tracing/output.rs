@@ -3,6 +3,8 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use ferrmod_kernel::bits;
+
 use super::record::{self, Record, trace_entry};
 use super::{event_named, trace_event_call};
 use crate::export::{Export, exports};
@@ -139,7 +141,8 @@ unsafe fn names(table: u64) -> impl Iterator<Item = (u64, &'static [u8])> {
 fn flags_text(mut flags: u64, delimiter: &[u8], names: impl Iterator<Item = (u64, &'static [u8])>) -> Vec<u8> {
     let mut parts: Vec<Vec<u8>> = Vec::new();
     for (mask, name) in names {
-        if flags & mask == mask {
+        // When none is left, a name of no bits does not stand for that.
+        if flags != 0 && flags & mask == mask {
             parts.push(name.to_vec());
             flags &= !mask;
         }
@@ -161,16 +164,15 @@ extern "C" fn trace_print_symbols_seq(seq: u64, value: u64, table: u64) -> u64 {
     add_string(seq, &name.unwrap_or_else(|| alloc::format!("{value:#x}").into_bytes()))
 }
 
-/// Bits as the kernel prints them: groups of 32, the highest first, the first no longer than it must be.
+/// The number that up to eight bytes are.
+fn number(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte))
+}
+
+/// Bits as the kernel prints them.
 fn bitmask_text(bytes: &[u8]) -> String {
-    let words =
-        bytes.chunks(4).rev().map(|word| word.iter().rev().fold(0u32, |value, &byte| value << 8 | u32::from(byte)));
-    let first = if bytes.len().is_multiple_of(4) { 8 } else { bytes.len() % 4 * 2 };
-    let shown = words.enumerate().map(|(number, word)| match number {
-        0 => alloc::format!("{word:0first$x}"),
-        _ => alloc::format!("{word:08x}"),
-    });
-    shown.collect::<Vec<String>>().join(",")
+    let words: Vec<u64> = bytes.chunks(8).map(number).collect();
+    bits::hex_text(&words, 8 * bytes.len())
 }
 /// `const char *trace_print_bitmask_seq(struct trace_seq *, void *, unsigned int bytes)`
 extern "C" fn trace_print_bitmask_seq(seq: u64, from: u64, length: u32) -> u64 {
@@ -188,7 +190,6 @@ extern "C" fn trace_print_hex_seq(seq: u64, from: u64, length: i32, concatenate:
 extern "C" fn trace_print_array_seq(seq: u64, from: u64, count: i32, size: u64) -> u64 {
     // SAFETY: the module's array.
     let bytes = unsafe { ram::bytes(from, count.max(0) as u64 * size.min(8)) };
-    let number = |one: &[u8]| one.iter().rev().fold(0u64, |value, &byte| value << 8 | u64::from(byte));
     let parts: Vec<String> =
         bytes.chunks_exact(size.clamp(1, 8) as usize).map(|one| alloc::format!("{:#x}", number(one))).collect();
     add_string(seq, alloc::format!("{{{}}}", parts.join(",")).as_bytes())
@@ -282,6 +283,9 @@ mod tests {
         assert_eq!(flags_text(7, b"|", names()), b"one|both");
         assert_eq!(flags_text(0x2b, b"|", names()), b"one|eight|0x22");
         assert_eq!(flags_text(2, b"|", names()), b"0x2");
+        let with_none = || [(0, &b"none"[..]), (1, b"one")].into_iter();
+        assert_eq!(flags_text(0, b"|", with_none()), b"");
+        assert_eq!(flags_text(1, b"|", with_none()), b"none|one");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use ferrmod_kernel::Errno;
 
 use crate::export::{Export, exports};
 use crate::field::layout;
-use crate::{jump_labels, ram, rcu, slab};
+use crate::{jump_labels, ram, rcu, slab, symbols};
 
 layout! {
     pub(super) mod tracepoint = "tracepoint" { name, key, regfunc, unregfunc, funcs }
@@ -27,25 +27,46 @@ struct Probe {
     priority: i32,
 }
 
+/// What stands in a list where a function was that is gone.
+extern "C" fn tp_stub_func() {}
+
+fn stub() -> u64 {
+    symbols::address("tp_stub_func").unwrap_or(0)
+}
+
+/// The places of a tracepoint's list, in the order in which they are called.
+///
+/// # Safety
+/// A tracepoint.
+unsafe fn places(point: u64) -> impl Iterator<Item = u64> {
+    // SAFETY: the caller vouches for the tracepoint; its list ends with a function of 0.
+    let mut at: u64 = unsafe { tracepoint::funcs.get(point) };
+    core::iter::from_fn(move || {
+        // SAFETY: as above.
+        if at == 0 || unsafe { tracepoint_func::func.get::<u64>(at) } == 0 {
+            return None;
+        }
+        let place = at;
+        at += tracepoint_func::SIZE.get();
+        Some(place)
+    })
+}
+
 /// The functions of a tracepoint, in the order in which they are called.
 ///
 /// # Safety
 /// A tracepoint.
 unsafe fn probes(point: u64) -> Vec<Probe> {
-    let mut out = Vec::new();
-    // SAFETY: the caller vouches for the tracepoint; its list ends with a function of 0.
+    let gone = stub();
+    // SAFETY: the caller vouches for the tracepoint.
     unsafe {
-        let mut at: u64 = tracepoint::funcs.get(point);
-        while at != 0 && tracepoint_func::func.get::<u64>(at) != 0 {
-            out.push(Probe {
-                function: tracepoint_func::func.get(at),
-                data: tracepoint_func::data.get(at),
-                priority: tracepoint_func::prio.get(at),
-            });
-            at += tracepoint_func::SIZE.get();
-        }
+        let all = places(point).map(|at| Probe {
+            function: tracepoint_func::func.get(at),
+            data: tracepoint_func::data.get(at),
+            priority: tracepoint_func::prio.get(at),
+        });
+        all.filter(|probe| probe.function != gone).collect()
     }
-    out
 }
 
 /// Gives a tracepoint these functions.
@@ -105,23 +126,25 @@ fn register(point: u64, probe: Probe) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Takes a function from a tracepoint.
+/// Takes a function from a tracepoint. It is not called any more, whether there is memory for a shorter list or not.
 ///
 /// # Errors
-/// `ENOENT` when it has no such function, `ENOMEM`.
+/// `ENOENT` when it has no such function.
 fn unregister(point: u64, function: u64, data: u64) -> Result<(), Errno> {
     // SAFETY: the caller's tracepoint and its functions.
     unsafe {
         let mut probes = probes(point);
-        let count = probes.len();
-        probes.retain(|other| (other.function, other.data) != (function, data));
-        if probes.len() == count {
-            return Err(Errno::ENOENT);
-        }
+        let is_it = |other: &Probe| (other.function, other.data) == (function, data);
+        let place = probes.iter().position(is_it).ok_or(Errno::ENOENT)?;
+        probes.remove(place);
         if probes.is_empty() {
             jump_labels::disable(tracepoint::key.at(point), 0);
         }
-        put(point, &probes)?;
+        if put(point, &probes).is_err() {
+            let at = places(point)
+                .find(|&at| (tracepoint_func::func.get(at), tracepoint_func::data.get(at)) == (function, data));
+            tracepoint_func::func.set(at.ok_or(Errno::ENOENT)?, stub());
+        }
         let end: u64 = tracepoint::unregfunc.get(point);
         if probes.is_empty() && end != 0 {
             ram::call(end, []);
@@ -130,24 +153,20 @@ fn unregister(point: u64, function: u64, data: u64) -> Result<(), Errno> {
     Ok(())
 }
 
-fn returned(result: Result<(), Errno>) -> i32 {
-    result.map_or_else(Errno::to_return, |()| 0)
-}
-
 /// `int tracepoint_probe_register(struct tracepoint *, void *probe, void *data)`
 pub(super) extern "C" fn tracepoint_probe_register(point: u64, function: u64, data: u64) -> i32 {
-    returned(register(point, Probe { function, data, priority: USUAL }))
+    Errno::returned(register(point, Probe { function, data, priority: USUAL }))
 }
 /// `int tracepoint_probe_register_prio(struct tracepoint *, void *probe, void *data, int prio)`
 extern "C" fn tracepoint_probe_register_prio(point: u64, function: u64, data: u64, priority: i32) -> i32 {
-    returned(register(point, Probe { function, data, priority }))
+    Errno::returned(register(point, Probe { function, data, priority }))
 }
 /// `int tracepoint_probe_unregister(struct tracepoint *, void *probe, void *data)`
 pub(super) extern "C" fn tracepoint_probe_unregister(point: u64, function: u64, data: u64) -> i32 {
-    returned(unregister(point, function, data))
+    Errno::returned(unregister(point, function, data))
 }
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
-    c tracepoint_probe_register, c tracepoint_probe_register_prio,
+    k tp_stub_func, c tracepoint_probe_register, c tracepoint_probe_register_prio,
     c tracepoint_probe_register_prio_may_exist = tracepoint_probe_register_prio, c tracepoint_probe_unregister,
 ];

@@ -18,7 +18,7 @@ layout! {
     pub(super) mod trace_entry = "trace_entry" { type_ = "type", flags, preempt_count, pid }
 }
 
-/// Bytes of records that are kept; older ones go.
+/// Bytes of memory for records; when it is full, older ones go.
 const ROOM: usize = 1 << 20;
 /// Bytes in front of an entry that is being written, for its length.
 const FRONT: u64 = 16;
@@ -43,15 +43,39 @@ pub(super) struct Record {
     pub(super) bytes: Vec<u8>,
 }
 
-/// The records, oldest first, and how many there ever were.
-#[derive(Default)]
-pub(super) struct Ring {
-    pub(super) records: VecDeque<Record>,
-    pub(super) written: u64,
-    bytes: usize,
+impl Record {
+    /// The memory that it takes.
+    fn weight(&self) -> usize {
+        size_of::<Self>() + self.task.len() + self.bytes.len()
+    }
 }
 
-static RING: Lock<Ring> = Lock::new(Ring { records: VecDeque::new(), written: 0, bytes: 0 });
+/// The records, oldest first, how many there ever were, and the memory that they take.
+#[derive(Default)]
+struct Ring {
+    records: VecDeque<Record>,
+    written: u64,
+    weight: usize,
+}
+
+impl Ring {
+    /// Adds a record, and lets the oldest go that there is no room for any more.
+    fn add(&mut self, record: Record) {
+        self.weight += record.weight();
+        self.written += 1;
+        self.records.push_back(record);
+        while self.weight > ROOM && self.take().is_some() {}
+    }
+
+    /// Takes the oldest record.
+    fn take(&mut self) -> Option<Record> {
+        let record = self.records.pop_front()?;
+        self.weight -= record.weight();
+        Some(record)
+    }
+}
+
+static RING: Lock<Ring> = Lock::new(Ring { records: VecDeque::new(), written: 0, weight: 0 });
 /// `tracing_on`
 static IS_ON: AtomicBool = AtomicBool::new(true);
 
@@ -63,6 +87,7 @@ pub(super) fn is_on() -> bool {
 /// Lets nothing be recorded, or everything again.
 pub(super) fn switch(on: bool) {
     IS_ON.store(on, Ordering::Relaxed);
+    wake();
 }
 
 /// The records that there are, and how many there ever were.
@@ -73,10 +98,7 @@ pub(super) fn all() -> (Vec<Record>, u64) {
 
 /// Takes the oldest record.
 pub(super) fn take() -> Option<Record> {
-    let mut ring = RING.lock();
-    let record = ring.records.pop_front()?;
-    ring.bytes -= record.bytes.len();
-    Some(record)
+    RING.lock().take()
 }
 
 /// Forgets all records.
@@ -85,38 +107,41 @@ pub(super) fn clear() {
 }
 
 fn keep(record: Record) {
-    let mut ring = RING.lock();
-    ring.bytes += record.bytes.len();
-    ring.written += 1;
-    ring.records.push_back(record);
-    while ring.bytes > ROOM {
-        let Some(oldest) = ring.records.pop_front() else { break };
-        ring.bytes -= oldest.bytes.len();
-    }
+    RING.lock().add(record);
+    wake();
+}
+
+/// What those wait for who want a record.
+fn channel() -> u64 {
+    &raw const RING as u64
+}
+
+fn wake() {
+    kernel().tasks.wake_channel(channel(), usize::MAX);
+}
+
+/// Whether there is a record.
+pub(super) fn is_there() -> bool {
+    !RING.lock().records.is_empty()
+}
+
+/// Waits until somebody writes a record or lets nothing be recorded any more, at most until a time of the platform's clock.
+pub(super) fn wait(until: Option<u64>) {
+    kernel().tasks.block(until, Some(channel()));
 }
 
 /// What was off where an event happened, and how deep preemption was switched off.
-fn context() -> (u8, u8) {
-    /// `SOFTIRQ_OFFSET`, `SOFTIRQ_MASK`, `HARDIRQ_MASK`, `PREEMPT_MASK`
-    const SERVING: u32 = 0x100;
-    const SOFT: u32 = 0xff00;
-    const HARD: u32 = 0xf_0000;
-    const DEPTH: u32 = 0xff;
-    let count = tasks::preempt_count();
-    let mut flags = 0;
-    if !instructions::interrupts_enabled() {
-        flags |= INTERRUPTS_OFF;
-    }
-    if count & HARD != 0 {
-        flags |= IN_INTERRUPT;
-    }
-    if count & SERVING != 0 {
-        flags |= IN_SOFTIRQ;
-    } else if count & SOFT != 0 {
-        flags |= BOTTOM_HALVES_OFF;
+fn context(count: u32, interrupts: bool) -> (u8, u8) {
+    let serving = tasks::SOFTIRQ_OFFSET.cast_unsigned();
+    let disabled = tasks::SOFTIRQ_MASK & !serving;
+    let mut flags = if interrupts { 0 } else { INTERRUPTS_OFF };
+    for (part, flag) in [(tasks::HARDIRQ_MASK, IN_INTERRUPT), (serving, IN_SOFTIRQ), (disabled, BOTTOM_HALVES_OFF)] {
+        if count & part != 0 {
+            flags |= flag;
+        }
     }
     // The tracepoint itself has switched it off once.
-    (flags, (count & DEPTH).saturating_sub(1).min(15) as u8)
+    (flags, (count & tasks::PREEMPT_MASK).saturating_sub(1).min(15) as u8)
 }
 
 /// `void *trace_event_buffer_reserve(struct trace_event_buffer *, struct trace_event_file *, unsigned long len)`: a place for an entry.
@@ -126,12 +151,13 @@ extern "C" fn trace_event_buffer_reserve(buffer: u64, file: u64, length: u64) ->
     if !is_on() || length > MOST {
         return 0;
     }
-    let block = slab::allocate(FRONT + length.max(trace_entry::SIZE.get()), 8, slab::ZERO, 0);
+    let length = length.max(trace_entry::SIZE.get());
+    let block = slab::allocate(FRONT + length, 8, slab::ZERO, 0);
     if block == 0 {
         return 0;
     }
     let entry = block + FRONT;
-    let (flags, depth) = context();
+    let (flags, depth) = context(tasks::preempt_count(), instructions::interrupts_enabled());
     // SAFETY: a probe's buffer and its event's file; a zeroed block with room for the entry.
     unsafe {
         ram::put(block, length);
@@ -174,3 +200,37 @@ extern "C" fn __trace_trigger_soft_disabled() -> bool {
 pub(crate) static EXPORTS: &[Export] = exports![
     c trace_event_buffer_reserve, c trace_event_buffer_commit, k __trace_trigger_soft_disabled,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_records_do_not_take_more_memory_than_there_is_room() {
+        let mut ring = Ring::default();
+        let record = Record { event: 1, time: 0, cpu: 0, pid: 1, task: "task".into(), bytes: alloc::vec![0; 8] };
+        let most = ROOM / record.weight();
+        for _ in 0..2 * most {
+            ring.add(record.clone());
+        }
+        assert_eq!((ring.records.len(), ring.written), (most, 2 * most as u64));
+        while ring.take().is_some() {}
+        assert_eq!(ring.weight, 0);
+    }
+
+    #[test]
+    fn what_was_off_is_seen_in_the_count_of_preemption() {
+        for (count, interrupts, expected) in [
+            (0x1, true, (0, 0)),
+            (0x3, true, (0, 2)),
+            (0xff, true, (0, 15)),
+            (0x1, false, (INTERRUPTS_OFF, 0)),
+            (0x201, true, (BOTTOM_HALVES_OFF, 0)),
+            (0x101, true, (IN_SOFTIRQ, 0)),
+            (0x301, true, (IN_SOFTIRQ | BOTTOM_HALVES_OFF, 0)),
+            (0x1_0101, false, (INTERRUPTS_OFF | IN_INTERRUPT | IN_SOFTIRQ, 0)),
+        ] {
+            assert_eq!(context(count, interrupts), expected, "{count:#x}");
+        }
+    }
+}

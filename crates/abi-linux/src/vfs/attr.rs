@@ -4,7 +4,8 @@ use alloc::vec::Vec;
 
 use ferrmod_kernel::Errno;
 
-use super::{file, inode, mutex};
+use super::{file, inode};
+use crate::device::layout::mutex;
 use crate::export::{Export, exports};
 use crate::field::layout;
 use crate::{locks, ram, slab, symbols, user};

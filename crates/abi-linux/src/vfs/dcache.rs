@@ -7,6 +7,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use ferrmod_kernel::Errno;
+use ferrmod_kernel::files::S_IFMT;
 use ferrmod_kernel::lock::Lock;
 
 use super::superblock::super_block;
@@ -29,9 +30,8 @@ const TYPE_REGULAR: u32 = 0x40_0000;
 const TYPE_SPECIAL: u32 = 0x50_0000;
 const TYPE_LINK: u32 = 0x60_0000;
 const TYPE_MASK: u32 = 0x70_0000;
-/// `S_IFLNK`, `S_IFMT`
+/// `S_IFLNK`
 const LINK: u32 = 0o120_000;
-const KIND: u32 = 0o170_000;
 
 /// The children of each dentry.
 static BELOW: Lock<BTreeMap<u64, Vec<u64>>> = Lock::new(BTreeMap::new());
@@ -139,7 +139,7 @@ extern "C" fn d_instantiate(entry: u64, at: u64) {
     // SAFETY: the caller's dentry and inode.
     unsafe {
         dentry::d_inode.set(entry, at);
-        let kind = if at == 0 { 0 } else { u32::from(inode::i_mode.get::<u16>(at)) & KIND };
+        let kind = if at == 0 { 0 } else { u32::from(inode::i_mode.get::<u16>(at)) & S_IFMT };
         let kind = match kind {
             0 if at == 0 => 0,
             DIRECTORY => TYPE_DIRECTORY,

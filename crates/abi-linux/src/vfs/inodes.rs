@@ -2,6 +2,7 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use ferrmod_kernel::files::S_IFMT;
 use ferrmod_kernel::{Errno, kernel};
 
 use super::{CHARACTER, DIRECTORY, address_space, inode, rw_semaphore, superblock::super_block};
@@ -21,8 +22,7 @@ layout! {
     mod iattr = "iattr" { ia_valid, ia_mode, ia_uid, ia_gid }
 }
 
-/// `S_IFLNK`, `S_IFMT`, `S_ISGID`
-const KIND: u32 = 0o170_000;
+/// `S_ISGID`
 const SET_GROUP: u32 = 0o2_000;
 
 /// `ATTR_MODE`, `ATTR_UID`, `ATTR_GID`
@@ -262,7 +262,7 @@ extern "C" fn inode_init_owner(_namespace: u64, at: u64, above: u64, mode: u16) 
     unsafe {
         if above != 0 && u32::from(inode::i_mode.get::<u16>(above)) & SET_GROUP != 0 {
             inode_more::i_gid.set(at, inode_more::i_gid.get::<u32>(above));
-            if mode & KIND == DIRECTORY {
+            if mode & S_IFMT == DIRECTORY {
                 mode |= SET_GROUP;
             }
         }
@@ -276,7 +276,7 @@ extern "C" fn init_special_inode(at: u64, mode: u16, number: u32) {
     unsafe {
         inode::i_mode.set(at, mode);
         inode::i_rdev.set(at, number);
-        if u32::from(mode) & KIND == CHARACTER {
+        if u32::from(mode) & S_IFMT == CHARACTER {
             inode::i_fop.set(at, symbols::address("def_chr_fops").unwrap_or(NO_FILE_OPERATIONS.address()));
         }
     }

@@ -5,9 +5,10 @@ use ferrmod_kernel::lock::Lock;
 use ferrmod_kernel::{Errno, kernel};
 use hashbrown::HashMap;
 
+use super::superblock::{kstatfs, path};
 use super::{
     MODE_CAN_READ, MODE_CAN_WRITE, MODE_OPENED, MODE_PREAD, MODE_PWRITE, MODE_READ, MODE_SEEK, MODE_WRITE, READ_ONLY,
-    REGULAR, WRITE_ONLY, dcache, file, file_operations, inode, kiocb, make_dentry, make_inode, superblock,
+    REGULAR, WRITE_ONLY, dcache, file, file_operations, inode, kiocb, make_dentry, make_inode, returned, superblock,
 };
 use crate::export::{Export, exports};
 use crate::field::layout;
@@ -18,10 +19,8 @@ layout! {
     mod inode_c = "inode" { i_sb, i_blkbits }
     mod writers = "super_block" { first = "s_writers.rw_sem" }
     mod semaphore = "percpu_rw_semaphore" { read_count }
-    mod path = "path" { dentry }
     mod kstat = "kstat" { mode, nlink, size, ino, blksize, blocks, result_mask }
     mod dentry_c = "dentry" { d_inode }
-    mod kstatfs = "kstatfs" { f_bsize, f_namelen }
 }
 
 const PAGE: u64 = ferrmod_kernel::heap::PAGE;
@@ -151,10 +150,6 @@ unsafe fn asked(request: u64) -> Result<(Content, u64), Errno> {
     unsafe { Ok((content(kiocb::ki_filp.get(request)).ok_or(Errno::EBADF)?, kiocb::ki_pos.get(request))) }
 }
 
-fn returned(result: Result<u64, Errno>) -> i64 {
-    result.map_or_else(|errno| errno.to_return().into(), |count| count as i64)
-}
-
 /// `ssize_t shmem_file_read_iter(struct kiocb *, struct iov_iter *)`
 extern "C" fn shmem_file_read_iter(request: u64, to: u64) -> i64 {
     // SAFETY: the caller's request and iterator.
@@ -170,7 +165,11 @@ extern "C" fn shmem_file_read_iter(request: u64, to: u64) -> i64 {
 extern "C" fn shmem_file_write_iter(request: u64, from: u64) -> i64 {
     // SAFETY: as above.
     returned(unsafe { asked(request) }.and_then(|(content, position)| {
-        let mut bytes = alloc::vec![0u8; iter::left(from) as usize];
+        let left = iter::left(from);
+        if !Content::has_room(position, left) {
+            return Err(Errno::EFBIG);
+        }
+        let mut bytes = alloc::vec![0u8; left as usize];
         let count = iter::take(from, bytes.as_mut_ptr() as u64, bytes.len() as u64);
         content.write(position as usize, &bytes[..count as usize])?;
         // SAFETY: as above.
@@ -200,7 +199,7 @@ extern "C" fn noop_fsync() -> i32 {
 }
 
 /// Reads or writes through a file's own function, from `position` on.
-fn through(at: u64, over: u64, position: u64, writes: bool) -> i64 {
+fn through(at: u64, over: u64, position: u64, writes: bool) -> Result<u64, Errno> {
     // SAFETY: the caller's file, iterator and position, and the file's own function.
     unsafe {
         let table: u64 = file::f_op.get(at);
@@ -208,32 +207,21 @@ fn through(at: u64, over: u64, position: u64, writes: bool) -> i64 {
         let function: u64 = if table == 0 { 0 } else { field.get(table) };
         let mode: u32 = file::f_mode.get(at);
         if mode & if writes { MODE_WRITE } else { MODE_READ } == 0 {
-            return Errno::EBADF.to_return().into();
+            return Err(Errno::EBADF);
         }
         if function == 0 {
-            return Errno::EINVAL.to_return().into();
+            return Err(Errno::EINVAL);
         }
-        let request = slab::allocate(kiocb::SIZE.get(), 8, slab::ZERO, 0);
-        if request == 0 {
-            return Errno::ENOMEM.to_return().into();
-        }
-        kiocb::ki_filp.set(request, at);
-        kiocb::ki_pos.set(request, ram::get::<u64>(position));
-        let answer = ram::call(function, [request, over]) as i64;
-        if answer > 0 {
-            ram::put(position, kiocb::ki_pos.get::<u64>(request));
-        }
-        slab::release(request, 0);
-        answer
+        super::through(function, at, over, position)
     }
 }
 /// `ssize_t vfs_iter_read(struct file *, struct iov_iter *, loff_t *, rwf_t)`
 extern "C" fn vfs_iter_read(at: u64, over: u64, position: u64) -> i64 {
-    through(at, over, position, false)
+    returned(through(at, over, position, false))
 }
 /// `ssize_t vfs_iter_write(struct file *, struct iov_iter *, loff_t *, rwf_t)`
 extern "C" fn vfs_iter_write(at: u64, over: u64, position: u64) -> i64 {
-    through(at, over, position, true)
+    returned(through(at, over, position, true))
 }
 /// `int vfs_fsync(struct file *, int datasync)`
 extern "C" fn vfs_fsync(at: u64, data_only: i32) -> i32 {

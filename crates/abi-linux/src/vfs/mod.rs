@@ -15,6 +15,7 @@ use ferrmod_kernel::lock::Lock;
 use ferrmod_kernel::{Errno, Kernel, kernel};
 use hashbrown::HashMap;
 
+use crate::device::layout::mutex;
 use crate::field::{Field, layout};
 use crate::user::UserBuffer;
 use crate::{identity, iter, locks, module, ram, slab, symbols};
@@ -48,7 +49,6 @@ layout! {
     pub(crate) mod proc_ops = "proc_ops" {
         proc_open, proc_read, proc_read_iter, proc_write, proc_lseek, proc_release, proc_poll, proc_ioctl,
     }
-    pub(crate) mod mutex = "mutex" { wait_list }
     mod rw_semaphore = "rw_semaphore" { wait_list }
     pub(crate) mod kiocb = "kiocb" { ki_filp, ki_pos }
     pub(crate) mod address_space = "address_space" { host }
@@ -191,7 +191,7 @@ impl FileOperations for NodeFile {
     }
 
     fn kind(&self) -> u32 {
-        self.0.mode & files::KINDS
+        self.0.mode & files::S_IFMT
     }
 
     fn open(&self, flags: u32) -> Option<Result<Box<dyn OpenFile>, Errno>> {
@@ -393,6 +393,35 @@ fn answered(value: u64) -> Result<u64, Errno> {
     Errno::from_return(value as i64).map_or(Ok(value), Err)
 }
 
+/// A count, or the negated error, as functions of files give them.
+fn returned(result: Result<u64, Errno>) -> i64 {
+    result.map_or_else(|errno| errno.to_return().into(), |value| value as i64)
+}
+
+/// Calls a file's `read_iter` or `write_iter` with an iterator; `position` is where it goes on.
+///
+/// # Errors
+/// `ENOMEM`, and what the function answers.
+///
+/// # Safety
+/// The function belongs to the file, and `position` is the address of a `loff_t`.
+unsafe fn through(function: u64, file: u64, over: u64, position: u64) -> Result<u64, Errno> {
+    let request = slab::allocate(kiocb::SIZE.get(), 8, slab::ZERO, 0);
+    if request == 0 {
+        return Err(Errno::ENOMEM);
+    }
+    // SAFETY: the caller vouches for the function and the position; the rest is a zeroed block of the struct's size.
+    let result = unsafe {
+        kiocb::ki_filp.set(request, file);
+        kiocb::ki_pos.set(request, ram::get::<u64>(position));
+        let result = ram::call(function, [request, over]);
+        ram::put(position, kiocb::ki_pos.get::<u64>(request));
+        result
+    };
+    slab::release(request, 0);
+    answered(result)
+}
+
 /// Takes a reference of a `struct module`; nobody's is always there.
 fn hold(owner: u64) -> bool {
     owner == 0 || module::at(owner).is_some_and(|module| module.try_get())
@@ -559,22 +588,17 @@ impl Opened {
         if with_iter == 0 {
             return Err(Errno::EINVAL);
         }
-        let request = slab::allocate(kiocb::SIZE.get() + iter::size(), 8, slab::ZERO, 0);
-        if request == 0 {
+        let over = slab::allocate(iter::size(), 8, slab::ZERO, 0);
+        if over == 0 {
             return Err(Errno::ENOMEM);
         }
-        let over = request + kiocb::SIZE.get();
-        // SAFETY: both structs lie in the block; `read_iter` and `write_iter` take them.
+        // SAFETY: the iterator has its size; the function is of the file, whose position it is.
         let result = unsafe {
-            kiocb::ki_filp.set(request, self.file);
-            kiocb::ki_pos.set(request, ram::get::<u64>(position));
             iter::begin_user(over, at, length, to_user);
-            let result = ram::call(with_iter, [request, over]);
-            ram::put(position, kiocb::ki_pos.get::<u64>(request));
-            result
+            through(with_iter, self.file, over, position)
         };
-        slab::release(request, 0);
-        answered(result)
+        slab::release(over, 0);
+        result
     }
 
     /// `ioctl(2)`.

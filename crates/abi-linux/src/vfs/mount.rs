@@ -8,7 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bstr::ByteSlice;
-use ferrmod_kernel::files::{self, FileOperations, IoctlArgument, OpenFile, Provider};
+use ferrmod_kernel::files::{self, FileOperations, IoctlArgument, OpenFile, Provider, S_IFMT};
 use ferrmod_kernel::lock::Lock;
 use ferrmod_kernel::{Errno, kernel};
 
@@ -26,9 +26,8 @@ layout! {
     mod delayed_call = "delayed_call" { fn_ = "fn", arg }
 }
 
-/// `S_IFLNK`, `S_IFMT`
+/// `S_IFLNK`
 const LINK: u32 = 0o120_000;
-const KIND: u32 = 0o170_000;
 /// `SB_RDONLY`
 const READ_ONLY_MOUNT: u32 = 1;
 /// `O_ACCMODE`
@@ -138,7 +137,7 @@ fn look_up(above: &Held, name: &[u8]) -> Result<Held, Errno> {
     if directory == 0 {
         return Err(Errno::ENOENT);
     }
-    if mode_of(directory) & KIND != DIRECTORY {
+    if mode_of(directory) & S_IFMT != DIRECTORY {
         return Err(Errno::ENOTDIR);
     }
     let known = dcache::look_up(above.0, name);
@@ -227,7 +226,7 @@ impl Provider for Tree {
     fn node(&self, path: &str) -> Option<files::Node> {
         let held = self.walk(path).ok()?;
         let mode = mode_of(inode_of(held.0));
-        Some(match mode & KIND {
+        Some(match mode & S_IFMT {
             DIRECTORY => files::Node::Directory,
             LINK => files::Node::Link(target(&held)?),
             _ => {

@@ -7,7 +7,7 @@ use ferrmod_kernel::Errno;
 use ferrmod_kernel::lock::Lock;
 use hashbrown::HashMap;
 
-use super::{Opened, file};
+use super::{Opened, file, returned};
 use crate::export::{Export, exports};
 use crate::net::served;
 use crate::ram;
@@ -20,10 +20,6 @@ fn with<T>(at: u64, use_it: impl FnOnce(&mut Opened) -> Result<T, Errno>) -> Res
     let result = use_it(&mut opened);
     OPEN.lock().get_or_insert_default().insert(at, opened);
     result
-}
-
-fn returned(result: Result<u64, Errno>) -> i64 {
-    result.map_or_else(|errno| errno.to_return().into(), |value| value as i64)
 }
 
 /// `struct file *filp_open(const char *, int flags, umode_t)`: the files of modules; there is no other file system.

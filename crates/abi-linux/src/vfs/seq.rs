@@ -6,7 +6,8 @@
 use ferrmod_kernel::Errno;
 use ferrmod_kernel::text::hexdump::{self, Layout};
 
-use super::{MODE_PWRITE, file, mutex};
+use super::{MODE_PWRITE, file, returned};
+use crate::device::layout::mutex;
 use crate::export::{Export, exports};
 use crate::field::layout;
 use crate::{locks, printf, ram, slab, symbols, user};
@@ -183,10 +184,6 @@ impl Buffer {
 fn of_file(file: u64) -> Buffer {
     // SAFETY: a file that `seq_open` has opened.
     Buffer { at: unsafe { file::private_data.get(file) } }
-}
-
-fn returned(result: Result<u64, Errno>) -> i64 {
-    result.map_or_else(|errno| errno.to_return().into(), |value| value as i64)
 }
 
 /// `int seq_open(struct file *, const struct seq_operations *)`

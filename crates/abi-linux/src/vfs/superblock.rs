@@ -20,8 +20,8 @@ layout! {
     mod fs_context_operations = "fs_context_operations" { free, get_tree }
     mod file_system_type = "file_system_type" { owner, init_fs_context, kill_sb, mount }
     pub(crate) mod vfsmount = "vfsmount" { mnt_root, mnt_sb }
-    mod kstatfs = "kstatfs" { f_type, f_bsize, f_namelen }
-    mod path = "path" { dentry }
+    pub(super) mod kstatfs = "kstatfs" { f_type, f_bsize, f_namelen }
+    pub(super) mod path = "path" { dentry }
 }
 
 /// `SB_KERNMOUNT`, `SB_ACTIVE`, `SB_BORN`
@@ -64,11 +64,11 @@ pub(super) fn make(kind: u64, info: u64) -> u64 {
 /// `int get_tree_single(struct fs_context *, int (*fill_super)(struct super_block *, struct fs_context *))`: one super block of a
 /// kind.
 extern "C" fn get_tree_single(context: u64, fill: u64) -> i32 {
-    get_tree(context, fill, true).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(get_tree(context, fill, true))
 }
 /// `int get_tree_nodev(struct fs_context *, int (*)(struct super_block *, struct fs_context *))`: one for each mount.
 pub(super) extern "C" fn get_tree_nodev(context: u64, fill: u64) -> i32 {
-    get_tree(context, fill, false).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(get_tree(context, fill, false))
 }
 
 fn get_tree(context: u64, fill: u64, single: bool) -> Result<(), Errno> {
@@ -195,7 +195,7 @@ unsafe fn mount_of(kind: u64, source: Option<&str>, flags: u32) -> Result<u64, E
         if let Some(namespace) = symbols::address("init_user_ns") {
             fs_context::user_ns.set(context, namespace);
         }
-        let answered = |value: u64| Errno::from_return(i64::from(value as i32)).map_or(Ok(()), Err);
+        let answered = |value: u64| Errno::result(value as i32);
         let mut result = answered(ram::call(init, [context]));
         let table: u64 = fs_context::ops.get(context);
         if result.is_ok() && table != 0 {

@@ -79,7 +79,11 @@ fn is_internal(entry: u64) -> bool {
     entry & 3 == 2 && entry != ZERO
 }
 
-fn store(at: u64, index: u64, entry: u64, caller: u64) -> Result<u64, Errno> {
+/// Stores an entry; the one before it.
+///
+/// # Errors
+/// `ENOMEM`; nothing has changed then.
+pub(crate) fn store(at: u64, index: u64, entry: u64, caller: u64) -> Result<u64, Errno> {
     match tree(at).store(&mut Heap { caller }, index, entry) {
         Ok((old, _)) => Ok(old),
         Err(NoMemory) => Err(Errno::ENOMEM),
@@ -95,7 +99,7 @@ extern "C" fn xa_load(at: u64, index: u64) -> u64 {
     seen(tree(at).load(index))
 }
 /// `void *xa_store(struct xarray *, unsigned long, void *, gfp_t)`
-pub(crate) extern "C" fn xa_store(at: u64, index: u64, entry: u64) -> u64 {
+extern "C" fn xa_store(at: u64, index: u64, entry: u64) -> u64 {
     let caller = ram::caller();
     if is_internal(entry) {
         return error_entry(Errno::EINVAL);

@@ -10,12 +10,13 @@ use crate::lock::Lock;
 use crate::text::Errno;
 
 /// The largest file.
-const LARGEST: usize = 64 << 20;
+const LARGEST: u64 = 64 << 20;
 
-/// `O_RDONLY`, `O_WRONLY`, `O_TRUNC`
+/// `O_RDONLY`, `O_WRONLY`, `O_TRUNC`, `O_APPEND`
 const READ_ONLY: u32 = 0;
 const WRITE_ONLY: u32 = 1;
 const TRUNCATE: u32 = 0o1000;
+const APPEND: u32 = 0o2000;
 
 /// The bytes of a file, shared by everybody who has it open.
 #[derive(Clone)]
@@ -56,15 +57,23 @@ impl Content {
         rest[..rest.len().min(length)].to_vec()
     }
 
+    /// Whether so many bytes may be put at `position`.
+    pub fn has_room(position: u64, length: u64) -> bool {
+        position.checked_add(length).is_some_and(|end| end <= LARGEST)
+    }
+
     /// Puts bytes at `position`; what lies between the end and there becomes zeros.
     ///
     /// # Errors
     /// `EFBIG` when the file would become larger than any may be.
     pub fn write(&self, position: usize, new: &[u8]) -> Result<(), Errno> {
-        let end = position.checked_add(new.len()).filter(|&end| end <= LARGEST).ok_or(Errno::EFBIG)?;
+        if !Self::has_room(position as u64, new.len() as u64) {
+            return Err(Errno::EFBIG);
+        }
         if new.is_empty() {
             return Ok(());
         }
+        let end = position + new.len();
         let has_grown = {
             let mut bytes = self.0.bytes.lock();
             let before = bytes.len();
@@ -139,6 +148,9 @@ impl OpenFile for Opened {
         if self.flags & 3 == READ_ONLY {
             return Err(Errno::EBADF);
         }
+        if self.flags & APPEND != 0 {
+            self.position = self.content.size();
+        }
         self.content.write(self.position, bytes)?;
         self.position += bytes.len();
         Ok(bytes.len())
@@ -201,6 +213,9 @@ mod tests {
         assert_eq!(SIZE.load(core::sync::atomic::Ordering::Relaxed), 6);
         assert_eq!(files.read("/tmp/image").unwrap(), b"x\0\0abc");
         assert_eq!(files.open("/tmp/image", 0).unwrap().write(b"y"), Err(Errno::EBADF));
+        let mut file = files.open("/tmp/image", 0o2002).unwrap();
+        assert_eq!((file.write(b"d"), file.seek(0, 0), file.write(b"e")), (Ok(1), Ok(0), Ok(1)));
+        assert_eq!((file.seek(0, 1), files.read("/tmp/image").unwrap()), (Ok(8), b"x\0\0abcde".to_vec()));
         drop(files.open("/tmp/image", 0o1002));
         assert_eq!(files.read("/tmp/image").unwrap(), b"");
     }

@@ -63,14 +63,21 @@ pub trait OpenFile: Send {
 }
 
 /// A file that knows only its whole content, as it was when it was first read.
-pub(super) struct Whole {
+pub struct Whole {
     file: Arc<dyn FileOperations>,
     content: Option<Vec<u8>>,
     position: usize,
 }
 
+impl core::fmt::Debug for Whole {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Whole").field("position", &self.position).finish_non_exhaustive()
+    }
+}
+
 impl Whole {
-    pub(super) fn new(file: Arc<dyn FileOperations>) -> Self {
+    /// Such a file, just opened.
+    pub fn new(file: Arc<dyn FileOperations>) -> Self {
         Self { file, content: None, position: 0 }
     }
 }

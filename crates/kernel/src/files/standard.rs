@@ -13,8 +13,8 @@ use crate::module::State;
 use crate::module::sysfs::SysModule;
 use crate::text::Errno;
 
-/// Makes a file's content.
-type Content = fn(&'static Kernel) -> Vec<u8>;
+/// Makes what a file has.
+type Made = fn(&'static Kernel) -> Vec<u8>;
 
 /// Adds `/proc`, `/sys` and `/dev` to a kernel that boots.
 pub(crate) fn mount(kernel: &'static Kernel) {
@@ -25,7 +25,7 @@ pub(crate) fn mount(kernel: &'static Kernel) {
         files.make_directories(directory);
     }
     files.mount("/sys/module", Arc::new(SysModule(kernel)));
-    let plain: [(&str, Content); 6] = [
+    let plain: [(&str, Made); 6] = [
         ("/proc/modules", proc_modules),
         ("/proc/kallsyms", kallsyms),
         ("/proc/cmdline", |kernel| format!("{}\n", kernel.options.command_line).into_bytes()),

@@ -172,6 +172,12 @@ impl<'a> Part<'a> {
             .ok_or_else(|| self.wrong(alloc::format!("{what} is up to {digits} hexadecimal digits")))
     }
 
+    /// A class, its subclass, and what the bus has behind it.
+    fn class(self) -> Result<u32, DescriptionError> {
+        let expected = "a class is 6 hexadecimal digits: class, subclass and interface or protocol, such as 020000";
+        if self.text.len() == 6 { self.hexadecimal(6, "a class") } else { Err(self.wrong(expected)) }
+    }
+
     fn number(self, expected: &str) -> Result<i64, DescriptionError> {
         let (sign, digits) = self.text.strip_prefix('-').map_or((1, self.text), |digits| (-1, digits));
         let value = match digits.strip_prefix("0x") {
@@ -327,8 +333,7 @@ fn pci(what: Part<'_>, settings: &Settings<'_>) -> Result<PciDevice, Description
     let mut bars = [None; 6];
     for &(key, value) in settings {
         match key.text {
-            "class" if value.text.len() == 6 => class = value.hexadecimal(6, "a class")?,
-            "class" => return Err(value.wrong("a class is 6 hexadecimal digits, such as 020000")),
+            "class" => class = value.class()?,
             "rev" => revision = value.hexadecimal(2, "a revision")? as u8,
             _ => {
                 let number = key.text.strip_prefix("bar").and_then(|number| number.parse::<usize>().ok());
@@ -401,6 +406,7 @@ fn virtio(what: Part<'_>, settings: &Settings<'_>) -> Result<VirtioDevice, Descr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hardware::usb::descriptors;
 
     fn parsed(text: &str) -> Description {
         text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
@@ -451,6 +457,9 @@ mod tests {
         let answers: Vec<_> =
             device.answers.iter().map(|one| (one.kind, one.request, one.value, one.data.len())).collect();
         assert_eq!(answers, [(0xc0, 0x90, None, 2), (0x21, 0x22, Some(0x0100), 0), (0xa1, 0x21, Some(0), 2)]);
+        let Description::Usb(device) = parsed("usb:1:2,interface=ff0000/ff0001+030102") else { panic!() };
+        let endpoints: Vec<_> = descriptors::endpoints(&device.configurations[0]).collect();
+        assert_eq!(endpoints, [0x81, 2, 0x83, 0x81, 2, 0x83, 0x84], "settings share them");
         let Description::Virtio(device) = parsed("virtio:4,vendor=1af4") else { panic!() };
         assert_eq!((device.id, device.vendor), (4, 0x1af4));
     }
@@ -497,7 +506,9 @@ mod tests {
             ("usb:1:2,answer=c0:00", "c0", 15),
             ("usb:1:2,answer=c0901:00", "c0901", 15),
             ("usb:1:2,answer=c0\u{e4}\u{e4}:00", "c0\u{e4}\u{e4}", 15),
+            ("usb:1:2,answer=a\u{e4}0:00", "a\u{e4}0", 15),
             ("usb:1:2,in01=00", "in01", 8),
+            ("usb:1:2,in91=00", "in91", 8),
             ("usb:1:2,string0=a", "string0", 8),
             ("usb:1:2,descriptors=120100020000004034120100", "120100020000004034120100", 20),
             ("virtio:0", "0", 7),
@@ -508,5 +519,19 @@ mod tests {
             let error = text.parse::<Description>().expect_err(text);
             assert_eq!((error.part.as_str(), error.at), (part, at), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn descriptors_have_an_end() {
+        let interface = |endpoints: usize, extra: usize| {
+            let class = ":x".to_string() + &"00".repeat(255);
+            alloc::format!("ff0000{}{}", ":81b".repeat(endpoints), class.repeat(extra))
+        };
+        let device = |interface: &str| alloc::format!("usb:1:2,interface={interface}").parse::<Description>();
+        assert!(device(&interface(30, 0)).is_ok());
+        assert_eq!(device(&interface(31, 0)).unwrap_err().at, 18);
+        // 9 bytes, 9 more, and 255 of them.
+        assert!(device(&interface(0, 256)).is_ok());
+        assert_eq!(device(&interface(0, 257)).unwrap_err().at, 18);
     }
 }

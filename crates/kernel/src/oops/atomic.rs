@@ -38,7 +38,7 @@ pub struct Section {
 }
 
 /// A task that slept, or might have, where it must not.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AtomicSleep {
     /// The report's first line.
     pub reason: String,

@@ -25,6 +25,19 @@ impl Errno {
         if value < 0 && value >= -(MAX_ERRNO as i64) { Some(Errno((-value) as i32)) } else { None }
     }
 
+    /// What a C function returns that only says whether it could do something: 0, or the error negated.
+    pub fn returned(result: Result<(), Errno>) -> i32 {
+        result.map_or_else(Errno::to_return, |()| 0)
+    }
+
+    /// Reads what such a function returned: what is no error went well.
+    ///
+    /// # Errors
+    /// The one it returned.
+    pub fn result(value: i32) -> Result<(), Errno> {
+        Errno::from_return(value.into()).map_or(Ok(()), Err)
+    }
+
     /// The pointer that carries this error (`ERR_PTR`).
     pub const fn to_pointer(self) -> u64 {
         (self.0 as i64).wrapping_neg() as u64
@@ -302,6 +315,8 @@ mod tests {
         assert_eq!(Errno::from_return(-4095), Some(Errno(4095)));
         assert_eq!(Errno::from_return(-4096), None);
         assert_eq!(Errno::from_return(i64::MIN), None);
+        assert_eq!((Errno::returned(Ok(())), Errno::returned(Err(Errno::ENOENT))), (0, -2));
+        assert_eq!((Errno::result(3), Errno::result(-2)), (Ok(()), Err(Errno::ENOENT)));
         assert_eq!(Errno::EINVAL.to_pointer(), 0xffff_ffff_ffff_ffea);
         assert_eq!(Errno::from_pointer(0xffff_ffff_ffff_ffea), Some(Errno::EINVAL));
         assert_eq!(Errno::from_pointer(0), None);

@@ -9,22 +9,16 @@ use super::{
     call, context, flush_first, force_unit_access, is_queue, no_wait, operations, queue_data, queues, request,
     request_queue, requests, with,
 };
-use crate::block::{bio, queue as limits};
+use crate::block::operations::{AGAIN, DEVICE_RESOURCE, FLUSH, IO_ERROR, RESOURCE};
+use crate::block::{SECTOR, bio, queue as limits};
 use crate::boot::facts;
 use crate::export::{Export, exports};
 use crate::{slab, symbols, tasks, workqueue};
 
-/// `BLK_STS_RESOURCE`, `BLK_STS_DEV_RESOURCE`: the driver cannot take it now.
-const RESOURCE: u8 = 9;
-const DEVICE_RESOURCE: u8 = 13;
-/// `BLK_STS_IOERR`, `BLK_STS_AGAIN`
-const IO_ERROR: u8 = 10;
-const AGAIN: u8 = 12;
-/// `REQ_OP_FLUSH`
-const FLUSH: u32 = 2;
 /// Milliseconds until a driver without room is asked again (`BLK_MQ_RESOURCE_DELAY`).
 const DELAY: u64 = 3;
 
+/// Whether the driver cannot take it now.
 fn is_busy(status: u8) -> bool {
     status == RESOURCE || status == DEVICE_RESOURCE
 }
@@ -36,15 +30,12 @@ fn is_busy(status: u8) -> bool {
 pub(crate) unsafe fn submit(queue: u64, at: u64, caller: u64) {
     // SAFETY: the caller vouches for both.
     unsafe {
-        let special = bio::flags_of(at) & (flush_first() | force_unit_access());
-        if special != 0 && !limits::has_write_cache(queue) {
-            // What is written is on the medium anyway.
-            bio::change_flags(at, special, 0);
-            if bio::size_of(at) == 0 {
-                return bio::bio_endio(at);
-            }
-        } else if special & flush_first() != 0 {
+        let flags = bio::flags_of(at);
+        if flags & flush_first() != 0 {
             return flush(queue, at, caller);
+        }
+        if flags & force_unit_access() != 0 && !limits::writes_past_cache(queue) {
+            return flush_behind(queue, at, caller);
         }
         while let Some(sectors) = limits::too_large(queue, at) {
             let Some(part) = bio::split_front(at, sectors, caller) else { return bio::fail(at, AGAIN) };
@@ -93,10 +84,43 @@ unsafe fn flush(queue: u64, at: u64, caller: u64) {
     }
 }
 
+/// What is written is flushed behind it: a bio of its own takes all of it, and the other goes on as a flush.
+///
+/// # Safety
+/// As [`submit`].
+unsafe fn flush_behind(queue: u64, at: u64, caller: u64) {
+    // SAFETY: the caller vouches for queue and bio.
+    unsafe {
+        let sectors = (u64::from(bio::size_of(at)) / SECTOR) as u32;
+        bio::change_flags(at, force_unit_access(), 0);
+        let Some(made) = bio::split(at, sectors, 0, caller) else { return bio::fail(at, RESOURCE) };
+        bio::change_flags(at, 0, flush_first());
+        bio::set_end(made, symbols::address("flush_behind_endio").unwrap_or(0), at);
+        submit(queue, made, caller);
+    }
+}
+
+/// The end function of a bio that a flush is to follow: the other one goes on.
+extern "C" fn flush_behind_endio(at: u64) {
+    // SAFETY: a bio of `flush_behind`, and the one that it was cut off.
+    unsafe {
+        let (behind, status) = (bio::data_of(at), bio::status_of(at));
+        bio::bio_put(at);
+        if status == 0 {
+            later(behind);
+        } else {
+            bio::fail(behind, status);
+        }
+    }
+}
+
+/// Submits a bio in a worker: it may have to wait for a tag, which nobody may who ends another.
+fn later(at: u64) {
+    workqueue::queue_own(at, |at| bio::submit_bio(at));
+}
+
 /// `enum rq_end_io_ret flush_end_io(struct request *, blk_status_t)`: the end of a flush that a bio waits for.
 extern "C" fn flush_end_io(at: u64, status: u8) -> u32 {
-    /// `RQ_END_IO_FREE`
-    const FREE: u32 = 1;
     // SAFETY: a request of `flush`, whose bio has not ended.
     unsafe {
         let waiting: u64 = request::end_io_data.get(at);
@@ -104,11 +128,10 @@ extern "C" fn flush_end_io(at: u64, status: u8) -> u32 {
         if status != 0 || bio::size_of(waiting) == 0 {
             bio::end_with(waiting, status);
         } else {
-            // It may have to wait for a tag, which nobody may who ends a request.
-            workqueue::queue_own(waiting, |waiting| bio::submit_bio(waiting));
+            later(waiting);
         }
     }
-    FREE
+    requests::FREE
 }
 
 /// A request goes to its driver, or behind (`first`: before) those that wait.
@@ -170,15 +193,16 @@ unsafe fn issue(queue: u64, of: u64, at: u64) -> u8 {
     // SAFETY: the caller vouches for the request; the driver's table belongs to its queue.
     unsafe {
         let table = super::table(queue);
-        if let Some(token) = call(table, &operations::get_budget, [queue]) {
-            if (token as i32) < 0 {
-                return RESOURCE;
-            }
-            call(table, &operations::set_rq_budget_token, [at, token & 0xffff_ffff]);
-        }
         let data = slab::allocate(queue_data::SIZE.get(), 8, slab::ZERO, 0);
         if data == 0 {
             return RESOURCE;
+        }
+        if let Some(token) = call(table, &operations::get_budget, [queue]) {
+            if (token as i32) < 0 {
+                slab::release(data, 0);
+                return RESOURCE;
+            }
+            call(table, &operations::set_rq_budget_token, [at, token & 0xffff_ffff]);
         }
         queue_data::rq.set(data, at);
         queue_data::last.set(data, 1u8);
@@ -223,15 +247,18 @@ fn queue_of(of: u64) -> Option<u64> {
     super::QUEUES.lock().iter().find(|(_, queue)| queue.contexts.contains(&of)).map(|(&queue, _)| queue)
 }
 
-/// Runs a hardware context in a worker, in so many milliseconds.
+/// Runs a hardware context in a worker, in so many milliseconds, whatever it waited for before.
 fn run_later(of: u64, milliseconds: u64) {
     if milliseconds == 0 {
+        kernel().timers.cancel(of);
         return workqueue::queue_own(of, run);
     }
-    if !kernel().timers.is_pending(of) {
-        let at = kernel().platform.now().saturating_add(milliseconds * 1_000_000);
-        kernel().timers.set(of, at, |of| workqueue::queue_own(of, run));
-    }
+    kernel().timers.set(of, after(milliseconds), |of| workqueue::queue_own(of, run));
+}
+
+/// The time of the platform in so many milliseconds.
+fn after(milliseconds: u64) -> u64 {
+    kernel().platform.now().saturating_add(milliseconds.saturating_mul(1_000_000))
 }
 
 /// Runs all hardware contexts of a queue: at once, or in a worker.
@@ -288,8 +315,7 @@ fn kick(queue: u64, milliseconds: u64) {
         kernel().timers.cancel(key);
         return workqueue::queue_own(key, requeue);
     }
-    let at = kernel().platform.now().saturating_add(milliseconds.saturating_mul(1_000_000));
-    kernel().timers.set(key, at, |key| workqueue::queue_own(key, requeue));
+    kernel().timers.set(key, after(milliseconds), |key| workqueue::queue_own(key, requeue));
 }
 
 /// `void blk_mq_requeue_request(struct request *, bool kick)`: to be given to the driver again, from the beginning.
@@ -385,7 +411,7 @@ extern "C" fn kblockd_mod_delayed_work_on(cpu: i32, delayed: u64, jiffies: u64) 
 
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
-    c flush_end_io, c blk_mq_requeue_request, c blk_mq_kick_requeue_list, c blk_mq_delay_kick_requeue_list, c blk_mq_run_hw_queue,
+    c flush_end_io, c flush_behind_endio, c blk_mq_requeue_request, c blk_mq_kick_requeue_list, c blk_mq_delay_kick_requeue_list, c blk_mq_run_hw_queue,
     c blk_mq_delay_run_hw_queue, c blk_mq_run_hw_queues, c blk_mq_delay_run_hw_queues, c blk_mq_stop_hw_queue,
     c blk_mq_stop_hw_queues, c blk_mq_start_hw_queue, c blk_mq_start_hw_queues, c blk_mq_start_stopped_hw_queue,
     c blk_mq_start_stopped_hw_queues, c kblockd_schedule_work, c kblockd_mod_delayed_work_on,

@@ -4,20 +4,12 @@ use ferrmod_kernel::heap::PAGE;
 use ferrmod_kernel::{Errno, kernel};
 
 use super::{dispatch, request, special_flag};
-use crate::block::{bio, parts, queue as limits};
+use crate::block::operations::{DISCARD, OPERATION, RESOURCE, SECURE_ERASE, WRITE_ZEROES, has_no_memory};
+use crate::block::parts::{self, bio_vec};
+use crate::block::{bio, queue as limits};
 use crate::crypto::scatterlist;
 use crate::export::{Export, exports};
-use crate::field::layout;
 use crate::{pages, ram, slab, symbols, tasks};
-
-layout! {
-    mod bio_vec = "bio_vec" { bv_page, bv_len, bv_offset }
-}
-
-/// `REQ_OP_DISCARD`, `REQ_OP_SECURE_ERASE`, `REQ_OP_WRITE_ZEROES`
-const DISCARD: u32 = 3;
-const SECURE_ERASE: u32 = 5;
-const WRITE_ZEROES: u32 = 9;
 
 /// How many pieces a driver will find in a bio.
 ///
@@ -26,7 +18,7 @@ const WRITE_ZEROES: u32 = 9;
 pub(super) unsafe fn segments(queue: u64, of: u64) -> usize {
     // SAFETY: the caller vouches for queue and bio.
     unsafe {
-        match bio::flags_of(of) & super::OPERATION {
+        match bio::flags_of(of) & OPERATION {
             DISCARD | SECURE_ERASE => 1,
             WRITE_ZEROES => 0,
             _ => pieces(queue, of).len(),
@@ -34,22 +26,21 @@ pub(super) unsafe fn segments(queue: u64, of: u64) -> usize {
     }
 }
 
-/// The pieces of a bio, none larger than the queue takes.
+/// The pieces of a bio, none other than the queue takes.
 ///
 /// # Safety
 /// As [`segments`].
 unsafe fn pieces(queue: u64, of: u64) -> alloc::vec::Vec<parts::Part> {
     // SAFETY: the caller vouches for queue and bio.
     unsafe {
-        let most = limits::largest_segment(queue).max(1);
+        let limits = limits::memory_limits(queue);
         let mut out = alloc::vec::Vec::new();
-        for part in parts::of_bio(of) {
-            let mut rest = part;
-            while rest.length > most {
-                out.push(parts::Part { length: most, ..rest });
-                rest = parts::Part { offset: rest.offset + most, length: rest.length - most, ..rest };
+        for mut rest in parts::of_bio(of) {
+            while rest.length > 0 {
+                let length = limits.piece(rest.physical(), rest.length);
+                out.push(parts::Part { length, ..rest });
+                rest = parts::Part { offset: rest.offset + length, length: rest.length - length, ..rest };
             }
-            out.push(rest);
         }
         out
     }
@@ -58,6 +49,7 @@ unsafe fn pieces(queue: u64, of: u64) -> alloc::vec::Vec<parts::Part> {
 /// `int __blk_rq_map_sg(struct request_queue *, struct request *, struct scatterlist *, struct scatterlist **last)`: how many
 /// entries there are.
 extern "C" fn __blk_rq_map_sg(queue: u64, at: u64, list: u64, last: u64) -> i32 {
+    let caller = ram::caller();
     // SAFETY: the driver's request, and a list with an entry for each of its segments.
     unsafe {
         let mut all = alloc::vec::Vec::new();
@@ -68,35 +60,34 @@ extern "C" fn __blk_rq_map_sg(queue: u64, at: u64, list: u64, last: u64) -> i32 
                 offset: bio_vec::bv_offset.get(special),
                 length: bio_vec::bv_len.get(special),
             });
-        } else if !matches!(super::operation(at), DISCARD | SECURE_ERASE | WRITE_ZEROES) {
+        } else if !has_no_memory(super::operation(at)) {
             let mut of: u64 = request::bio.get(at);
             while of != 0 {
                 all.extend(pieces(queue, of));
                 of = bio::next_of(of);
             }
         }
+        let room = usize::from(request::nr_phys_segments.get::<u16>(at));
+        if all.len() > room {
+            kernel().warn("__blk_rq_map_sg: the request has more pieces than it says", caller);
+            all.truncate(room);
+        }
         let mut place = list;
-        let mut filled = 0;
-        for part in &all {
-            if filled > 0 {
+        for (number, part) in all.iter().enumerate() {
+            if number > 0 {
                 // The driver's list may have been used before, and end too early.
                 scatterlist::mark_end(place, false);
                 place = scatterlist::sg_next(place);
             }
-            if place == 0 {
-                kernel().warn("__blk_rq_map_sg: the list is shorter than the request", ram::caller());
-                break;
-            }
             scatterlist::set(place, part.page, part.offset, part.length);
-            filled += 1;
         }
-        if filled > 0 {
+        if !all.is_empty() {
             scatterlist::mark_end(place, true);
             if last != 0 {
                 ram::put(last, place);
             }
         }
-        filled
+        all.len() as i32
     }
 }
 
@@ -118,8 +109,6 @@ const DONE: u32 = 1 << 31;
 
 /// `blk_status_t blk_execute_rq(struct request *, bool at_head)`
 extern "C" fn blk_execute_rq(at: u64, first: bool) -> u8 {
-    /// `BLK_STS_RESOURCE`
-    const RESOURCE: u8 = 9;
     let caller = ram::caller();
     let place = slab::allocate(4, 4, slab::ZERO, 0);
     if place == 0 {
@@ -178,7 +167,9 @@ extern "C" fn blk_rq_map_kern(queue: u64, at: u64, memory: u64, length: u32) -> 
     // SAFETY: the caller's request and memory, which stays until the request has ended.
     unsafe {
         let (first, end) = (memory / PAGE, (memory + u64::from(length)).div_ceil(PAGE));
-        let made = bio::allocate(0, (end - first) as u16, request::cmd_flags.get(at), 0, caller);
+        let count = u16::try_from(end - first).ok().filter(|&count| count <= bio::PARTS_MAX);
+        let Some(count) = count else { return Errno::ENOMEM.to_return() };
+        let made = bio::allocate(0, count, request::cmd_flags.get(at), 0, caller);
         if made == 0 {
             return Errno::ENOMEM.to_return();
         }

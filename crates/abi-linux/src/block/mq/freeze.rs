@@ -2,7 +2,8 @@
 
 use ferrmod_kernel::{Errno, kernel};
 
-use super::{QUEUES, dispatch, queues, quiesced_flag, request_queue, with};
+use super::{QUEUES, dispatch, quiesced_flag, request_queue, with};
+use crate::block::queue as limits;
 use crate::export::{Export, exports};
 use crate::{ram, tasks, time};
 
@@ -64,6 +65,11 @@ pub(super) fn start(queue: u64) {
     if depth == 1 {
         dispatch::run_all(queue, false);
     }
+}
+
+/// The queue is dying: whoever waits to come in is told.
+pub(super) fn refuse(queue: u64) {
+    kernel().tasks.wake_channel(channel(queue), usize::MAX);
 }
 
 /// Waits until everything that is in has ended.
@@ -133,7 +139,7 @@ fn note_quiesced(queue: u64, depth: Option<u32>) {
     // SAFETY: a queue of requests.
     unsafe {
         request_queue::quiesce_depth.set(queue, depth);
-        queues::change_flag(queue, quiesced_flag(), depth > 0);
+        limits::change_flag(queue, quiesced_flag().into(), depth > 0);
     }
 }
 

@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 use ferrmod_kernel::TaskId;
 use ferrmod_kernel::lock::Lock;
 
+use crate::block::operations::OPERATION;
 use crate::boot::facts;
 use crate::field::{Field, layout};
 
@@ -38,7 +39,7 @@ layout! {
     }
     mod queue_map = "blk_mq_queue_map" { mq_map, nr_queues, queue_offset }
     mod operations = "blk_mq_ops" {
-        queue_rq, get_budget, set_rq_budget_token, timeout, complete, init_hctx, exit_hctx, init_request, exit_request, map_queues,
+        queue_rq, get_budget, put_budget, set_rq_budget_token, timeout, complete, init_hctx, exit_hctx, init_request, exit_request, map_queues,
     }
     mod context = "blk_mq_hw_ctx" {
         dispatch, state, cpumask, flags, queue, nr_ctx, tags, numa_node, queue_num,
@@ -46,7 +47,7 @@ layout! {
     mod tag_map = "blk_mq_tags" { nr_tags, nr_reserved_tags, rqs, static_rqs, page_list }
     mod queue_data = "blk_mq_queue_data" { rq, last }
     pub(super) mod request_queue = "request_queue" {
-        mq_ops, nr_hw_queues, hctx_table, queuedata, queue_flags, nr_requests, rq_timeout, timeout, mq_freeze_depth, quiesce_depth,
+        mq_ops, nr_hw_queues, hctx_table, queuedata, nr_requests, rq_timeout, timeout, mq_freeze_depth, quiesce_depth,
         tag_set, tag_set_list, disk, mq_freeze_wq, requeue_work,
     }
 }
@@ -152,9 +153,6 @@ named_bits! {
 fn set_flag(name: &str) -> u32 {
     facts().btf().enum_value(name).map_or(0, |value| value as u32)
 }
-
-/// The low byte of a request's flags: what it does.
-const OPERATION: u32 = 0xff;
 
 /// What a request does.
 ///

@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 use ferrmod_kernel::{Errno, kernel};
 
 use super::{
-    QUEUES, Queue, call, context, dying_flag, operations, ready_flag, request_queue, set_flag, tag_set, tags, with,
+    QUEUES, Queue, call, context, dying_flag, operations, ready_flag, request_queue, set_flag, show, tag_set, tags,
+    with,
 };
 use crate::block::queue as limits;
 use crate::export::{Export, exports};
@@ -45,21 +46,9 @@ pub(crate) unsafe fn make(set: u64, first: u64, data: u64, caller: u64) -> Resul
             limits::free(queue);
             return Err(errno);
         }
-        change_flag(queue, ready_flag(), true);
+        limits::change_flag(queue, ready_flag().into(), true);
     }
     Ok(queue)
-}
-
-/// Sets or clears a flag of a queue.
-///
-/// # Safety
-/// `queue` is a queue.
-pub(super) unsafe fn change_flag(queue: u64, flag: u32, is_set: bool) {
-    // SAFETY: the caller vouches for the queue.
-    unsafe {
-        let (flags, bit) = (request_queue::queue_flags.get::<u64>(queue), u64::from(flag));
-        request_queue::queue_flags.set(queue, if is_set { flags | bit } else { flags & !bit });
-    }
 }
 
 /// Makes the hardware contexts of a queue.
@@ -125,13 +114,24 @@ unsafe fn make_context(queue: u64, set: u64, number: u32, is_shared: bool, calle
         let data: u64 = tag_set::driver_data.get(set);
         let answer = call(tag_set::ops.get(set), &operations::init_hctx, [at, data, number.into()]);
         if let Some(errno) = answer.and_then(|answer| Errno::from_return((answer as i32).into())) {
-            slab::release(mask, caller);
-            slab::release(at, caller);
+            free_context(at, caller);
             return Err(errno);
         }
-        xarray::xa_store(request_queue::hctx_table.at(queue), number.into(), at);
+        if let Err(errno) = xarray::store(request_queue::hctx_table.at(queue), number.into(), at, caller) {
+            call(tag_set::ops.get(set), &operations::exit_hctx, [at, number.into()]);
+            free_context(at, caller);
+            return Err(errno);
+        }
     }
     Ok(at)
+}
+
+/// # Safety
+/// `at` is a hardware context that nobody uses any more.
+unsafe fn free_context(at: u64, caller: u64) {
+    // SAFETY: the caller vouches for the context.
+    slab::release(unsafe { context::cpumask.get(at) }, caller);
+    slab::release(at, caller);
 }
 
 /// # Safety
@@ -152,9 +152,8 @@ unsafe fn exit_contexts(queue: u64, caller: u64) {
         // SAFETY: the caller vouches for the queue; the driver's function gets back what its other one made.
         unsafe {
             call(super::table(queue), &operations::exit_hctx, [at, number as u64]);
-            slab::release(context::cpumask.get(at), caller);
+            free_context(at, caller);
         }
-        slab::release(at, caller);
     }
     xarray::xa_destroy(request_queue::hctx_table.at(queue));
 }
@@ -169,11 +168,12 @@ pub(crate) unsafe fn end(queue: u64, caller: u64) {
     }
     // SAFETY: the caller vouches for the queue.
     unsafe {
-        change_flag(queue, dying_flag(), true);
+        limits::change_flag(queue, dying_flag().into(), true);
+        super::freeze::refuse(queue);
         super::freeze::start(queue);
         super::freeze::wait(queue, caller);
-        change_flag(queue, ready_flag(), false);
-        super::timeouts::cancel(queue);
+        limits::change_flag(queue, ready_flag().into(), false);
+        super::timeouts::end(queue);
         super::dispatch::cancel_requeue(queue);
         exit_contexts(queue, caller);
     }
@@ -288,6 +288,16 @@ extern "C" fn blk_put_queue(queue: u64) {
     }
 }
 
+/// Where the disk of a queue is in `/sys`, if it has one there.
+///
+/// # Safety
+/// `queue` is a queue.
+unsafe fn path(queue: u64) -> Option<alloc::string::String> {
+    // SAFETY: the caller vouches for the queue.
+    let disk: u64 = unsafe { request_queue::disk.get(queue) };
+    if disk == 0 { None } else { crate::block::path(disk) }
+}
+
 /// `void blk_mq_update_nr_hw_queues(struct blk_mq_tag_set *, int)`: as many as asked for, unless there is no memory for them.
 extern "C" fn blk_mq_update_nr_hw_queues(set: u64, count: i32) {
     let caller = ram::caller();
@@ -304,6 +314,9 @@ extern "C" fn blk_mq_update_nr_hw_queues(set: u64, count: i32) {
         for &queue in &queues {
             super::freeze::start(queue);
             super::freeze::wait(queue, caller);
+            if let Some(path) = path(queue) {
+                show::remove(&path);
+            }
             exit_contexts(queue, caller);
         }
         tags::free_all(set, caller);
@@ -314,7 +327,8 @@ extern "C" fn blk_mq_update_nr_hw_queues(set: u64, count: i32) {
             result = tags::make_all(set, caller);
         }
         for &queue in &queues {
-            if result.is_err() || make_contexts(queue, caller).is_err() {
+            let made = result.and_then(|()| make_contexts(queue, caller));
+            if made.and_then(|()| path(queue).map_or(Ok(()), |path| show::add_contexts(&path, queue))).is_err() {
                 kernel().warn("blk_mq_update_nr_hw_queues: no memory for the hardware queues", caller);
             }
             super::freeze::end(queue);

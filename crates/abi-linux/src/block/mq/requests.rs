@@ -6,7 +6,8 @@ use super::{
     COMPLETE, IDLE, IN_FLIGHT, call, context, is_passthrough, operation, operations, power_flag, queues, quiet_flag,
     request, request_queue, reserved_flag, tag_map, tags, timed_out_flag, with,
 };
-use crate::block::{self, bio, gendisk, names};
+use crate::block::operations::{OPERATION, operation_name, status_name};
+use crate::block::{self, bio, gendisk};
 use crate::export::{Export, exports};
 use crate::field::layout;
 use crate::{locks, ram};
@@ -20,7 +21,7 @@ pub(super) const NO_WAIT: u32 = 1;
 const RESERVED: u32 = 2;
 const POWER: u32 = 4;
 /// `RQ_END_IO_FREE`: the end function leaves the request to be freed.
-const FREE: u32 = 1;
+pub(super) const FREE: u32 = 1;
 
 /// Allocates a request for what `flags` of an operation say; waits for a tag unless `NO_WAIT` is asked for.
 ///
@@ -45,7 +46,7 @@ unsafe fn allocate_in(queue: u64, flags: u32, how: u32, of: Option<u64>, caller:
         super::freeze::leave(queue);
         Err(errno)
     };
-    let Some(at) = of.or_else(|| queues::context_for(queue, flags & super::OPERATION)) else {
+    let Some(at) = of.or_else(|| queues::context_for(queue, flags & OPERATION)) else {
         return left(Errno::ENODEV);
     };
     // SAFETY: the caller vouches for the queue; contexts and requests are its own.
@@ -59,6 +60,7 @@ unsafe fn allocate_in(queue: u64, flags: u32, how: u32, of: Option<u64>, caller:
         request::q.set(made, queue);
         request::mq_hctx.set(made, at);
         request::cmd_flags.set(made, flags);
+        request::sector.set(made, u64::MAX);
         let reserved = if how & RESERVED != 0 { reserved_flag() } else { 0 };
         let power = if how & POWER != 0 { power_flag() } else { 0 };
         request::rq_flags.set(made, reserved | power);
@@ -100,6 +102,9 @@ pub(super) unsafe fn take_bio(at: u64, of: u64) {
         request::biotail.set(at, of);
         request::sector.set(at, bio::sector_of(of));
         request::data_len.set(at, bio::size_of(of));
+        if request::ioprio.offset().is_some() {
+            request::ioprio.set(at, bio::priority_of(of));
+        }
         request::nr_phys_segments.set(at, super::execute::segments(request::q.get(at), of) as u16);
         request::part.set(at, bio::device_of(of));
     }
@@ -133,6 +138,21 @@ pub(super) unsafe fn take_back(at: u64) {
     }
 }
 
+/// The priority of a request (`IOPRIO_PRIO_VALUE`): its own, or since it has none that of its bio.
+///
+/// # Safety
+/// `at` is a request.
+unsafe fn priority(at: u64) -> u16 {
+    // SAFETY: the caller vouches for the request and its bio.
+    unsafe {
+        match request::bio.get::<u64>(at) {
+            _ if request::ioprio.offset().is_some() => request::ioprio.get(at),
+            0 => 0,
+            of => bio::priority_of(of),
+        }
+    }
+}
+
 /// Tells of a failure, as the kernel does.
 ///
 /// # Safety
@@ -145,12 +165,12 @@ unsafe fn tell(at: u64, status: u8) {
         let name = if disk == 0 { "?".into() } else { block::name(disk) };
         let text = alloc::format!(
             "\x013{} error, dev {name}, sector {} op {what:#x}:({}) flags {:#x} phys_seg {} prio class {}\n",
-            names::status_name(status),
+            status_name(status),
             request::sector.get::<u64>(at),
-            names::operation_name(what),
-            flags & !super::OPERATION,
+            operation_name(what),
+            flags & !OPERATION,
             request::nr_phys_segments.get::<u16>(at),
-            request::ioprio.get::<u16>(at) >> 13,
+            priority(at) >> 13,
         );
         kernel().printk(text.as_bytes());
     }

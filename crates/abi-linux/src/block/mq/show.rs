@@ -27,6 +27,14 @@ pub(crate) fn add(path: &str, disk: u64) -> Result<(), Errno> {
         }),
     )?;
     kernel().files.add(&format!("{path}/queue/scheduler"), files::read_only(0o644, || b"[none] \n".to_vec()))?;
+    add_contexts(path, queue)
+}
+
+/// Adds a directory for each hardware queue.
+///
+/// # Errors
+/// As [`files::Files::add`].
+pub(super) fn add_contexts(path: &str, queue: u64) -> Result<(), Errno> {
     for (index, of) in queues::contexts(queue).into_iter().enumerate() {
         let directory = format!("{path}/mq/{index}");
         kernel().files.make_directories(&directory);

@@ -7,13 +7,9 @@ use ferrmod_kernel::lock::Lock;
 use ferrmod_kernel::{Errno, kernel};
 
 use super::{call, operations, queue_map, request, set_flag, tag_map, tag_set};
+use crate::device::layout::mutex;
 use crate::export::{Export, exports};
-use crate::field::layout;
 use crate::{bitmaps, locks, ram, slab, tasks};
-
-layout! {
-    mod mutex = "mutex" { wait_list }
-}
 
 /// `BLK_MQ_MAX_DEPTH`, `HCTX_MAX_TYPES`
 const DEPTH_MAX: u32 = 10240;
@@ -48,6 +44,11 @@ pub(super) fn take(tags: u64, reserved: bool) -> Option<u32> {
 
 /// Takes a tag, and waits for one unless `may_wait` is false.
 pub(super) fn take_or_wait(tags: u64, reserved: bool, may_wait: bool, caller: u64) -> Option<u32> {
+    if reserved && sizes(tags).1 == 0 {
+        // Linux says so as well, and then tries for ever.
+        kernel().warn("blk-mq: a reserved tag is asked for where there are none", caller);
+        return None;
+    }
     loop {
         match take(tags, reserved) {
             Some(tag) => return Some(tag),
@@ -102,11 +103,10 @@ fn allocate(set: u64, caller: u64) -> Result<(), Errno> {
         let (hardware, depth): (u32, u32) = (tag_set::nr_hw_queues.get(set), tag_set::queue_depth.get(set));
         let (reserved, table): (u32, u64) = (tag_set::reserved_tags.get(set), tag_set::ops.get(set));
         let maps: u32 = tag_set::nr_maps.get(set);
-        if hardware == 0 || depth == 0 || depth <= reserved || table == 0 || maps > KINDS {
+        if hardware == 0 || depth == 0 || depth.min(DEPTH_MAX) <= reserved || table == 0 || maps > KINDS {
             return Err(Errno::EINVAL);
         }
-        layout! { mod budget = "blk_mq_ops" { get_budget, put_budget } }
-        let (get, put): (u64, u64) = (budget::get_budget.get(table), budget::put_budget.get(table));
+        let (get, put): (u64, u64) = (operations::get_budget.get(table), operations::put_budget.get(table));
         if operations::queue_rq.get::<u64>(table) == 0 || (get == 0) != (put == 0) {
             return Err(Errno::EINVAL);
         }
@@ -301,7 +301,7 @@ pub(super) unsafe fn free_all(set: u64, caller: u64) {
 /// `int blk_mq_alloc_tag_set(struct blk_mq_tag_set *)`
 extern "C" fn blk_mq_alloc_tag_set(set: u64) -> i32 {
     let caller = ram::caller();
-    allocate(set, caller).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(allocate(set, caller))
 }
 
 /// `int blk_mq_alloc_sq_tag_set(struct blk_mq_tag_set *, const struct blk_mq_ops *, unsigned int depth, unsigned int flags)`: a
@@ -318,7 +318,7 @@ extern "C" fn blk_mq_alloc_sq_tag_set(set: u64, table: u64, depth: u32, flags: u
         tag_set::numa_node.set(set, -1i32);
         tag_set::flags.set(set, flags);
     }
-    allocate(set, caller).map_or_else(Errno::to_return, |()| 0)
+    Errno::returned(allocate(set, caller))
 }
 
 /// `void blk_mq_free_tag_set(struct blk_mq_tag_set *)`

@@ -2,7 +2,7 @@
 
 use ferrmod_kernel::kernel;
 
-use super::{call, is_queue, operations, request, request_queue, requests, timed_out_flag};
+use super::{IN_FLIGHT, call, is_queue, operations, request, request_queue, requests, timed_out_flag};
 use crate::export::{Export, exports};
 use crate::{boot, time, workqueue};
 
@@ -24,15 +24,15 @@ pub(super) unsafe fn add(at: u64) {
         let most = u64::from(request::timeout.get::<u32>(at));
         request::deadline.set(at, boot::jiffies().wrapping_add(most));
         let key = request_queue::timeout.at(queue);
-        // The timer of an earlier request finds out when this one is due.
-        if !kernel().timers.is_pending(key) {
-            arm(key, most);
-        }
+        arm(key, most);
     }
 }
 
+/// Looks in so many jiffies, unless that is to be sooner.
 fn arm(key: u64, jiffies: u64) {
-    if let Some(at) = time::after_jiffies(jiffies as i64) {
+    if let Some(at) = time::after_jiffies(jiffies as i64)
+        && kernel().timers.due(key).is_none_or(|due| at < due)
+    {
         kernel().timers.set(key, at, |key| workqueue::queue_own(key, look));
     }
 }
@@ -40,6 +40,14 @@ fn arm(key: u64, jiffies: u64) {
 /// Nothing of the queue is on its way any more.
 pub(super) fn cancel(queue: u64) {
     kernel().timers.cancel(request_queue::timeout.at(queue));
+}
+
+/// The queue goes: nobody is to look any more.
+pub(super) fn end(queue: u64) {
+    let key = request_queue::timeout.at(queue);
+    kernel().timers.cancel(key);
+    kernel().work.cancel(key);
+    kernel().work.flush(key);
 }
 
 /// Asks the drivers of what is due, and waits for what is not.
@@ -51,8 +59,12 @@ fn look(key: u64) {
     let mut next: Option<u64> = None;
     let all: alloc::vec::Vec<u64> = requests::started(queue).collect();
     for at in all {
-        // SAFETY: requests that the driver has.
+        // SAFETY: requests of the queue's set.
         unsafe {
+            // The driver may have ended this one when it was asked about another.
+            if request::q.get::<u64>(at) != queue || request::state.get::<u32>(at) != IN_FLIGHT {
+                continue;
+            }
             let left = request::deadline.get::<u64>(at).wrapping_sub(boot::jiffies()) as i64;
             let flags: u32 = request::rq_flags.get(at);
             if left > 0 {
@@ -66,9 +78,7 @@ fn look(key: u64) {
             }
         }
     }
-    if let Some(jiffies) = next
-        && !kernel().timers.is_pending(key)
-    {
+    if let Some(jiffies) = next {
         arm(key, jiffies);
     }
 }

@@ -76,8 +76,8 @@ pub struct Answer {
 
 /// Bytes that are given at most. The longest descriptors are those of cameras and sound cards, some thousand bytes.
 const MOST: usize = 1 << 14;
-/// Characters of a string: its descriptor's length has 8 bits.
-const LONGEST: usize = 126;
+/// Endpoints of an interface: 15 of each direction.
+const MOST_ENDPOINTS: usize = 30;
 /// The interface of a device of which nothing is said.
 const VENDOR_SPECIFIC: u32 = 0xff_00_00;
 /// The revision of one.
@@ -106,7 +106,7 @@ pub(super) fn read(what: Part<'_>, settings: &Settings<'_>) -> Result<UsbDevice,
                 let found = Speed::NAMES.iter().find(|(name, _)| *name == value.text);
                 speed = found.ok_or_else(|| value.wrong("a speed is low, full, high or super"))?.1;
             }
-            "class" => words.class = class(value)?,
+            "class" => words.class = value.class()?,
             "rev" => words.revision = value.hexadecimal(4, "a revision")? as u16,
             "interface" => words.interfaces = interfaces(value)?,
             "report" => {
@@ -129,7 +129,7 @@ pub(super) fn read(what: Part<'_>, settings: &Settings<'_>) -> Result<UsbDevice,
                 } else if let Some(address) = key.text.strip_prefix("in") {
                     let address = Part { text: address, at: key.at + 2 };
                     let address = address.hexadecimal(2, "the address of an IN endpoint")? as u8;
-                    if address & 0x80 == 0 || address & 0x0f == 0 {
+                    if !(0x81..=0x8f).contains(&address) {
                         return Err(key.wrong("the address of an IN endpoint is 81 to 8f"));
                     }
                     let transfers = value.split('+').map(|part| bytes(part, MOST)).collect::<Result<_, _>>()?;
@@ -161,22 +161,31 @@ pub(super) fn read(what: Part<'_>, settings: &Settings<'_>) -> Result<UsbDevice,
                 words.interfaces.push([Interface::of(VENDOR_SPECIFIC)].to_vec());
             }
             let mut free = 1;
-            for interface in words.interfaces.iter_mut().flatten() {
-                usual_endpoints(interface, &mut free);
-                if interface.class == HID {
-                    interface.report =
-                        Some(report.clone().unwrap_or_else(|| usual_report(interface.protocol).to_vec()));
+            for settings in &mut words.interfaces {
+                // The settings of an interface take turns with the same endpoints.
+                let first = free;
+                for interface in settings {
+                    free = free.max(usual_endpoints(interface, first));
+                    if interface.class == HID {
+                        interface.report =
+                            Some(report.clone().unwrap_or_else(|| usual_report(interface.protocol).to_vec()));
+                    }
                 }
             }
             let reports = words.reports();
-            (words.device(speed, &strings), [words.configuration(speed)].to_vec(), reports)
+            let configuration = words.configuration(speed).ok_or_else(|| {
+                let said = settings.iter().find(|(key, _)| key.text == "interface").map_or(what, |&(_, value)| value);
+                said.wrong("the descriptors of all interfaces are at most 65535 bytes")
+            })?;
+            (words.device(speed, &strings), [configuration].to_vec(), reports)
         }
     };
     Ok(UsbDevice { id, speed, device, configurations, strings, reports, answers, inputs })
 }
 
-/// The endpoints of an interface of which none are said, for the classes that always have the same.
-fn usual_endpoints(interface: &mut Interface, free: &mut u8) {
+/// Gives an interface of which no endpoints are said those that its class always has, from the number `free` on; the first number
+/// behind those of the interface.
+fn usual_endpoints(interface: &mut Interface, free: u8) -> u8 {
     /// `USB_DIR_OUT`, `USB_DIR_IN`, and endpoints of each direction.
     const OUT: u8 = 0;
     const IN: u8 = 0x80;
@@ -188,23 +197,18 @@ fn usual_endpoints(interface: &mut Interface, free: &mut u8) {
             OWN => &[(IN, Kind::Bulk), (OUT, Kind::Bulk), (IN, Kind::Interrupt)],
             _ => &[],
         };
-        let numbered = kinds.iter().zip(*free..=MANY);
+        let numbered = kinds.iter().zip(free..=MANY);
         let made = numbered.map(|(&(way, kind), number)| Endpoint { address: way | number, kind, size: None });
         interface.endpoints = made.collect();
     }
     let used = interface.endpoints.iter().map(|endpoint| endpoint.address & 0x0f).max().unwrap_or(0);
-    *free = (*free).max(used + 1);
+    used + 1
 }
 
 /// The report descriptor of a HID interface of which none is said: that of its boot protocol (HID 1.11, 4.3).
 fn usual_report(protocol: u8) -> &'static [u8] {
     const KEYBOARD: u8 = 1;
     if protocol == KEYBOARD { reports::KEYBOARD } else { reports::MOUSE }
-}
-
-fn class(part: Part<'_>) -> Result<u32, DescriptionError> {
-    let expected = "a class is 6 hexadecimal digits: class, subclass and protocol, such as 030102";
-    if part.text.len() == 6 { part.hexadecimal(6, "a class") } else { Err(part.wrong(expected)) }
 }
 
 /// Interfaces with `+` between them, the alternate settings of one with `/` between them.
@@ -225,13 +229,16 @@ fn interfaces(value: Part<'_>) -> Result<Vec<Vec<Interface>>, DescriptionError> 
 fn interface(part: Part<'_>) -> Result<Interface, DescriptionError> {
     let mut parts = part.split(':');
     // Splitting gives at least one part.
-    let mut interface = Interface::of(class(parts.next().unwrap_or(part))?);
+    let mut interface = Interface::of(parts.next().unwrap_or(part).class()?);
     for part in parts {
         if let Some(digits) = part.text.strip_prefix('x') {
             interface.extra.extend(bytes(Part { text: digits, at: part.at + 1 }, 255)?);
         } else {
             interface.endpoints.push(endpoint(part)?);
         }
+    }
+    if interface.endpoints.len() > MOST_ENDPOINTS {
+        return Err(part.wrong("an interface has at most 30 endpoints"));
     }
     Ok(interface)
 }
@@ -268,7 +275,7 @@ fn answer(part: Part<'_>) -> Result<Answer, DescriptionError> {
         Some(digits) => Part { text: digits, at: pattern.at + from }.hexadecimal(4, "a part of a request").map(Some),
         None => Ok(None),
     };
-    if !matches!(pattern.text.len(), 4 | 8 | 12) {
+    if !pattern.text.is_ascii() || !matches!(pattern.text.len(), 4 | 8 | 12) {
         return Err(pattern.wrong(expected));
     }
     Ok(Answer {
@@ -286,8 +293,8 @@ fn bytes(part: Part<'_>, most: usize) -> Result<Vec<u8>, DescriptionError> {
 }
 
 fn string(part: Part<'_>) -> Result<String, DescriptionError> {
-    if part.text.is_empty() || part.text.encode_utf16().count() > LONGEST {
-        return Err(part.wrong(alloc::format!("a string has 1 to {LONGEST} characters")));
+    if part.text.is_empty() || part.text.encode_utf16().count() > descriptors::LONGEST_STRING {
+        return Err(part.wrong(alloc::format!("a string has 1 to {} characters", descriptors::LONGEST_STRING)));
     }
     Ok(part.text.to_string())
 }

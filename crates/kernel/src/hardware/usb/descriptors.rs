@@ -30,6 +30,9 @@ const STRINGS: usize = 14;
 const DEVICE_LENGTH: usize = 18;
 const CONFIGURATION_LENGTH: usize = 9;
 
+/// Characters of a string, of two bytes each: its descriptor's length has 8 bits.
+pub(crate) const LONGEST_STRING: usize = 126;
+
 /// How an endpoint transfers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -103,8 +106,8 @@ impl Words {
         out
     }
 
-    /// Its one configuration.
-    pub(crate) fn configuration(&self, speed: Speed) -> Vec<u8> {
+    /// Its one configuration; `None` when that is longer than it can say.
+    pub(crate) fn configuration(&self, speed: Speed) -> Option<Vec<u8>> {
         let mut body = Vec::new();
         for (number, settings) in self.interfaces.iter().enumerate() {
             for (setting, interface) in settings.iter().enumerate() {
@@ -114,12 +117,12 @@ impl Words {
         /// Powered by the bus, with at most 100 mA.
         const BUS_POWERED: u8 = 0x80;
         let power = if speed == Speed::Super { 100 / 8 } else { 100 / 2 };
-        let length = u16::try_from(CONFIGURATION_LENGTH + body.len()).unwrap_or(u16::MAX).to_le_bytes();
+        let length = u16::try_from(CONFIGURATION_LENGTH + body.len()).ok()?.to_le_bytes();
         let mut out = [CONFIGURATION_LENGTH as u8, CONFIGURATION].to_vec();
         out.extend(length);
         out.extend([self.interfaces.len() as u8, 1, 0, BUS_POWERED, power]);
         out.extend(body);
-        out
+        Some(out)
     }
 
     /// The report descriptors of its HID interfaces.
@@ -215,7 +218,7 @@ pub(super) fn interfaces(configuration: &[u8]) -> impl Iterator<Item = (u8, u8)>
 }
 
 /// The addresses of the endpoints of a configuration.
-pub(super) fn endpoints(configuration: &[u8]) -> impl Iterator<Item = u8> {
+pub(crate) fn endpoints(configuration: &[u8]) -> impl Iterator<Item = u8> {
     each(configuration).filter_map(|one| match *one {
         [_, ENDPOINT, address, ..] => Some(address),
         _ => None,
@@ -247,9 +250,9 @@ pub(super) fn hid_descriptor(configuration: &[u8], interface: u8) -> Option<Vec<
     })
 }
 
-/// The string descriptor of a text; the first 126 units of it.
+/// The string descriptor of a text, of as much as there is room for.
 pub(super) fn string(text: &str) -> Vec<u8> {
-    let units: Vec<u8> = text.encode_utf16().take(126).flat_map(u16::to_le_bytes).collect();
+    let units: Vec<u8> = text.encode_utf16().take(LONGEST_STRING).flat_map(u16::to_le_bytes).collect();
     let mut out = [units.len() as u8 + 2, STRING].to_vec();
     out.extend(units);
     out
