@@ -45,7 +45,17 @@ fi
 for folder in /usr/lib/modprobe.d /usr/lib/depmod.d /lib/modprobe.d /lib/depmod.d; do
     if [ -d $folder ]; then mount -t tmpfs -o mode=755 ferrmod $folder; fi
 done
-if [ -d /lib/modules ]; then mount --bind "$stage/running" /lib/modules; fi
+if [ ! -d /lib/modules ]; then
+    # A machine without modules: in its place a folder of links with that one folder more.
+    lib=$(readlink -f /lib)
+    mkdir "$stage/lib" "$stage/links" "$stage/links/modules"
+    mount --rbind "$lib" "$stage/lib"
+    for entry in "$lib"/* "$lib"/.[!.]*; do
+        if [ -e "$entry" ]; then ln -s "$stage/lib/${entry##*/}" "$stage/links/"; fi
+    done
+    mount --rbind "$stage/links" "$lib"
+fi
+mount --bind "$stage/running" /lib/modules
 if [ -d "$FERRMOD_KMOD_DEBIAN" ]; then
     mkdir -p "$stage/debian/lib/modules/$FERRMOD_KMOD_RELEASE/kernel"
     mount --bind -o ro "$FERRMOD_KMOD_DEBIAN/kernel" "$stage/debian/lib/modules/$FERRMOD_KMOD_RELEASE/kernel"
