@@ -113,6 +113,7 @@ mod waiting;
 mod workqueue;
 mod world;
 mod xarray;
+mod zsmalloc;
 mod zstd;
 
 pub use boot::{BootError, boot, tick};
@@ -340,6 +341,7 @@ pub(crate) static EXPORTS: &[&[Export]] = &[
     xarray::ids::EXPORTS,
     xarray::radix::EXPORTS,
     xarray::state::EXPORTS,
+    zsmalloc::EXPORTS,
     zstd::EXPORTS,
 ];
 

@@ -296,6 +296,8 @@ numbers! {
     TIME_ZONE "sys_tz" u64 = 0;
     // `ELFCORE_ADDR_MAX`: no crash dump is being taken.
     CORE_HEADER "elfcorehdr_addr" u64 = u64::MAX;
+    // The end of what a program can have: `TASK_SIZE_MAX` of four levels of page tables.
+    USER_END "USER_PTR_MAX" u64 = (1 << 47) - 4096;
     ENCRYPTION "sme_me_mask" u64 = 0;
     PTE_MASK "__default_kernel_pte_mask" u64 = u64::MAX;
     XEN "xen_domain_type" u32 = 0;

@@ -16,9 +16,10 @@ static MACHINE: Mutex<()> = Mutex::new(());
 
 /// Runs the script in a guest and writes the answers to `path`.
 pub(crate) fn record(tree: &Tree, script: &Script, path: &Path) {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("use-{}", script.name));
+    let name = format!("use-{}-{}", script.name, tree.release);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(&name);
     let root = Root::new(folder.clone(), &tree.release);
-    let program = folder.with_extension("init");
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.init"));
     let built = Command::new("gcc")
         .args(["-static", "-O1", "-w", "-o"])
         .arg(&program)
@@ -35,7 +36,7 @@ pub(crate) fn record(tree: &Tree, script: &Script, path: &Path) {
     }
     let transcript = {
         let _one = MACHINE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        guest::boot(tree, &root, &format!("use-{}", script.name), "")
+        guest::boot(tree, &root, &name, "")
     };
     let _ = fs::remove_dir_all(&folder);
     let _ = fs::remove_file(program);

@@ -232,6 +232,11 @@ pub(crate) extern "C" fn dput(entry: u64) {
 extern "C" fn dget_parent(entry: u64) -> u64 {
     hold(parent_of(entry))
 }
+/// `ino_t d_parent_ino(struct dentry *)`
+extern "C" fn d_parent_ino(entry: u64) -> u64 {
+    // SAFETY: the directory that the entry is in has an inode.
+    unsafe { super::inode::i_ino.get(inode_of(parent_of(entry))) }
+}
 
 /// Takes a whole tree down, whoever holds what.
 pub(crate) fn kill_tree(root: u64) {
@@ -308,6 +313,6 @@ extern "C" fn simple_get_link(_entry: u64, at: u64) -> u64 {
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
     c d_make_root, c d_alloc_name, c d_alloc, c d_instantiate, c d_instantiate_new = d_instantiate, c d_rehash, c d_add,
-    c d_splice_alias, c d_drop, c __d_drop = d_drop, c d_delete, k always_delete_dentry, c dput, c dget_parent, c d_lookup,
+    c d_splice_alias, c d_drop, c __d_drop = d_drop, c d_delete, k always_delete_dentry, c dput, c dget_parent, c d_parent_ino, c d_lookup,
     c simple_unlink, c simple_empty, c simple_rmdir, c simple_get_link,
 ];

@@ -13,7 +13,7 @@ use crate::{locks, ram, slab, symbols};
 
 layout! {
     mod inode_more = "inode" {
-        i_sb, i_op, i_state, i_uid, i_gid, i_lru, i_sb_list, i_io_list, i_wb_list, i_devices, i_blkbits,
+        i_sb, i_op, i_uid, i_gid, i_lru, i_sb_list, i_io_list, i_wb_list, i_devices, i_blkbits,
         atime = "i_atime_sec", atime_nanoseconds = "i_atime_nsec", mtime = "i_mtime_sec", mtime_nanoseconds = "i_mtime_nsec",
         ctime = "i_ctime_sec", ctime_nanoseconds = "i_ctime_nsec",
     }
@@ -154,7 +154,7 @@ pub(crate) extern "C" fn iput(at: u64) {
     // Nothing is cached: whatever `drop_inode` says, the inode goes.
     call(sb, &super_operations::drop_inode, at);
     if call(sb, &super_operations::evict_inode, at).is_none() {
-        clear_inode(at);
+        super::hash::clear_inode(at);
     }
     super::hash::forget(at);
     super::cache::forget(inode::i_data.at(at));
@@ -165,13 +165,6 @@ pub(crate) extern "C" fn iput(at: u64) {
     }
 }
 
-/// `void clear_inode(struct inode *)`
-extern "C" fn clear_inode(at: u64) {
-    /// `I_FREEING | I_CLEAR`
-    const GONE: u64 = 1 << 5 | 1 << 6;
-    // SAFETY: the caller's inode.
-    unsafe { inode_more::i_state.set(at, GONE) };
-}
 /// `void free_inode_nonrcu(struct inode *)`
 extern "C" fn free_inode_nonrcu(at: u64) {
     slab::release(at, 0);
@@ -319,7 +312,7 @@ extern "C" fn generic_read_dir() -> i64 {
 
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
-    c inode_init_once, c new_inode, c alloc_anon_inode, c ihold, c igrab, c iput, c clear_inode, c free_inode_nonrcu, k generic_delete_inode,
+    c inode_init_once, c new_inode, c alloc_anon_inode, c ihold, c igrab, c iput, c free_inode_nonrcu, k generic_delete_inode,
     c get_next_ino, c iunique, c inc_nlink, c drop_nlink, c clear_nlink, c set_nlink, c current_time, c simple_inode_init_ts, c inode_set_ctime_current, c inode_init_owner,
     c init_special_inode, c simple_setattr, k inode_permission, k in_group_p, k fsnotify, k generic_read_dir,
 ];

@@ -6,7 +6,7 @@ use bstr::ByteSlice;
 use ferrmod_kernel::lock::Lock;
 use ferrmod_kernel::{Errno, kernel};
 
-use super::{dcache, rw_semaphore};
+use super::{dcache, file, rw_semaphore};
 use crate::export::{Export, exports};
 use crate::field::layout;
 use crate::{block, locks, module, net, printf, ram, slab, symbols};
@@ -14,7 +14,7 @@ use crate::{block, locks, module, net, printf, ram, slab, symbols};
 layout! {
     pub(crate) mod super_block = "super_block" {
         s_root, s_type, s_op, s_fs_info, s_blocksize, s_blocksize_bits, s_flags, s_maxbytes, s_time_gran, s_d_op, s_umount, s_active,
-        s_count, s_bdev, s_dev, s_id, s_inodes, s_mounts, s_list, s_user_ns, s_magic,
+        s_count, s_bdev, s_bdev_file, s_dev, s_id, s_inodes, s_mounts, s_list, s_user_ns, s_magic,
     }
     mod fs_context = "fs_context" { ops, fs_type, root, source, s_fs_info, sb_flags, user_ns, net_ns }
     mod fs_context_operations = "fs_context_operations" { free, get_tree }
@@ -248,8 +248,30 @@ unsafe fn legacy(kind: u64, source: Option<&str>, flags: u32) -> Result<u64, Err
     }
 }
 
-/// The block devices of super blocks, open.
-static DEVICES: Lock<Vec<(u64, block::file::Opened)>> = Lock::new(Vec::new());
+/// The open block device of a super block.
+struct Device {
+    sb: u64,
+    device: u64,
+    /// Its `struct file`, where super blocks have one (since 6.9), else 0. All that is asked of it is to be closed.
+    file: u64,
+    opened: block::file::Opened,
+}
+
+static DEVICES: Lock<Vec<Device>> = Lock::new(Vec::new());
+
+/// Closes the device that is meant, and forgets its blocks.
+fn close(is_meant: impl Fn(&Device) -> bool) {
+    let found = {
+        let mut devices = DEVICES.lock();
+        devices.iter().position(is_meant).map(|place| devices.swap_remove(place))
+    };
+    if let Some(Device { device, file, opened, .. }) = found {
+        block::buffers::drop_all(device);
+        slab::release(file, 0);
+        // Its driver is called here, with no lock held.
+        drop(opened);
+    }
+}
 
 /// A super block on the block device `source`, filled in by `fill`, or the one that is there; its root, held.
 fn on_device(kind: u64, source: u64, info: u64, flags: u32, fill: impl FnOnce(u64) -> i32) -> Result<u64, Errno> {
@@ -271,9 +293,15 @@ fn on_device(kind: u64, source: u64, info: u64, flags: u32, fill: impl FnOnce(u6
         }
         let number: u32 = block::block_device::bd_dev.get(device);
         let opened = block::file::Opened::open(number, 0)?;
-        let sb = make(kind, info);
+        let has_file = super_block::s_bdev_file.offset().is_some();
+        let file = if has_file { slab::allocate(file::SIZE.get(), 8, slab::ZERO, 0) } else { 0 };
+        let sb = if has_file && file == 0 { 0 } else { make(kind, info) };
         if sb == 0 {
+            slab::release(file, 0);
             return Err(Errno::ENOMEM);
+        }
+        if has_file {
+            super_block::s_bdev_file.set(sb, file);
         }
         super_block::s_bdev.set(sb, device);
         super_block::s_dev.set(sb, number);
@@ -281,7 +309,7 @@ fn on_device(kind: u64, source: u64, info: u64, flags: u32, fill: impl FnOnce(u6
         let id = block::name(disk);
         let length = id.len().min(31);
         ram::bytes_mut(super_block::s_id.at(sb), length as u64).copy_from_slice(&id.as_bytes()[..length]);
-        DEVICES.lock().push((sb, opened));
+        DEVICES.lock().push(Device { sb, device, file, opened });
         set_block_size(sb, default_block_size(disk));
         if let Some(errno) = Errno::from_return(i64::from(fill(sb))) {
             deactivate(sb);
@@ -374,15 +402,11 @@ extern "C" fn mount_bdev(kind: u64, flags: u32, source: u64, data: u64, fill: u6
 /// `void kill_block_super(struct super_block *)`
 extern "C" fn kill_block_super(sb: u64) {
     generic_shutdown_super(sb);
-    // SAFETY: a super block on a block device.
-    block::buffers::drop_all(unsafe { super_block::s_bdev.get(sb) });
-    let opened = {
-        let mut devices = DEVICES.lock();
-        let place = devices.iter().position(|(other, _)| *other == sb);
-        place.map(|place| devices.swap_remove(place))
-    };
-    // Its driver is called here, with no lock held.
-    drop(opened);
+    close(|of| of.sb == sb);
+}
+/// `void bdev_fput(struct file *)`: of a super block, whose file system shuts it down itself.
+extern "C" fn bdev_fput(file: u64) {
+    close(|of| of.file == file);
 }
 
 /// `void logfc(struct fc_log *, const char *prefix, char level, const char *, ...)`: without a log of the context's own, to the
@@ -495,6 +519,6 @@ extern "C" fn path_put(at: u64) {
 pub(crate) static EXPORTS: &[Export] = exports![
     c get_tree_single, c get_tree_nodev, c generic_shutdown_super, c kill_anon_super = generic_shutdown_super,
     c kill_litter_super = generic_shutdown_super, c kern_mount, c kern_unmount, c simple_pin_fs, c simple_release_fs, c simple_statfs,
-    k kern_path, c path_get, c path_put, c sb_set_blocksize, c sb_min_blocksize, c get_tree_bdev, c mount_bdev, c kill_block_super,
+    k kern_path, c path_get, c path_put, c sb_set_blocksize, c sb_min_blocksize, c get_tree_bdev, c mount_bdev, c kill_block_super, c bdev_fput,
     v4 logfc, k sync_filesystem,
 ];

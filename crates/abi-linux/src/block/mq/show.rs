@@ -8,6 +8,7 @@ use ferrmod_kernel::{Errno, kernel};
 
 use super::{context, queues, request_queue, requests, tag_set, tags};
 use crate::bitmaps;
+use crate::block::queue::limits_come_first;
 
 /// Adds the directory of a disk over a queue of requests, whose own is `path`.
 ///
@@ -26,8 +27,16 @@ pub(crate) fn add(path: &str, disk: u64) -> Result<(), Errno> {
             unsafe { request_queue::nr_requests.get(queue) }
         }),
     )?;
-    kernel().files.add(&format!("{path}/queue/scheduler"), files::read_only(0o644, || b"[none] \n".to_vec()))?;
+    let schedulers = if has_schedulers(queue) { &b"[none] \n"[..] } else { b"none\n" };
+    kernel().files.add(&format!("{path}/queue/scheduler"), files::read_only(0o644, move || schedulers.to_vec()))?;
     add_contexts(path, queue)
+}
+
+/// Whether a queue says that it could have a scheduler. Linux 6.1 does not ask its driver.
+fn has_schedulers(queue: u64) -> bool {
+    // SAFETY: a queue of a disk, and its tags.
+    let flags: u32 = unsafe { tag_set::flags.get(request_queue::tag_set.get(queue)) };
+    !limits_come_first() || flags & super::set_flag("BLK_MQ_F_NO_SCHED") == 0
 }
 
 /// Adds a directory for each hardware queue.
