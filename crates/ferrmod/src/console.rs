@@ -205,6 +205,9 @@ fn load(session: &mut Session, command: &str, module: &str, parameters: &[&str])
             && !(load.optional && matches!(load.ended, Ended::Error { .. }))
         {
             println!("{command}: {}: {}", load.module, load.ended);
+            if session.lacks_kernel_of(planned) {
+                println!("{command}: no image of a kernel was found for the machine: --kernel names one");
+            }
             return Ok(load.ended.exit(if load.init_ran { Exit::ModuleError } else { Exit::Refused }));
         }
     }

@@ -31,10 +31,11 @@ pub(crate) struct Session {
     pub(crate) log: Arc<Mutex<Vec<LogLine>>>,
 }
 
-/// The vermagic of a module.
+/// The vermagic of a module, unless it was built for our own interface, which wants no kernel's image.
 fn vermagic_of(bytes: &[u8]) -> Option<bstr::BString> {
     let image = Image::read(bytes).ok()?;
-    image.modinfo().get("vermagic").map(ToOwned::to_owned)
+    let vermagic = image.modinfo().get("vermagic")?;
+    (!vermagic.starts_with(b"ferrmod")).then(|| vermagic.to_owned())
 }
 
 impl Session {
@@ -66,12 +67,14 @@ impl Session {
             .iter()
             .filter_map(|planned| vermagic_of(&planned.bytes))
             .chain(of_list)
-            .find(|vermagic| !vermagic.starts_with(b"ferrmod"))
+            .next()
             .map(|vermagic| kernel_image::release_of(vermagic.as_bstr()));
         // A console without modules still wants the kernel it was told of.
         let wanted = wanted.or(release).or_else(|| image.as_ref().map(|_| String::new()));
-        // Devices without modules want the kernel of the tree that their modules will come from.
-        let wanted = wanted.or_else(|| (list.is_some() || !args.device.is_empty()).then(|| tree.release()).flatten());
+        let is_certain = wanted.is_some() || args.tree.is_some() || list.is_some() || !args.device.is_empty();
+        // Whoever asks for modules later, or describes devices, wants the kernel of the tree that they will come from.
+        let wanted =
+            wanted.or_else(|| (requests.is_empty() || !args.device.is_empty()).then(|| tree.release()).flatten());
         let mut options = Options {
             strict: args.strict,
             cpus: args.cpus,
@@ -82,11 +85,17 @@ impl Session {
         };
         let mut running = String::new();
         if let Some(wanted) = wanted {
-            let facts = kernel_image::facts(&wanted, image.as_deref(), args.tree.as_deref(), &files)?;
-            if let Ok(known) = ferrmod_image::facts::Facts::open(&facts) {
-                running = known.release().to_owned();
+            match kernel_image::facts(&wanted, image.as_deref(), args.tree.as_deref(), &files) {
+                Ok(facts) => {
+                    if let Ok(known) = ferrmod_image::facts::Facts::open(&facts) {
+                        running = known.release().to_owned();
+                    }
+                    options.facts = Some(facts);
+                }
+                Err(failure) if is_certain => return Err(failure),
+                // Whether a console here will be asked for a module of the running kernel is not known.
+                Err(_) => (),
             }
-            options.facts = Some(facts);
         }
         let log = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&log);
@@ -112,6 +121,11 @@ impl Session {
             described::add(&mut session, &device.given, &device.whole)?;
         }
         Ok((session, plan))
+    }
+
+    /// Whether this module was built for a kernel, and no image of one was found when the machine booted.
+    pub(crate) fn lacks_kernel_of(&self, planned: &Planned) -> bool {
+        self.release.is_empty() && vermagic_of(&planned.bytes).is_some()
     }
 
     /// What has to be loaded for `request`, in order.

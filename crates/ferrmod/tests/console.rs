@@ -11,7 +11,6 @@ fn console(lines: &str) -> Option<(String, String)> {
     let mut console = Command::new(env!("CARGO_BIN_EXE_ferrmod"))
         .args(["console", "--tree"])
         .arg(&tree.root)
-        .args(["--kernel", &tree.release])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
