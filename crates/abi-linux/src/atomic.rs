@@ -326,7 +326,7 @@ static SLEEPERS: &[&str] = &[
     "lock_sock_nested", "napi_disable",
     // Work, threads, interrupts.
     "alloc_workqueue", "destroy_workqueue", "flush_work", "flush_delayed_work", "__flush_workqueue", "drain_workqueue",
-    "cancel_work_sync", "cancel_delayed_work_sync", "schedule_on_each_cpu", "work_on_cpu", "work_on_cpu_key",
+    "cancel_work_sync", "cancel_delayed_work_sync", "disable_work_sync", "disable_delayed_work_sync", "schedule_on_each_cpu", "work_on_cpu", "work_on_cpu_key",
     "kthread_create_on_node", "kthread_create_on_cpu", "kthread_stop", "kthread_create_worker",
     "async_synchronize_full", "request_threaded_irq", "free_irq", "disable_irq", "synchronize_irq",
     "static_key_slow_inc", "static_key_slow_dec", "static_key_enable", "static_key_disable",

@@ -37,6 +37,15 @@ extern "C" fn csum_partial(at: u64, length: i32, begin: u32) -> u32 {
 extern "C" fn ip_compute_csum(at: u64, length: i32) -> u16 {
     fold(sum(slice(at, length), 0))
 }
+/// `void ip_send_check(struct iphdr *)`: the sum over the header, with the length that it says of itself, into its place.
+extern "C" fn ip_send_check(header: u64) {
+    // SAFETY: the caller's header, which is in its first byte as long as it says.
+    unsafe {
+        let words = i32::from(ram::get::<u8>(header) & 0xf);
+        ram::put(header + 10, 0u16);
+        ram::put(header + 10, ip_compute_csum(header, 4 * words));
+    }
+}
 /// `__wsum csum_partial_copy_nocheck(const void *, void *, int)`
 extern "C" fn csum_partial_copy_nocheck(from: u64, to: u64, length: i32) -> u32 {
     // SAFETY: two buffers of the caller's.
@@ -171,7 +180,7 @@ extern "C" fn hashlen_string(salt: u64, name: u64) -> u64 {
 
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
-    c csum_partial, c ip_compute_csum, c csum_partial_copy_nocheck, c csum_ipv6_magic, c __siphash_unaligned,
+    c csum_partial, c ip_compute_csum, c ip_send_check, c csum_partial_copy_nocheck, c csum_ipv6_magic, c __siphash_unaligned,
     c __siphash_aligned = __siphash_unaligned, c __hsiphash_unaligned, c __hsiphash_aligned = __hsiphash_unaligned,
     c siphash_1u64, c siphash_2u64, c siphash_3u64, c siphash_4u64, c siphash_1u32, c siphash_3u32, c hsiphash_1u32,
     c hsiphash_2u32, c hsiphash_3u32, c hsiphash_4u32, c full_name_hash, c hashlen_string,

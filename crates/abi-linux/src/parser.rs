@@ -315,6 +315,15 @@ fn store_address<const N: usize>(
 fn given<'a>(from: u64, length: i32) -> &'a [u8] {
     if length < 0 { text(from) } else { text_within(from, length as u64) }
 }
+/// `__be32 in_aton(const char *)`: four numbers with dots between them; one that is not there is 0.
+extern "C" fn in_aton(from: u64) -> u32 {
+    let line = text(from).split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let mut numbers = line.split(|&byte| byte == b'.').map(|part| {
+        part.iter()
+            .fold(0u32, |number, digit| number.wrapping_mul(10).wrapping_add(u32::from(digit.wrapping_sub(b'0'))))
+    });
+    (0..4).fold(0u32, |all, _| all << 8 | numbers.next().unwrap_or(0)).to_be()
+}
 /// `int in4_pton(const char *, int srclen, u8 *, int delim, const char **end)`
 extern "C" fn in4_pton(from: u64, length: i32, to: u64, delimiter: i32, end: u64) -> i32 {
     let given = given(from, length);
@@ -328,7 +337,7 @@ extern "C" fn in6_pton(from: u64, length: i32, to: u64, delimiter: i32, end: u64
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
     c match_token, c match_int, c match_octal, c match_hex, c match_uint, c match_u64, c match_strdup, c match_strlcpy,
-    c match_wildcard, c argv_split, c argv_free, c mac_pton, c in4_pton, c in6_pton,
+    c match_wildcard, c argv_split, c argv_free, c mac_pton, c in_aton, c in4_pton, c in6_pton,
 ];
 
 #[cfg(test)]

@@ -10,12 +10,22 @@ use ferrmod_kernel::{Errno, kernel};
 use crate::data::{Begin, Datum};
 use crate::device::devres;
 use crate::export::{Export, exports};
+use crate::field::layout;
 use crate::ram;
 
 /// What the directory of a device is called that tells of its power.
 const GROUP_NAME: &str = "power";
 /// `const char power_group_name[]`: what the directory of a device is called that tells of its power.
 static GROUP: Datum = Datum::new("power_group_name", 8, Begin::With(begin));
+
+layout! {
+    mod pm_qos_request = "pm_qos_request" { qos }
+}
+
+/// What a registered wish for CPUs that wake fast is called.
+const LATENCY: &str = "cpu_latency_qos";
+/// What registered requests point to.
+static REQUESTS: [u8; 1] = [0];
 
 /// What was said about a device.
 #[derive(Clone, Copy, Debug)]
@@ -137,6 +147,49 @@ extern "C" fn undefined() -> i32 {
     -1
 }
 
+/// Whether a request is among those that are registered, and says so of itself.
+fn is_requested(request: u64) -> bool {
+    // SAFETY: the caller's request, which is zeros before it is registered.
+    let is_marked = unsafe { pm_qos_request::qos.get::<u64>(request) == REQUESTS.as_ptr() as u64 };
+    is_marked && kernel().registrations.get(LATENCY, request).is_some()
+}
+fn mark(request: u64, with: u64) {
+    // SAFETY: the caller's request.
+    unsafe { pm_qos_request::qos.set(request, with) };
+}
+/// `bool cpu_latency_qos_request_active(struct pm_qos_request *)`
+extern "C" fn cpu_latency_qos_request_active(request: u64) -> bool {
+    is_requested(request)
+}
+/// `void cpu_latency_qos_add_request(struct pm_qos_request *, s32 microseconds)`: no CPU here ever takes longer to wake.
+extern "C" fn cpu_latency_qos_add_request(request: u64, microseconds: i32) {
+    let caller = ram::caller();
+    if is_requested(request) {
+        kernel().warn("cpu_latency_qos_add_request called for already added request", caller);
+        return;
+    }
+    mark(request, REQUESTS.as_ptr() as u64);
+    // One that was freed as it stood makes room for this.
+    kernel().registrations.remove(LATENCY, request);
+    let owner = kernel().owner_of(caller);
+    let _ = kernel().registrations.add(LATENCY, request, alloc::format!("{microseconds}"), owner);
+}
+/// `void cpu_latency_qos_update_request(struct pm_qos_request *, s32 microseconds)`
+extern "C" fn cpu_latency_qos_update_request(request: u64) {
+    if !is_requested(request) {
+        kernel().warn("cpu_latency_qos_update_request called for unknown object", ram::caller());
+    }
+}
+/// `void cpu_latency_qos_remove_request(struct pm_qos_request *)`
+extern "C" fn cpu_latency_qos_remove_request(request: u64) {
+    if !is_requested(request) {
+        kernel().warn("cpu_latency_qos_remove_request called for unknown object", ram::caller());
+        return;
+    }
+    kernel().registrations.remove(LATENCY, request);
+    mark(request, 0);
+}
+
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
     c pm_runtime_enable, c __pm_runtime_disable, c devm_pm_runtime_enable, c __pm_runtime_resume, c __pm_runtime_set_status,
@@ -145,8 +198,9 @@ pub(crate) static EXPORTS: &[Export] = exports![
     k pm_runtime_set_autosuspend_delay = nothing, k __pm_runtime_use_autosuspend = nothing, k pm_runtime_barrier = done,
     k pm_runtime_get_if_active = awake, k pm_runtime_get_if_in_use = awake, k pm_schedule_suspend = done,
     k pm_runtime_irq_safe = nothing, k pm_runtime_force_suspend = done, k pm_runtime_force_resume = done,
-    k pm_wakeup_dev_event = nothing, k pm_wakeup_ws_event = nothing, k cpu_latency_qos_add_request = nothing,
+    k pm_wakeup_dev_event = nothing, k pm_wakeup_ws_event = nothing,
     k dev_pm_qos_add_request = done, k dev_pm_qos_remove_request = done, k dev_pm_qos_update_request = done,
     k dev_pm_qos_expose_flags = done, k dev_pm_qos_hide_flags = nothing, k dev_pm_qos_flags = undefined, k device_pm_wait_for_dev = done,
-    k cpu_latency_qos_remove_request = nothing, k cpu_latency_qos_update_request = nothing,
+    c cpu_latency_qos_request_active, c cpu_latency_qos_add_request, c cpu_latency_qos_update_request,
+    c cpu_latency_qos_remove_request,
 ];

@@ -38,13 +38,18 @@ impl UserBuffer {
     /// # Errors
     /// `ENOMEM`.
     pub(crate) fn zeroed(length: u64) -> Result<Self, Errno> {
+        Self::make(length, length)
+    }
+
+    /// User memory of `length` zeros, of which a module can reach `reach`: as many or more.
+    fn make(length: u64, reach: u64) -> Result<Self, Errno> {
         let kernel = kernel();
-        let room = length.max(1);
+        let room = reach.max(1);
         // Kept by the kernel and never refused on purpose: failure injection is for the module's own allocations.
         let start = kernel.allocate_for(room, PAGE, Owner::Kernel, 0, &ferrmod_kernel::inject::Injection::default())?;
         // SAFETY: the heap has just given this memory to us.
         unsafe { ram::fill(start, 0, room) };
-        RANGES.lock().insert(start, start + length);
+        RANGES.lock().insert(start, start + reach);
         Ok(Self { start, length })
     }
 
@@ -53,10 +58,24 @@ impl UserBuffer {
     /// # Errors
     /// `ENOMEM`.
     pub(crate) fn with(bytes: &[u8]) -> Result<Self, Errno> {
-        let buffer = Self::zeroed(bytes.len() as u64)?;
+        Self::zeroed(bytes.len() as u64).map(|buffer| buffer.filled(bytes))
+    }
+
+    /// User memory that holds `bytes`, as [`UserBuffer::with`], and goes on with some zeros: the memory of a program does not end
+    /// behind what it writes, and who looks for the end of a word there (pktgen does) finds some.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn going_on(bytes: &[u8]) -> Result<Self, Errno> {
+        const ZEROS: u64 = 64;
+        let length = bytes.len() as u64;
+        Self::make(length, length + ZEROS).map(|buffer| buffer.filled(bytes))
+    }
+
+    fn filled(self, bytes: &[u8]) -> Self {
         // SAFETY: our own memory of this length.
-        unsafe { ram::bytes_mut(buffer.start, buffer.length) }.copy_from_slice(bytes);
-        Ok(buffer)
+        unsafe { ram::bytes_mut(self.start, self.length) }.copy_from_slice(bytes);
+        self
     }
 
     /// Its address, as a module sees it.

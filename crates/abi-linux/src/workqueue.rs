@@ -4,6 +4,7 @@ use bstr::ByteSlice;
 use ferrmod_kernel::work::QueueId;
 use ferrmod_kernel::{Kernel, kernel};
 
+use crate::boot::facts;
 use crate::data::{Begin, Datum};
 use crate::export::{Export, exports};
 use crate::field::layout;
@@ -54,6 +55,30 @@ fn is_pending(work: u64) -> bool {
     unsafe { work_struct::data.get::<u64>(work) & PENDING != 0 }
 }
 
+/// How often a work item was disabled, and the place of that number among the bits of `data`, where kernels have it (since 6.10).
+/// `INIT_WORK` makes it 0.
+fn disabled(work: u64) -> Option<(u64, i64)> {
+    /// `WORK_OFFQ_DISABLE_BITS`
+    const BITS: u64 = 16;
+    static SHIFT: spin::Once<Option<i64>> = spin::Once::new();
+    let shift = (*SHIFT.call_once(|| facts().btf().enum_value("WORK_OFFQ_DISABLE_SHIFT")))?;
+    // SAFETY: the module's work item.
+    let data: u64 = unsafe { work_struct::data.get(work) };
+    Some((data >> shift & ((1 << BITS) - 1), shift))
+}
+/// Whether a work item can be put on a queue: it waits on none, and nobody has disabled it.
+fn is_free(work: u64) -> bool {
+    !is_pending(work) && disabled(work).is_none_or(|(times, _)| times == 0)
+}
+/// Disables a work item once more, or once less; how often it is now. What was disabled 65,535 times stays so.
+fn disable(work: u64, more: bool) -> u64 {
+    let Some((times, shift)) = disabled(work) else { return 0 };
+    let now = if more { (times + 1).min(u64::from(u16::MAX)) } else { times.saturating_sub(1) };
+    // SAFETY: as above.
+    unsafe { work_struct::data.set(work, work_struct::data.get::<u64>(work) ^ (times ^ now) << shift) };
+    now
+}
+
 fn run(work: u64) {
     set_pending(work, false);
     // SAFETY: the item was queued with its function set; it may free itself in there.
@@ -95,7 +120,7 @@ pub(crate) fn schedule_in(cpu: i32, delayed: u64, jiffies: u64) -> bool {
 
 /// `bool queue_work_on(int cpu, struct workqueue_struct *, struct work_struct *)`
 extern "C" fn queue_work_on(cpu: i32, wq: u64, work: u64) -> bool {
-    !is_pending(work) && queue(cpu, wq, work)
+    is_free(work) && queue(cpu, wq, work)
 }
 
 /// `bool queue_work_node(int node, struct workqueue_struct *, struct work_struct *)`: every CPU is of the one node.
@@ -128,7 +153,7 @@ fn delay(cpu: i32, wq: u64, delayed: u64, jiffies: u64) {
 
 /// `bool queue_delayed_work_on(int cpu, struct workqueue_struct *, struct delayed_work *, unsigned long delay)`
 extern "C" fn queue_delayed_work_on(cpu: i32, wq: u64, delayed: u64, jiffies: u64) -> bool {
-    if is_pending(delayed_work::work.at(delayed)) {
+    if !is_free(delayed_work::work.at(delayed)) {
         return false;
     }
     delay(cpu, wq, delayed, jiffies);
@@ -136,7 +161,9 @@ extern "C" fn queue_delayed_work_on(cpu: i32, wq: u64, delayed: u64, jiffies: u6
 }
 extern "C" fn mod_delayed_work_on(cpu: i32, wq: u64, delayed: u64, jiffies: u64) -> bool {
     let pending = take_back(delayed);
-    delay(cpu, wq, delayed, jiffies);
+    if is_free(delayed_work::work.at(delayed)) {
+        delay(cpu, wq, delayed, jiffies);
+    }
     pending
 }
 
@@ -166,6 +193,34 @@ extern "C" fn cancel_delayed_work_sync(delayed: u64) -> bool {
     let pending = take_back(delayed);
     wait_for(delayed_work::work.at(delayed), caller);
     pending
+}
+/// `bool disable_work(struct work_struct *)`: as [`cancel_work`], and it is on no queue until it is enabled as often.
+extern "C" fn disable_work(work: u64) -> bool {
+    disable(work, true);
+    cancel_work(work)
+}
+extern "C" fn disable_work_sync(work: u64) -> bool {
+    let caller = ram::caller();
+    let pending = disable_work(work);
+    wait_for(work, caller);
+    pending
+}
+extern "C" fn disable_delayed_work(delayed: u64) -> bool {
+    disable(delayed_work::work.at(delayed), true);
+    take_back(delayed)
+}
+extern "C" fn disable_delayed_work_sync(delayed: u64) -> bool {
+    let caller = ram::caller();
+    let pending = disable_delayed_work(delayed);
+    wait_for(delayed_work::work.at(delayed), caller);
+    pending
+}
+/// `bool enable_work(struct work_struct *)`: whether nobody has it disabled any more.
+extern "C" fn enable_work(work: u64) -> bool {
+    disable(work, false) == 0
+}
+extern "C" fn enable_delayed_work(delayed: u64) -> bool {
+    enable_work(delayed_work::work.at(delayed))
 }
 /// Blocks until a work item neither waits nor runs; whether it had to. One that is idle costs nothing, wherever it is asked for.
 fn wait_for(work: u64, caller: u64) -> bool {
@@ -258,7 +313,8 @@ extern "C" fn __init_work() {}
 /// The functions of this file.
 pub(crate) static EXPORTS: &[Export] = exports![
     c queue_work_on, c queue_work_node, c delayed_work_timer_fn, c queue_delayed_work_on,
-    c mod_delayed_work_on, c cancel_work, c cancel_work_sync, c cancel_delayed_work, c cancel_delayed_work_sync, c flush_work,
+    c mod_delayed_work_on, c cancel_work, c cancel_work_sync, c cancel_delayed_work, c cancel_delayed_work_sync, c disable_work,
+    c disable_work_sync, c disable_delayed_work, c disable_delayed_work_sync, c enable_work, c enable_delayed_work, c flush_work,
     c flush_delayed_work, c __flush_workqueue, c drain_workqueue = __flush_workqueue, v3 alloc_workqueue,
     c destroy_workqueue, c schedule_on_each_cpu, c execute_in_process_context, k __init_work,
 ];

@@ -75,10 +75,11 @@ macro_rules! scripts {
     };
 }
 
-// Modules of our own are built for 6.1; Debian's 6.12 has IPv6 built in, which sends a packet on every network device that comes up.
+// Modules of our own are built for 6.1. Debian's 6.12 has FUSE built in, and IPv6, which sends a packet on every network device that comes up.
 scripts! {
     tun_answers_its_requests = "tun" on linux_6_1 linux_6_12;
     device_mapper_names_its_version_and_targets = "device-mapper" on linux_6_1 linux_6_12;
+    samples_are_played_by_a_card_without_hardware = "pcm" on linux_6_1 linux_6_12;
     the_sequencer_has_clients_ports_and_a_timer = "sequencer" on linux_6_1 linux_6_12;
     autofs_checks_what_it_is_asked = "autofs" on linux_6_1 linux_6_12;
     uinput_makes_a_keyboard = "uinput" on linux_6_1 linux_6_12;
@@ -87,9 +88,10 @@ scripts! {
     trace_events_are_recorded = "events" on linux_6_1;
     trace_events_of_a_stock_module_are_recorded = "sunrpc-events" on linux_6_1 linux_6_12;
     reports_of_a_program_are_events = "uhid" on linux_6_1 linux_6_12;
+    a_controller_of_bluetooth_is_played_by_a_program = "bluetooth" on linux_6_1 linux_6_12;
     a_joystick_is_heard_twice = "joystick" on linux_6_1 linux_6_12;
     a_watchdog_is_kept_alive_and_closed = "watchdog" on linux_6_1 linux_6_12;
-    programs_that_serve_the_kernel_are_answered = "userspace" on linux_6_1 linux_6_12;
+    programs_that_serve_the_kernel_are_answered = "userspace" on linux_6_1;
     flash_in_memory_is_written_and_erased = "mtd" on linux_6_1 linux_6_12;
     a_block_device_keeps_what_is_written = "block" on linux_6_1 linux_6_12;
     a_rom_file_system_is_read = "romfs" on linux_6_1 linux_6_12;
@@ -106,6 +108,7 @@ scripts! {
     a_file_is_a_block_device = "loop" on linux_6_1 linux_6_12;
     a_compact_disc_in_a_file_is_read = "loop-iso9660" on linux_6_1 linux_6_12;
     packets_are_matched_and_scheduled = "packets" on linux_6_1;
+    packets_are_made_and_counted = "pktgen" on linux_6_1 linux_6_12;
     network_devices_are_seen_and_changed = "net-devices" on linux_6_1;
 }
 

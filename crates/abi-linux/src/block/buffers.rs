@@ -140,7 +140,7 @@ pub(crate) fn drop_all(device: u64) {
 extern "C" fn __bread_gfp(device: u64, block: u64, size: u32) -> u64 {
     get(device, block, size.into(), true).unwrap_or(0)
 }
-/// `struct buffer_head *__getblk_gfp(struct block_device *, sector_t, unsigned size, gfp_t)`
+/// `struct buffer_head *__getblk_gfp(struct block_device *, sector_t, unsigned size, gfp_t)`, `bdev_getblk` since 6.7
 extern "C" fn __getblk_gfp(device: u64, block: u64, size: u32) -> u64 {
     get(device, block, size.into(), false).unwrap_or(0)
 }
@@ -175,5 +175,6 @@ extern "C" fn __bh_read_batch(count: i32, array: u64) {
 extern "C" fn __wait_on_buffer() {}
 
 /// The functions of this file.
-pub(crate) static EXPORTS: &[Export] =
-    exports![c __bread_gfp, c __getblk_gfp, c __brelse, c __bh_read_batch, k __wait_on_buffer];
+pub(crate) static EXPORTS: &[Export] = exports![
+    c __bread_gfp, c __getblk_gfp, c bdev_getblk = __getblk_gfp, c __brelse, c __bh_read_batch, k __wait_on_buffer,
+];

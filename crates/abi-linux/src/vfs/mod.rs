@@ -569,7 +569,7 @@ impl Opened {
     /// # Errors
     /// What the module answers; `EINVAL` when it cannot be written.
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
-        let buffer = UserBuffer::with(bytes)?;
+        let buffer = UserBuffer::going_on(bytes)?;
         let length = bytes.len() as u64;
         let count = self.transfer(self.calls.write, self.calls.write_iter, buffer.address(), length, false)?;
         Ok(count.min(length) as usize)

@@ -120,6 +120,22 @@ struct Cursor<'t> {
     start: u64,
 }
 
+/// Fills `bytes` from the place `start` of a file; how many there were, fewer only at its end.
+fn read_up_to(file: &File, bytes: &mut [u8], start: u64) -> Result<usize, TrieError> {
+    let mut length = 0;
+    while let Some(rest) = bytes.get_mut(length..)
+        && !rest.is_empty()
+    {
+        match file.read_at(rest, start + length as u64) {
+            Ok(0) => break,
+            Ok(more) => length += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(TrieError::io(&error)),
+        }
+    }
+    Ok(length)
+}
+
 impl Trie {
     /// Opens the trie at `path`.
     ///
@@ -185,17 +201,7 @@ impl Trie {
             return Ok((page.clone(), start));
         }
         let mut bytes = [0; PAGE];
-        let mut length = 0;
-        while let Some(rest) = bytes.get_mut(length..)
-            && !rest.is_empty()
-        {
-            match file.read_at(rest, start + length as u64) {
-                Ok(0) => break,
-                Ok(more) => length += more,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(TrieError::io(&error)),
-            }
-        }
+        let length = read_up_to(file, &mut bytes, start)?;
         let page: Arc<[u8]> = bytes.get(..length).unwrap_or_default().into();
         if let Some(place) = pages.get_mut(number) {
             *place = Some(page.clone());

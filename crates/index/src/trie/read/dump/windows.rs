@@ -1,10 +1,8 @@
 //! The parts of a file that were read last.
 
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
 
-use super::super::{Store, Trie, TrieError};
+use super::super::{Store, Trie, TrieError, read_up_to};
 
 /// How far windows are apart, in bytes. In larger ones, what the first touch of a page costs is more than the calls that are saved.
 const STEP: u64 = 32 * 1024;
@@ -86,17 +84,7 @@ impl Windows<'_> {
         let most = usize::try_from(size - start).unwrap_or(usize::MAX);
         // Sized once: what was in there before is overwritten.
         bytes.resize(most.min(STEP as usize + OVERLAP), 0);
-        let mut length = 0;
-        while let Some(rest) = bytes.get_mut(length..)
-            && !rest.is_empty()
-        {
-            match file.read_at(rest, start + length as u64) {
-                Ok(0) => break,
-                Ok(more) => length += more,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(TrieError::io(&error)),
-            }
-        }
+        let length = read_up_to(file, bytes, start)?;
         bytes.truncate(length);
         Ok(())
     }
